@@ -1,0 +1,71 @@
+"""Unpacking a zip archive of images, trusting none of its members."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from tqdm import tqdm
+
+from pipeline.data.folders import atomic_folder
+from pipeline.data.images import IMAGE_SUFFIXES
+from pipeline.errors import InputError
+
+
+def unpack(archive: Path, destination: Path, images: int) -> None:
+    """Unpack a zip archive of `images` images into the folder `destination`, without its inner folders.
+
+    Every member is checked before the first is written; `destination` appears (or is replaced) whole, or not
+    at all.
+
+    Raises
+    ------
+    InputError
+        If the archive is broken or cannot be unpacked, has another number of images, or has a member that is
+        neither an image nor a folder, has an unsafe path, is a link, or has the file name of another member.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened, atomic_folder(destination) as folder:
+            members = _checked_members(archive, opened.infolist())
+            if len(members) != images:
+                raise InputError(f"{archive}: has {len(members)} images instead of {images}; fetch it again")
+            for name, member in tqdm(members.items(), desc=f"unpack {archive.name}", disable=None):
+                with opened.open(member) as source, (folder / name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        remedy = "make sure that the disk has room, or delete it and fetch it again"
+        raise InputError(f"{archive}: cannot be unpacked ({error}); {remedy}") from error
+
+
+def _checked_members(archive: Path, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    """Give the archive's images by the name that each will have."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in infos:
+        name = PurePosixPath(info.filename).name
+        problem = _problem(info)
+        if problem is None and not info.is_dir() and name.lower() in map(str.lower, members):
+            problem = "has the file name of another member"
+        if problem is not None:
+            raise InputError(f"{archive}: member {info.filename!r} {problem}; nothing was unpacked")
+        if not info.is_dir():
+            members[name] = info
+    return members
+
+
+def _problem(info: zipfile.ZipInfo) -> str | None:
+    """Say why a member is refused; None if it is fine."""
+    path = PurePosixPath(info.filename)
+    if path.is_absolute() or ".." in path.parts or "\\" in info.filename:
+        return "leads out of the folder"
+    if PureWindowsPath(info.filename).drive:
+        return "names a drive"
+    if stat.S_ISLNK(info.external_attr >> 16):
+        return "is a symbolic link"
+    if info.flag_bits & 1:
+        return "is encrypted"
+    if not info.is_dir() and path.suffix.lower() not in IMAGE_SUFFIXES:
+        return "is not an image"
+    return None

@@ -1,0 +1,197 @@
+"""Fetching data sets: from a mirror, or from their public addresses, resuming what was cut."""
+
+from __future__ import annotations
+
+import importlib.resources
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+import requests
+from tqdm import tqdm
+
+from pipeline.data.archive import unpack
+from pipeline.data.images import image_files
+from pipeline.data.registry import Dataset, RemoteFile
+from pipeline.errors import InputError
+
+TIMEOUT_SECONDS = (10, 60)  # to connect; between two packets
+CHUNK_BYTES = 1 << 16
+
+
+def fetch(source: Dataset, destination: Path, mirror: str | None = None) -> None:
+    """Make sure that the folder `destination` holds exactly the images of a data set.
+
+    Files already there, with the right hash, are not fetched again. Downloads, also half ones, are kept in
+    `downloads/<set>` beside the parent of `destination` until the set is complete, so that a rerun goes on
+    where an interrupted one stopped. An archive is deleted once it is unpacked.
+
+    Parameters
+    ----------
+    source : Dataset
+        See `pipeline.data.registry.dataset`.
+    destination : Path
+        For example `data/raw/Set5`.
+    mirror : str, optional
+        A folder or an http(s) address that has `<folder of the set>/<file>`, tried before the public
+        addresses. The environment variable SR_MIRROR has precedence.
+
+    Raises
+    ------
+    InputError
+        If no address gives a file of the right hash, an archive is not as it should be, or `destination` has
+        images that are not of the set.
+    """
+    downloads = destination.parent.parent / "downloads" / source.name
+    mirror = os.environ.get("SR_MIRROR") or mirror
+    if source.is_archive:
+        if len(image_files(destination)) == source.images:
+            return
+        _download(source, source.files, downloads, mirror)
+        unpack(downloads / source.files[0].name, destination, source.images)
+    else:
+        missing = [file for file in source.files if not _has_hash(destination / file.name, file.sha256)]
+        _download(source, missing, downloads, mirror)
+        for file in missing:
+            (destination / file.name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(downloads / file.name, destination / file.name)
+        strays = set(image_files(destination)) - {destination / file.name for file in source.files}
+        if strays:
+            raise InputError(f"{min(strays)}: is not an image of {source.name}; remove it")
+    shutil.rmtree(downloads, ignore_errors=True)
+
+
+def _has_hash(path: Path, sha256: str) -> bool:
+    return path.is_file() and pooch.file_hash(str(path)) == sha256
+
+
+def _download(source: Dataset, files: Iterable[RemoteFile], folder: Path, mirror: str | None) -> None:
+    """Download files of a data set into `folder`, with one progress bar for all of them."""
+    pooch.get_logger().setLevel(logging.WARNING)
+    total = sum(file.bytes for file in files)
+    with (
+        requests.Session() as session,
+        tqdm(total=total, desc=f"fetch {source.name}", unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        done = 0
+        for file in files:
+
+            def show(received: int, done: int = done) -> None:
+                bar.update(done + received - bar.n)
+
+            _download_file(source, file, folder, mirror, session, show)
+            done += file.bytes
+            show(0, done)
+
+
+def _download_file(
+    source: Dataset,
+    file: RemoteFile,
+    folder: Path,
+    mirror: str | None,
+    session: requests.Session,
+    show: Callable[[int], None],
+) -> None:
+    """Download one file from the first address that gives it whole and right."""
+    addresses = [template.format(file=file.name) for template in source.addresses]
+    if mirror and source.folder:
+        addresses.insert(0, f"{mirror.rstrip('/')}/{source.folder}/{file.name}")
+    downloader = _Downloader(session, folder / f"{file.name}.part", file.bytes, show)
+    reasons = []
+    for address in addresses:
+        # Pooch checks the hash, tries a second time, and renames the file into its place.
+        place = pooch.create(
+            folder, "", registry={file.name: file.sha256}, urls={file.name: address}, retry_if_failed=1
+        )
+        try:
+            place.fetch(file.name, downloader=downloader)
+            return
+        except (OSError, ValueError) as error:
+            reasons.append(f"{address}: {_reason(error)}")
+    raise InputError(
+        f"{source.name}: {file.name}: cannot be fetched ({'; '.join(reasons)}); "
+        f"set SR_MIRROR to a mirror's folder or address, or put the file at {folder / file.name}"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words why an address did not give the file."""
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.HTTPError | _UnavailableError):
+        return str(error)
+    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
+        return "no connection, or it was cut"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "the content has a wrong SHA-256"
+
+
+class _UnavailableError(OSError):
+    """An address does not have the file: there is no use in trying it again."""
+
+
+@dataclass
+class _Downloader:
+    """What pooch calls to bring a file; an http(s) transfer resumes from `part`, kept between runs."""
+
+    session: requests.Session
+    part: Path
+    bytes: int
+    show: Callable[[int], None]
+
+    def __call__(self, address: str, output: str, _pooch: object = None) -> None:
+        if address.startswith(("http://", "https://")):
+            self._receive_all(address)
+            os.replace(self.part, output)
+        else:
+            shutil.copyfile(_local_path(address), output)
+
+    def _received(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _receive_all(self, address: str) -> None:
+        """Receive the file, reconnecting as long as each connection brings something."""
+        if self._received() > self.bytes:
+            self.part.unlink()
+        while (before := self._received()) < self.bytes:
+            try:
+                self._receive(address, before)
+                return
+            except requests.RequestException:
+                if self._received() <= before:
+                    raise
+
+    def _receive(self, address: str, start: int) -> None:
+        """Receive the file from byte `start` on, or from its beginning if the server will not resume."""
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        with self.session.get(address, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
+            resumes = response.status_code == 206
+            if start and response.status_code == 416:
+                self.part.unlink()
+                return self._receive(address, 0)
+            if resumes and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                raise _UnavailableError("sends another range than asked for")
+            if 400 <= response.status_code < 500:
+                raise _UnavailableError(f"HTTP {response.status_code} {response.reason}")
+            response.raise_for_status()
+            with self.part.open("ab" if resumes else "wb") as target:
+                for chunk in response.iter_content(CHUNK_BYTES):
+                    target.write(chunk)
+                    self.show(target.tell())
+                    if target.tell() > self.bytes:
+                        raise _UnavailableError(f"sends more than {self.bytes} bytes")
+
+
+def _local_path(address: str) -> Path:
+    """Give the path of a file in a mirror's folder, or of `package://<package>/<path>`."""
+    if not address.startswith("package://"):
+        return Path(address).expanduser()
+    package, _, path = address.removeprefix("package://").partition("/")
+    return Path(str(importlib.resources.files(package))) / path

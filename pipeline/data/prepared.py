@@ -1,0 +1,223 @@
+"""Prepared sets: a data set decoded once into a few memory-mapped files, with its LR images.
+
+A prepared set is a folder. `hr.bin` has the HR images, uint8, HxWxC row-major, one after the other;
+`x<scale>.bin` the LR images of a scale, made by `imresize` from the HR image cropped (from its top-left
+corner) to a multiple of the scale, and rounded; `index.json` says where each image begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, Self, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from pipeline.data.folders import atomic_folder
+from pipeline.data.images import image_files, read_image
+from pipeline.data.resize import imresize
+from pipeline.errors import InputError
+from pipeline.files import write_json
+
+FORMAT = 1
+REMEDY = "run `dvc repro prepare`"
+
+
+class LREntry(TypedDict):
+    """Where an LR image is in `x<scale>.bin`."""
+
+    height: int
+    width: int
+    offset: int
+
+
+class ImageEntry(TypedDict):
+    """An image in the index: its HR size, the byte where it begins in `hr.bin`, and its LR images."""
+
+    name: str
+    height: int
+    width: int
+    channels: int
+    offset: int
+    lr: dict[str, LREntry]
+
+
+def prepare(raw_folder: Path, destination: Path, scales: Sequence[int]) -> None:
+    """Prepare the images below `raw_folder` into the folder `destination`, whose name names the set.
+
+    The result depends on the images and scales alone, byte by byte. One image is in memory at a time.
+    `destination` appears (or is replaced) whole, or not at all.
+
+    Raises
+    ------
+    InputError
+        If there are no images, or one cannot be decoded, is smaller than the largest scale, or differs from
+        another in its suffix only.
+    """
+    paths = {path.relative_to(raw_folder).with_suffix("").as_posix(): path for path in image_files(raw_folder)}
+    if not paths:
+        raise InputError(f"{raw_folder}: has no images; run `dvc repro fetch`")
+    if len(paths) < len(image_files(raw_folder)):
+        raise InputError(f"{raw_folder}: has images that differ in their suffix only; remove all but one")
+    with atomic_folder(destination) as folder:
+        hr_file = _HashedFile(folder / "hr.bin")
+        lr_files = {scale: _HashedFile(folder / f"x{scale}.bin") for scale in scales}
+        images = []
+        for name, path in tqdm(sorted(paths.items()), desc=f"prepare {destination.name}", disable=None):
+            hr = read_image(path)
+            height, width = hr.shape[:2]
+            if min(height, width) < max(scales):
+                raise InputError(f"{path}: {width}x{height} pixels are too few for x{max(scales)}; remove it")
+            images.append(
+                ImageEntry(
+                    name=name,
+                    height=height,
+                    width=width,
+                    channels=3 if hr.ndim == 3 else 1,
+                    offset=hr_file.append(hr),
+                    lr={str(scale): _append_lr(file, hr, scale) for scale, file in lr_files.items()},
+                )
+            )
+        files = [hr_file, *lr_files.values()]
+        write_json(
+            folder / "index.json",
+            {
+                "format": FORMAT,
+                "set": destination.name,
+                "scales": list(scales),
+                "images": images,
+                "sha256": {file.path.name: file.close() for file in files},
+            },
+        )
+
+
+def crop_to_multiple(image: NDArray, scale: int) -> NDArray:
+    """Crop an image, from its top-left corner, to a multiple of `scale` in both axes (a view)."""
+    height, width = image.shape[:2]
+    return image[: height - height % scale, : width - width % scale]
+
+
+def _append_lr(file: _HashedFile, hr: NDArray, scale: int) -> LREntry:
+    lr = imresize(crop_to_multiple(hr, scale), 1 / scale)
+    return LREntry(height=lr.shape[0], width=lr.shape[1], offset=file.append(lr))
+
+
+class _HashedFile:
+    """A file of images that is hashed while it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO = path.open("wb")
+        self._hash = hashlib.sha256()
+
+    def append(self, image: NDArray[np.uint8]) -> int:
+        """Write an image and give the byte where it begins."""
+        offset = self._file.tell()
+        data = image.tobytes()
+        self._file.write(data)
+        self._hash.update(data)
+        return offset
+
+    def close(self) -> str:
+        """Close the file and give its SHA-256."""
+        self._file.close()
+        return self._hash.hexdigest()
+
+
+class PreparedSet:
+    """A prepared set, read through memory maps that are opened when first needed.
+
+    Attributes
+    ----------
+    folder : Path
+    name : str
+    scales : list of int
+    images : list of ImageEntry
+        The index, sorted by name.
+    sha256 : dict of str to str
+        Each file's SHA-256 when it was prepared.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, scales: list[int], images: list[ImageEntry], sha256: dict[str, str]
+    ) -> None:
+        self.folder = folder
+        self.name = name
+        self.scales = scales
+        self.images = images
+        self.sha256 = sha256
+        self._lr_bytes: dict[int, NDArray[np.uint8]] = {}
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a prepared set; an `InputError` names the file that is missing, broken or truncated."""
+        path = Path(folder) / "index.json"
+        try:
+            index = json.loads(path.read_text(encoding="utf-8"))
+            if index["format"] != FORMAT:
+                raise InputError(f"{path}: format: {index['format']} instead of {FORMAT}; {REMEDY}")
+            opened = cls(Path(folder), index["set"], index["scales"], index["images"], index["sha256"])
+            sizes = {"hr.bin": _end(opened.images[-1], opened.images[-1]["channels"])}
+            for scale in opened.scales:
+                last = opened.images[-1]
+                sizes[f"x{scale}.bin"] = _end(last["lr"][str(scale)], last["channels"])
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise InputError(f"{path}: is not an index of a prepared set; {REMEDY}") from error
+        for name, size in sizes.items():
+            _check_size(path.with_name(name), size)
+        return opened
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def names(self) -> list[str]:
+        """The images' names: their paths in the raw set, without suffix."""
+        return [image["name"] for image in self.images]
+
+    def hr(self, i: int, scale: int = 1) -> NDArray[np.uint8]:
+        """Give HR image `i`, cropped to a multiple of `scale`: a read-only (H, W) or (H, W, 3) uint8 view."""
+        image = self.images[i]
+        return crop_to_multiple(_view(self.hr_bytes, image, image["channels"]), scale)
+
+    def lr(self, i: int, scale: int) -> NDArray[np.uint8]:
+        """Give the LR image of HR image `i` at `scale`: a read-only (h, w) or (h, w, 3) uint8 view."""
+        data = self.lr_bytes(scale)
+        return _view(data, self.images[i]["lr"][str(scale)], self.images[i]["channels"])
+
+    @cached_property
+    def hr_bytes(self) -> NDArray[np.uint8]:
+        """The read-only memory map of `hr.bin`."""
+        return np.memmap(self.folder / "hr.bin", dtype=np.uint8, mode="r")
+
+    def lr_bytes(self, scale: int) -> NDArray[np.uint8]:
+        """Give the read-only memory map of `x<scale>.bin`."""
+        if scale not in self.scales:
+            raise InputError(f"{self.folder}: x{scale} is not prepared; add it to matrix.scales and {REMEDY}")
+        if scale not in self._lr_bytes:
+            self._lr_bytes[scale] = np.memmap(self.folder / f"x{scale}.bin", dtype=np.uint8, mode="r")
+        return self._lr_bytes[scale]
+
+
+def _end(entry: ImageEntry | LREntry, channels: int) -> int:
+    """Give the byte after an image."""
+    return entry["offset"] + entry["height"] * entry["width"] * channels
+
+
+def _view(data: NDArray[np.uint8], entry: ImageEntry | LREntry, channels: int) -> NDArray[np.uint8]:
+    shape = (entry["height"], entry["width"], channels)[: 3 if channels > 1 else 2]
+    return np.asarray(data)[entry["offset"] : _end(entry, channels)].reshape(shape)
+
+
+def _check_size(path: Path, size: int) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: is missing; {REMEDY}")
+    if path.stat().st_size != size:
+        raise InputError(f"{path}: has {path.stat().st_size} bytes instead of {size}; {REMEDY}")

@@ -1,0 +1,72 @@
+"""The data sets: which files each has, what they must hash to, and where they come from (`registry.json`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pipeline.errors import InputError
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to fetch: its name (with "/" for folders), its size and its SHA-256 in hexadecimal."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set.
+
+    Attributes
+    ----------
+    name : str
+    folder : str or None
+        Its folder in a mirror; None where a mirror is of no use.
+    addresses : tuple of str
+        Templates with `{file}` for the file's name, tried in order: http(s), or `package://<package>/<path>`
+        for a file that ships inside an installed Python package.
+    images : int
+        Number of images in the set.
+    files : tuple of RemoteFile
+        The images themselves, or one zip archive of them.
+    """
+
+    name: str
+    folder: str | None
+    addresses: tuple[str, ...]
+    images: int
+    files: tuple[RemoteFile, ...]
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether the images come in one zip archive."""
+        return self.files[0].name.endswith(".zip")
+
+
+@cache
+def registry() -> dict[str, Dataset]:
+    """Read the registry: every known data set by its name."""
+    text = Path(__file__).with_name("registry.json").read_text(encoding="utf-8")
+    return {
+        name: Dataset(
+            name=name,
+            folder=entry["folder"],
+            addresses=tuple(entry["addresses"]),
+            images=entry["images"],
+            files=tuple(RemoteFile(**file) for file in entry["files"]),
+        )
+        for name, entry in json.loads(text).items()
+    }
+
+
+def dataset(name: str) -> Dataset:
+    """Give the data set of this name; an `InputError` lists the known names."""
+    if name not in registry():
+        raise InputError(f"{name}: unknown data set; the known ones are {', '.join(registry())}")
+    return registry()[name]

@@ -1,0 +1,64 @@
+"""What follows a convolution's sums: per-channel scale, bias and slope, folded from the layers that ask for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engine.networks import RELU, Array
+from pipeline.packed import PackedNetwork
+
+BATCH_NORM_EPSILON = 1e-5  # PyTorch's default, which the networks keep
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """Per output channel: ``y = scale * sums + bias``, then ``y if y > 0 else slope * y``.
+
+    Attributes
+    ----------
+    scale, bias, slope : float32, shape (O,)
+        A slope of 1 is no activation, 0 is ReLU.
+    """
+
+    scale: Array
+    bias: Array
+    slope: Array
+
+    def times(self, step: np.float32) -> Epilogue:
+        """The epilogue for sums in units of `step`."""
+        return Epilogue(self.scale * step, self.bias, self.slope)
+
+
+def fold(packed: PackedNetwork, layer: str, norm: str | None, activation: str | None) -> Epilogue:
+    """Fold a convolution's per-filter scale and bias, batch normalization and activation, in float64.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If a tensor is missing or has another shape than its filters ask for.
+    """
+
+    def vector(name: str, otherwise: float | None = None) -> NDArray[np.float64]:
+        value = packed.tensors[name] if otherwise is None else packed.tensors.get(name, np.array([otherwise]))
+        return np.broadcast_to(value.astype(np.float64), outputs)
+
+    binary = layer in packed.binary
+    outputs = len(packed.binary[layer] if binary else packed.tensors[f"{layer}.weight"])
+    scale = vector(f"{layer}.alpha") if binary else np.ones(outputs)
+    bias = vector(f"{layer}.bias", otherwise=0.0)
+    if norm:
+        gain = vector(f"{norm}.weight") / np.sqrt(vector(f"{norm}.running_var") + BATCH_NORM_EPSILON)
+        scale, bias = scale * gain, (bias - vector(f"{norm}.running_mean")) * gain + vector(f"{norm}.bias")
+    slope = np.broadcast_to(_slope(packed, activation, outputs), outputs)
+    return Epilogue(*(np.array(values, np.float32) for values in (scale, bias, slope)))
+
+
+def _slope(packed: PackedNetwork, activation: str | None, outputs: int) -> NDArray:
+    if activation in (None, RELU):
+        return np.array([1.0 if activation is None else 0.0])
+    # One slope, or one a channel; after a pixel shuffle, one for the several channels that it makes into one.
+    slope = packed.tensors[f"{activation}.weight"]
+    return np.repeat(slope, outputs // slope.size)

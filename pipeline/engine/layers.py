@@ -1,0 +1,80 @@
+"""The convolutions of a packed network, checked and made ready at load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engine.epilogue import Epilogue, fold
+from pipeline.engine.networks import Architecture, Array
+from pipeline.errors import InputError
+from pipeline.packed import PackedNetwork
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution with what follows it.
+
+    Attributes
+    ----------
+    filters : bool (True for +1) or float32, shape (O, I, k, k), k odd
+    epilogue : Epilogue
+    """
+
+    filters: NDArray
+    epilogue: Epilogue
+
+    @property
+    def binary(self) -> bool:
+        """Whether the filters are ±1."""
+        return self.filters.dtype == np.bool_
+
+
+def layers_of(packed: PackedNetwork, architecture: Architecture) -> dict[str, Layer]:
+    """Fold every convolution that the network runs, by its name.
+
+    Raises
+    ------
+    InputError
+        If a tensor is missing or does not fit.
+    """
+    folding = _Folding(packed)
+    try:
+        architecture.forward(folding, np.zeros((architecture.channels, 1, 1), np.float32))
+    except (KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"network: the tensors do not fit {architecture.model} ({reason}); save it again") from error
+    return folding.layers
+
+
+class _Folding:
+    """The network's operation on shapes alone: it folds each layer that is asked for, and gives zeros."""
+
+    def __init__(self, packed: PackedNetwork) -> None:
+        self.packed = packed
+        self.layers: dict[str, Layer] = {}
+
+    def conv(
+        self,
+        layer: str,
+        x: Array,
+        *,
+        norm: str | None = None,
+        activation: str | None = None,
+        shuffle: int = 1,
+        residual: Array | None = None,
+        residual_scale: float = 1.0,
+    ) -> Array:
+        binary = layer in self.packed.binary
+        filters = self.packed.binary[layer] if binary else self.packed.tensors[f"{layer}.weight"]
+        outputs, inputs, rows, columns = filters.shape
+        if inputs != len(x) or rows != columns or rows % 2 == 0 or outputs % shuffle**2:
+            raise ValueError(f"{layer}: filters of shape {filters.shape} for {len(x)} channels")
+        self.layers[layer] = Layer(filters, fold(self.packed, layer, norm, activation))
+        height, width = x.shape[1] * shuffle, x.shape[2] * shuffle
+        out = np.zeros((outputs // shuffle**2, height, width), np.float32)
+        if residual is not None and residual.shape != out.shape:
+            raise ValueError(f"{layer}: a residual of shape {residual.shape} for {out.shape}")
+        return out

@@ -1,0 +1,134 @@
+"""The three networks' forward passes, written once for every implementation of their one operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.packed import PackedNetwork
+
+Array = NDArray[np.float32]
+
+RELU = "relu"
+
+# RGB; equal to `pipeline.models.edsr.DIV2K_MEAN`, which cannot be imported without PyTorch.
+DIV2K_MEAN = np.array([0.4488, 0.4371, 0.4040], np.float32).reshape(3, 1, 1)
+
+
+class Ops(Protocol):
+    """What a network is made of: convolutions, each with all that follows it up to the next."""
+
+    def conv(
+        self,
+        layer: str,
+        x: Array,
+        *,
+        norm: str | None = None,
+        activation: str | None = None,
+        shuffle: int = 1,
+        residual: Array | None = None,
+        residual_scale: float = 1.0,
+    ) -> Array:
+        """Give ``residual + residual_scale * pixel_shuffle(activation(norm(layer(x))))``.
+
+        Parameters
+        ----------
+        layer : str
+            Name of a same-size convolution with zero padding.
+        x : float32, shape (C, H, W)
+        norm : str, optional
+            Name of a batch normalization.
+        activation : str, optional
+            `RELU`, or the name of a PReLU.
+        shuffle : int
+            Factor of the pixel shuffle; 1 is none.
+        residual : float32, shape of the output, optional
+        residual_scale : float
+
+        Returns
+        -------
+        float32, shape (O / shuffle², shuffle·H, shuffle·W)
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Which network to run, as far as its layers' shapes do not say.
+
+    Attributes
+    ----------
+    model : {"srresnet", "edsr", "vdsr"}
+    scale : {2, 3, 4}
+    blocks : int
+        Residual blocks; for VDSR its inner layers.
+    residual_scale : float
+        What EDSR multiplies a block's change by.
+    """
+
+    model: str
+    scale: int
+    blocks: int
+    residual_scale: float
+
+    @classmethod
+    def of(cls, packed: PackedNetwork) -> Architecture:
+        """Read the architecture off a packed network, the number of blocks off its layers' names."""
+        names = (name.split(".") for name in (*packed.tensors, *packed.binary))
+        blocks = {int(parts[1]) for parts in names if parts[0] == "blocks"}
+        return cls(
+            packed.config["model"], packed.config["scale"], len(blocks), packed.config.get("residual_scale", 1.0)
+        )
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network's input and output: 1 (luma) for VDSR, else 3 (RGB)."""
+        return 1 if self.model == "vdsr" else 3
+
+    @property
+    def upsampling(self) -> list[int]:
+        """The factors of the network's own upsampling, one pixel shuffle each."""
+        return [] if self.model == "vdsr" else {2: [2], 3: [3], 4: [2, 2]}[self.scale]
+
+    def forward(self, ops: Ops, x: Array) -> Array:
+        """Run the network on x, float32 of shape (channels, H, W) in [0, 1]."""
+        return NETWORKS[self.model](self, ops, x)
+
+
+def srresnet(net: Architecture, ops: Ops, x: Array) -> Array:
+    """SRResNet, see `pipeline.models.srresnet`."""
+    x = head = ops.conv("head", x, activation="act")
+    for block in (f"blocks.{i}" for i in range(net.blocks)):
+        change = ops.conv(f"{block}.conv1", x, norm=f"{block}.norm1", activation=f"{block}.act")
+        x = ops.conv(f"{block}.conv2", change, norm=f"{block}.norm2", residual=x)
+    x = ops.conv("conv", x, norm="norm", residual=head)
+    for i, factor in enumerate(net.upsampling):
+        x = ops.conv(f"upsample.{i}.conv", x, activation=f"upsample.{i}.act", shuffle=factor)
+    return ops.conv("tail", x)
+
+
+def edsr(net: Architecture, ops: Ops, x: Array) -> Array:
+    """EDSR, see `pipeline.models.edsr`."""
+    x = head = ops.conv("head", x - DIV2K_MEAN)
+    for block in (f"blocks.{i}" for i in range(net.blocks)):
+        change = ops.conv(f"{block}.conv1", x, activation=RELU)
+        x = ops.conv(f"{block}.conv2", change, residual=x, residual_scale=net.residual_scale)
+    x = ops.conv("conv", x, residual=head)
+    for i, factor in enumerate(net.upsampling):
+        x = ops.conv(f"upsample.{i}.conv", x, shuffle=factor)
+    return ops.conv("tail", x) + DIV2K_MEAN
+
+
+def vdsr(net: Architecture, ops: Ops, x: Array) -> Array:
+    """VDSR, see `pipeline.models.vdsr`."""
+    change = ops.conv("head", x, activation=RELU)
+    for i in range(net.blocks):
+        change = ops.conv(f"blocks.{i}", change, activation=RELU)
+    return ops.conv("tail", change, residual=x)
+
+
+NETWORKS: dict[str, Callable[[Architecture, Ops, Array], Array]] = {"srresnet": srresnet, "edsr": edsr, "vdsr": vdsr}

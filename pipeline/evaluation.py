@@ -1,0 +1,66 @@
+"""The evaluation protocol: HR cropped to a multiple of the scale, SR as uint8, `scale` pixels cut off each border."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.prepared import PreparedSet
+from pipeline.metrics import psnr, ssim
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How near an SR image comes to its HR image; dB, and ``ssim_y`` in [-1, 1]. Grey images have no ``psnr_rgb``."""
+
+    image: str
+    psnr_y: float
+    psnr_rgb: float | None
+    ssim_y: float
+
+
+def score(name: str, sr: Image, hr: Image, scale: int) -> Score:
+    """Score one SR image against its HR image."""
+    rgb = psnr(sr, hr, border=scale, channel="rgb") if hr.ndim == 3 else None
+    return Score(name, psnr(sr, hr, border=scale), rgb, ssim(sr, hr, border=scale))
+
+
+def evaluate(
+    upscale: Callable[[Image], Image],
+    images: PreparedSet,
+    scale: int,
+    keep: Callable[[int, Image], None] | None = None,
+) -> list[Score]:
+    """Upscale and score every image of a prepared set.
+
+    Parameters
+    ----------
+    upscale : callable
+        LR uint8 H×W×3 or H×W to SR of the same kind.
+    images : PreparedSet
+    scale : int
+    keep : callable, optional
+        Called with the image's index and its SR image.
+    """
+    scores = []
+    for index, name in enumerate(images.names):
+        sr = upscale(images.lr(index, scale))
+        if keep is not None:
+            keep(index, sr)
+        scores.append(score(name, sr, images.hr(index, scale), scale))
+    return scores
+
+
+def means(scores: Sequence[Score]) -> dict[str, float | None]:
+    """Means over a set, to 4 decimals; ``psnr_rgb`` over the colour images, None where there is none."""
+    rgb = [s.psnr_rgb for s in scores if s.psnr_rgb is not None]
+    return {
+        "psnr_y": round(float(np.mean([s.psnr_y for s in scores])), 4),
+        "psnr_rgb": round(float(np.mean(rgb)), 4) if rgb else None,
+        "ssim_y": round(float(np.mean([s.ssim_y for s in scores])), 5),
+    }

@@ -1,0 +1,124 @@
+"""Reading packed networks with numpy alone (the format is described in `pipeline.packing`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from pipeline.errors import InputError
+
+FORMAT = 1
+HEADER_KEY = "binsr"  # one key only: the order of several would differ from file to file
+BITS_SUFFIX = ".bits"
+
+
+def pack_bits(positive: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Pack filters to bits, input channels innermost.
+
+    Parameters
+    ----------
+    positive : bool, shape (O, I, kh, kw)
+        True where the filter is +1, False where it is -1.
+
+    Returns
+    -------
+    uint8, shape (O, kh, kw, ceil(I / 8))
+        Bit ``i % 8`` (the lowest is 0) of byte ``i // 8`` belongs to input channel ``i``, so that each half of a byte
+        holds four neighbouring channels of one tap; the bits past I are 0.
+    """
+    return np.packbits(positive.transpose(0, 2, 3, 1), axis=-1, bitorder="little")
+
+
+def unpack_bits(bits: NDArray[np.uint8], inputs: int) -> NDArray[np.bool_]:
+    """Undo `pack_bits` for filters of `inputs` input channels; bool of shape (O, I, kh, kw)."""
+    return np.unpackbits(bits, axis=-1, count=inputs, bitorder="little").transpose(0, 3, 1, 2).astype(bool)
+
+
+@dataclass(frozen=True)
+class PackedNetwork:
+    """A packed network as it lies in its file.
+
+    Attributes
+    ----------
+    config
+        What `pipeline.models.build` was called with: ``model``, ``scale``, ``weights`` and the overrides.
+    metadata
+        What was said of it when it was saved: training provenance, activation ranges.
+    binary
+        For each binary convolution its filters as bool of shape (O, I, kh, kw), True for +1.
+    tensors
+        All other tensors by their names in the module's state, float32; scales are ``<layer>.alpha``, shape (O,).
+    """
+
+    config: dict[str, Any]
+    metadata: dict[str, Any]
+    binary: dict[str, NDArray[np.bool_]]
+    tensors: dict[str, NDArray[np.float32]]
+
+
+def read(path: str | Path) -> PackedNetwork:
+    """Read a packed network.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no safetensors file, or is not in this format.
+    """
+    header, raw = _read_file(Path(path))
+    binary, tensors = {}, {}
+    for name, value in raw.items():
+        if not name.endswith(BITS_SUFFIX):
+            tensors[name] = np.ascontiguousarray(value, np.float32)
+            continue
+        layer = name.removesuffix(BITS_SUFFIX)
+        inputs = header["binary"].get(layer)
+        if inputs is None or value.dtype != np.uint8 or value.ndim != 4 or value.shape[3] != (inputs + 7) // 8:
+            raise InputError(f"{path}: {name}: shape {value.shape} does not fit the header; save the network again")
+        binary[layer] = unpack_bits(value, inputs)
+        if tensors.get(f"{layer}.alpha", raw.get(f"{layer}.alpha")) is None:
+            raise InputError(f"{path}: {layer}.alpha: missing; save the network again")
+    if missing := header["binary"].keys() - binary.keys():
+        raise InputError(f"{path}: {min(missing)}{BITS_SUFFIX}: missing; save the network again")
+    return PackedNetwork(header["network"], header["metadata"], binary, tensors)
+
+
+def _read_file(path: Path) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; name a packed .safetensors network")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {})[HEADER_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, KeyError, json.JSONDecodeError, TypeError) as error:
+        raise InputError(f"{path}: not a packed network ({error!r}); write one with pipeline.packing.save") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        found = header.get("format") if isinstance(header, dict) else None
+        raise InputError(f"{path}: format: {found!r} where this version reads {FORMAT}; save the network again")
+    return header, tensors
+
+
+def sizes(path: str | Path) -> dict[str, Any]:
+    """Bytes of a packed network on disk, by what they are for.
+
+    Returns
+    -------
+    dict
+        ``bytes`` (the whole file), ``header``, and ``layers``: ``binary`` (packed bits and scales), ``float`` (filters of
+        float convolutions) and ``other`` (biases, batch norm, slopes).
+    """
+    _, raw = _read_file(Path(path))
+    layers = {"binary": 0, "float": 0, "other": 0}
+    for name, value in raw.items():
+        if name.endswith((BITS_SUFFIX, ".alpha")):
+            layers["binary"] += value.nbytes
+        else:
+            layers["float" if value.ndim == 4 else "other"] += value.nbytes
+    total = Path(path).stat().st_size
+    return {"bytes": total, "header": total - sum(layers.values()), "layers": layers}

@@ -1,0 +1,280 @@
+"""The schema of params.yaml: every knob of a run, checked as a whole before anything runs.
+
+Nothing has a default here: params.yaml is resolved, so that a knob's value can always be read there and `dvc params diff`
+shows every change.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from pipeline.data.registry import dataset
+from pipeline.errors import InputError, one_line_errors
+
+Model = Literal["srresnet", "edsr", "vdsr"]
+Scale = Literal[2, 3, 4]
+Weights = Literal["float", "binary"]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Matrix(Section):
+    """What is trained and compared: every model at every scale, float and binary."""
+
+    models: Annotated[list[Model], Field(min_length=1)]
+    scales: Annotated[list[Scale], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _unique(self) -> Matrix:
+        for name, values in (("models", self.models), ("scales", self.scales)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} has an entry twice")
+        return self
+
+
+class Data(Section):
+    """Image sets, by their names in the registry."""
+
+    mirror: str | None  # a folder or URL prefix that is tried before the public addresses
+    sets: list[str]  # what is fetched and prepared
+    train: str
+    validation: str  # watched during training; no weights are chosen by it
+    validation_images: Count  # how many of its images, from the first
+    test: Annotated[list[str], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _known(self) -> Data:
+        for name in self.sets:
+            try:
+                dataset(name)
+            except InputError as error:
+                raise ValueError(str(error)) from error
+        for field, names in (("train", [self.train]), ("validation", [self.validation]), ("test", self.test)):
+            if missing := [name for name in names if name not in self.sets]:
+                raise ValueError(f"{field}: {missing[0]} is not in data.sets; add it there")
+        if len(set(self.sets)) != len(self.sets):
+            raise ValueError("sets has an entry twice")
+        return self
+
+
+class SRResNet(Section):
+    blocks: Count
+    channels: Count
+
+
+class EDSR(Section):
+    blocks: Count
+    channels: Count
+    residual_scale: Positive
+
+
+class VDSR(Section):
+    layers: Annotated[int, Field(ge=3)]
+    channels: Count
+
+
+class Network(Section):
+    """Arguments of the networks in `pipeline.models`."""
+
+    srresnet: SRResNet
+    edsr: EDSR
+    vdsr: VDSR
+
+
+class Binarize(Section):
+    """How filters are binarized, for every binary network."""
+
+    scale_rule: Literal["learnable", "analytic", "none"]
+    scope: Literal["blocks", "all"]
+
+
+class Patch(Section):
+    """Side of the square training crops, in pixels of the HR or of the LR image."""
+
+    size: Count
+    of: Literal["hr", "lr"]
+
+    def lr_size(self, scale: int) -> int:
+        """The side in LR pixels; an HR side is rounded down to a multiple of the scale."""
+        return self.size if self.of == "lr" else self.size // scale
+
+
+class Schedule(Section):
+    """How the learning rate goes down: times `factor` every `every` iterations, or along a half cosine to 0."""
+
+    kind: Literal["constant", "step", "cosine"]
+    every: Count
+    factor: Annotated[float, Field(gt=0, le=1)]
+
+
+class Clip(Section):
+    """Gradient clipping: by the norm of all gradients, or (VDSR) each value to ±limit / learning rate."""
+
+    kind: Literal["none", "norm", "value_over_rate"]
+    limit: Positive
+
+
+class Training(Section):
+    """One network's training."""
+
+    iterations: Count
+    batch: Count
+    patch: Patch
+    loss: Literal["l1", "mse"]
+    optimizer: Literal["adam", "sgd"]  # Adam with betas 0.9 and 0.999; SGD with momentum 0.9
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    schedule: Schedule
+    clip: Clip
+    ema: Annotated[float, Field(ge=0, lt=1)]  # decay of the averaged weights; 0: no averaging
+    precision: Literal["float32", "bfloat16"]
+    start: Literal["scratch", "float"]  # from fresh weights, or from the float twin's
+    validate_every: Count
+    checkpoint_every: Count
+    max_minutes: Positive | None  # stops cleanly with a checkpoint; a rerun goes on from it
+
+
+class TrainingPair(Section):
+    float: Training
+    binary: Training
+
+    @model_validator(mode="after")
+    def _float_starts_from_scratch(self) -> TrainingPair:
+        if self.float.start != "scratch":
+            raise ValueError("float.start: a float network has no float twin to start from; write scratch")
+        return self
+
+
+class Train(Section):
+    srresnet: TrainingPair
+    edsr: TrainingPair
+    vdsr: TrainingPair
+
+
+class Export(Section):
+    float_dtype: Literal["float32", "float16"]  # of everything but the packed bits
+    calibration_images: Count  # crops of the training set that set the int8 activation ranges
+    calibration_crop: Count  # side of those crops, LR pixels
+    calibration_percentile: Annotated[float, Field(gt=50, le=100)]
+
+
+class Evaluate(Section):
+    kept_images: Count  # SR images kept for the report, from each set's first
+
+
+class Benchmark(Section):
+    lr_height: Count
+    lr_width: Count
+    threads: Count
+    repeats: Annotated[int, Field(ge=3)]
+
+
+class Thresholds(Section):
+    """From which value on a claim counts as replicated, or partly."""
+
+    replicated: float
+    partly: float
+
+
+class Claims(Section):
+    accuracy_gap_db: Thresholds  # float minus binary, dB of luma: at most
+    size_reduction: Thresholds  # 1 - binary bytes / float bytes: at least
+    speedup: Thresholds  # float time / binary time of the whole network: at least
+
+
+class Report(Section):
+    claims: Claims
+
+
+class Params(Section):
+    """Everything in params.yaml."""
+
+    profile: str
+    seed: Annotated[int, Field(ge=0)]
+    matrix: Matrix
+    data: Data
+    network: Network
+    binarize: Binarize
+    train: Train
+    export: Export
+    evaluate: Evaluate
+    benchmark: Benchmark
+    report: Report
+
+    def training(self, model: Model, weights: Weights) -> Training:
+        """How the network's float or binary form is trained."""
+        pair: TrainingPair = getattr(self.train, model)
+        return pair.float if weights == "float" else pair.binary
+
+    def overrides(self, model: Model, weights: Weights) -> dict[str, Any]:
+        """The arguments for `pipeline.models.build` beside model, scale and weights."""
+        network: Section = getattr(self.network, model)
+        return network.model_dump() | (self.binarize.model_dump() if weights == "binary" else {})
+
+    def require(self, model: str, scale: int) -> None:
+        """Refuse a model or scale that the matrix does not have."""
+        if model not in self.matrix.models or scale not in self.matrix.scales:
+            raise InputError(
+                f"params.yaml: matrix: has no {model} at x{scale} (models: {', '.join(self.matrix.models)}; "
+                f"scales: {', '.join(map(str, self.matrix.scales))}); add it there or name another"
+            )
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check params.yaml.
+
+    Raises
+    ------
+    InputError
+        Naming every wrong, missing or unknown field.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; run from the repository's root") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_describe(details) for details in error.errors())
+        raise InputError(f"{path}: {problems}; mend it there or in conf/") from error
+
+
+def _describe(details: ErrorDetails) -> str:
+    field = ".".join(str(part) for part in details["loc"]) or "the whole file"
+    if details["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(details["loc"][-1]), _fields(details["loc"][:-1]), n=1)
+        return f"{field}: unknown field" + (f", did you mean {near[0]}?" if near else "")
+    if details["type"] == "missing":
+        return f"{field}: missing"
+    return f"{field}: {details['msg'].removeprefix('Value error, ')} (found {details['input']!r:.60})"
+
+
+def _fields(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = Params
+    for part in location:
+        section = section.model_fields[part].annotation
+        section = next((kind for kind in get_args(section) if isinstance(kind, type)), section)
+    return list(section.model_fields)
+
+
+def main() -> None:
+    """Check params.yaml and say nothing when all is well."""
+    with one_line_errors():
+        load_params()
+
+
+if __name__ == "__main__":
+    main()

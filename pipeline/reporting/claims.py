@@ -1,0 +1,302 @@
+"""The paper's three claims, and what this run's numbers say about each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pipeline.params import Claims, Thresholds
+from pipeline.reporting import labels
+from pipeline.reporting.results import WEIGHTS, Results
+from pipeline.runs import Run
+
+# Below these counts a float network is a reduced version of its paper's. The smallest full ones (×2) have
+# 1.40 M (SRResNet), 1.37 M (EDSR baseline) and 0.665 M (VDSR) parameters.
+FULL_PARAMETERS = {"srresnet": 1_350_000, "edsr": 1_350_000, "vdsr": 660_000}
+# The papers train for 200 000 (VDSR) to 1 000 000 (SRResNet) iterations; less than half the shortest is brief.
+FULL_ITERATIONS = 100_000
+STANDARD_SETS = ("Set5", "Set14", "B100", "Urban100")
+ENGINES = ("engine_float32", "engine_int8")
+
+
+class Verdict(StrEnum):
+    """What the numbers say about a claim."""
+
+    REPLICATED = "replicated"
+    PARTLY = "partly replicated"
+    NOT = "not replicated"
+    UNMEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measured value beside a verdict."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, the numbers of this run and the verdict they give."""
+
+    key: str
+    title: str
+    quote: str
+    verdict: Verdict
+    headline: str
+    headline_label: str
+    rule: str
+    conditions: str
+    measures: list[Measure] = field(default_factory=list)
+    reservations: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far a binary network is below its float twin on one test set, in dB."""
+
+    test_set: str
+    model: str
+    scale: int
+    psnr_y: float
+    psnr_rgb: float | None
+
+    @property
+    def where(self) -> str:
+        """The network and the set, in words."""
+        return f"{labels.network(self.model, self.scale)} on {self.test_set}"
+
+
+def judge(results: Results, thresholds: Claims) -> list[Claim]:
+    """Return the three claims with the verdicts that the numbers and `thresholds` give."""
+    return [
+        accuracy_claim(results, thresholds.accuracy_gap_db),
+        size_claim(results, thresholds.size_reduction),
+        speed_claim(results, thresholds.speedup),
+    ]
+
+
+def accuracy_claim(results: Results, limits: Thresholds) -> Claim:
+    """Judge "comparable results" by the largest mean gap in PSNR-Y over networks and test sets."""
+    found = gaps(results)
+    rule = (
+        f"Replicated when the largest mean gap is at most {labels.decibels(limits.replicated)} PSNR-Y, "
+        f"partly up to {labels.decibels(limits.partly)}."
+    )
+    tuned = any(training.start == "float" for training in results.trainings.values())
+    start = " Binary networks started from their trained float twins." if tuned else ""
+    worst, best = max(found, key=lambda gap: gap.psnr_y), min(found, key=lambda gap: gap.psnr_y)
+    mean = sum(gap.psnr_y for gap in found) / len(found)
+    headline = labels.decibels(worst.psnr_y)
+    measures = [
+        Measure("largest gap, PSNR-Y", headline, worst.where),
+        Measure("smallest gap, PSNR-Y", labels.decibels(best.psnr_y), best.where),
+        Measure("mean gap, PSNR-Y", labels.decibels(mean), f"over {_count(len(found), 'comparison')}"),
+        *_rgb_measure(found, limits),
+        *_int8_measure(results),
+    ]
+    return Claim(
+        key="accuracy",
+        title="Accuracy comparable with the float network",
+        quote="comparable qualitative and quantitative results as their real-weight counterparts",
+        verdict=_at_most(worst.psnr_y, limits),
+        headline=headline,
+        headline_label="largest loss of PSNR-Y by binarization, float minus binary",
+        rule=rule,
+        conditions=f"Means over {labels.listing(results.test_sets)}; both networks run by PyTorch in float32. "
+        "The paper does not say on which channel it measures, so RGB is given too." + start,
+        measures=measures,
+        reservations=accuracy_reservations(results),
+    )
+
+
+def size_claim(results: Results, limits: Thresholds) -> Claim:
+    """Judge "80 % smaller" by SRResNet's files at every scale: all must reach it, or the best falls short."""
+    saved = {pair: reduction(results, *pair) for pair in results.pairs}
+    mine = {scale: share for (model, scale), share in saved.items() if model == "srresnet"}
+    verdict, headline, measures = Verdict.UNMEASURED, "—", []
+    if mine:
+        verdict = _at_least(min(mine.values()), max(mine.values()), limits)
+        headline = labels.percent(max(mine.values()))
+        measures = [
+            Measure(f"SRResNet ×{scale}", labels.percent(share), _file_sizes(results, "srresnet", scale))
+            for scale, share in mine.items()
+        ]
+    measures += [
+        Measure(labels.network(*pair), labels.percent(share), _file_sizes(results, *pair))
+        for pair, share in saved.items()
+        if pair[0] != "srresnet"
+    ]
+    return Claim(
+        key="size",
+        title="SRResNet 80 % smaller on disk",
+        quote="reduce model size by 80% when applying on SRResNet",
+        verdict=verdict,
+        headline=headline,
+        headline_label="saved on disk by SRResNet, at its best scale",
+        rule=f"Replicated when SRResNet saves {100 * limits.replicated:g} % at every scale of the run, "
+        f"partly when its best scale saves {100 * limits.partly:g} %.",
+        conditions="Whole files: packed bits, scales and everything that stays float, "
+        "against the float network saved in the same format.",
+        measures=measures,
+        reservations=_reduced(results, ["srresnet"]) if mine else [],
+    )
+
+
+def speed_claim(results: Results, limits: Thresholds) -> Claim:
+    """Judge "5× faster" by whole networks, each with its faster engine mode, against PyTorch channels_last."""
+    fastest = {
+        pair: max((ratio, engine) for engine in ENGINES if (ratio := benchmark.speedup(engine)) is not None)
+        for pair, benchmark in results.benchmarks.items()
+        if any(benchmark.speedup(engine) is not None for engine in ENGINES)
+    }
+    verdict, headline, measures = Verdict.UNMEASURED, "—", []
+    conditions = "No network was timed."
+    if fastest:
+        best, worst = max(fastest, key=lambda p: fastest[p]), min(fastest, key=lambda p: fastest[p])
+        verdict = _at_least(fastest[worst][0], fastest[best][0], limits)
+        headline = f"{times(fastest[best][0])}"
+        measures = [
+            _speed_measure("best network", best, *fastest[best]),
+            _speed_measure("worst network", worst, *fastest[worst]),
+            *(measure for engine in ENGINES for measure in _engine_measure(results, engine)),
+        ]
+        timed = next(iter(results.benchmarks.values()))
+        cpu = timed.environment.get("cpu", "an unnamed CPU")
+        conditions = (
+            f"Whole networks, {_count(timed.threads, 'thread')} of {cpu}; the float network "
+            "in PyTorch channels_last against the binarized one in this project’s engine."
+        )
+    return Claim(
+        key="speed",
+        title="Inference potentially 5× faster",
+        quote="could potentially speed up inference by 5×",
+        verdict=verdict,
+        headline=headline,
+        headline_label="the speed of PyTorch, reached by the engine on its best network",
+        rule=f"Replicated when every network is at least {limits.replicated:g}× as fast with its faster engine "
+        f"mode, partly when the best is at least {limits.partly:g}×.",
+        conditions=conditions,
+        measures=measures,
+        reservations=_reduced(results, results.models) if fastest else [],
+    )
+
+
+def gaps(results: Results) -> list[Gap]:
+    """Return float minus binary, as PyTorch runs them, for every network and test set."""
+    found = []
+    for name in results.test_sets:
+        for model, scale in results.pairs:
+            real, binary = (results.evaluations[name, Run(model, scale, weights)].means["torch"] for weights in WEIGHTS)
+            rgb = None
+            if real.psnr_rgb is not None and binary.psnr_rgb is not None:
+                rgb = real.psnr_rgb - binary.psnr_rgb
+            found.append(Gap(name, model, scale, real.psnr_y - binary.psnr_y, rgb))
+    return found
+
+
+def reduction(results: Results, model: str, scale: int) -> float:
+    """Return the share of the float file that binarization saves."""
+    real, binary = (results.exports[Run(model, scale, weights)].bytes for weights in WEIGHTS)
+    return 1 - binary / real
+
+
+def times(ratio: float) -> str:
+    """Return a ratio as `5.0×`, with more digits below one."""
+    return f"{ratio:.{1 if ratio >= 0.95 else 2}f}×"
+
+
+def accuracy_reservations(results: Results) -> list[str]:
+    """Return why this run's accuracies cannot be held against the paper; empty if they can."""
+    reasons = _reduced(results, results.models)
+    iterations = [training.iterations for training in results.trainings.values()]
+    if min(iterations) < FULL_ITERATIONS:
+        low, high = min(iterations), max(iterations)
+        span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        reasons.append(f"Training was brief: {span} iterations, where the papers train for hundreds of thousands.")
+    cut = [run.name for run, training in results.trainings.items() if training.stopped == "max_minutes"]
+    if cut:
+        reasons.append(f"The time limit ended the training of {labels.listing(cut)} before the planned iterations.")
+    if not any(name in STANDARD_SETS for name in results.test_sets):
+        reasons.append("None of the paper’s test sets was evaluated.")
+    below = below_bicubic(results)
+    if below:
+        reasons.append(f"Below bicubic, so that a small gap says little: {labels.listing(below)}.")
+    return reasons
+
+
+def below_bicubic(results: Results) -> list[str]:
+    """Return the float networks that are no better than bicubic on some test set."""
+    return [
+        f"{labels.network(run.model, run.scale)} on {name}"
+        for (name, run), evaluation in results.evaluations.items()
+        if run.weights == "float"
+        and evaluation.means["torch"].psnr_y <= results.bicubic[name, run.scale].means["bicubic"].psnr_y
+    ]
+
+
+def _reduced(results: Results, models: Sequence[str]) -> list[str]:
+    small = []
+    for model in models:
+        counts = [results.exports[Run(model, scale, "float")].parameters for scale in results.scales]
+        if min(counts) < FULL_PARAMETERS.get(model, 0):
+            small.append(f"{labels.model(model)} ({min(counts) / 1e6:.2f} M parameters)")
+    return [f"Reduced networks, smaller than their papers’: {labels.listing(small)}."] if small else []
+
+
+def _rgb_measure(found: list[Gap], limits: Thresholds) -> list[Measure]:
+    coloured = [(gap.psnr_rgb, gap.where) for gap in found if gap.psnr_rgb is not None]
+    if not coloured:
+        return []
+    value, where = max(coloured)
+    note = f"{where}; judged on RGB: {_at_most(value, limits)}"
+    return [Measure("largest gap, PSNR-RGB", labels.decibels(value), note)]
+
+
+def _int8_measure(results: Results) -> list[Measure]:
+    losses = [
+        (evaluation.means["torch"].psnr_y - evaluation.means["engine_int8"].psnr_y, name, run)
+        for (name, run), evaluation in results.evaluations.items()
+        if "engine_int8" in evaluation.means
+    ]
+    if not losses:
+        return []
+    loss, name, run = max(losses, key=lambda entry: entry[0])
+    note = f"{labels.network(run.model, run.scale)} on {name}, engine int8 against PyTorch"
+    return [Measure("further loss by int8", f"{labels.number(loss, 3)} dB", note)]
+
+
+def _speed_measure(label: str, pair: tuple[str, int], ratio: float, engine: str) -> Measure:
+    return Measure(label, times(ratio), f"{labels.network(*pair)}, {labels.backend(engine)}")
+
+
+def _engine_measure(results: Results, engine: str) -> list[Measure]:
+    ratios = [ratio for timed in results.benchmarks.values() if (ratio := timed.speedup(engine)) is not None]
+    if not ratios:
+        return []
+    span = list(dict.fromkeys([times(min(ratios)), times(max(ratios))]))
+    return [Measure(labels.backend(engine), " to ".join(span), f"over {_count(len(ratios), 'network')}")]
+
+
+def _file_sizes(results: Results, model: str, scale: int) -> str:
+    real, binary = (results.exports[Run(model, scale, weights)].bytes for weights in WEIGHTS)
+    return f"{labels.byte_size(real)} to {labels.byte_size(binary)}"
+
+
+def _at_most(value: float, limits: Thresholds) -> Verdict:
+    if value <= limits.replicated:
+        return Verdict.REPLICATED
+    return Verdict.PARTLY if value <= limits.partly else Verdict.NOT
+
+
+def _at_least(worst: float, best: float, limits: Thresholds) -> Verdict:
+    if worst >= limits.replicated:
+        return Verdict.REPLICATED
+    return Verdict.PARTLY if best >= limits.partly else Verdict.NOT
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

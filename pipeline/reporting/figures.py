@@ -1,0 +1,176 @@
+"""The report's figures: one small panel a model, so that a phone shows them one below the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.reporting import labels, svg
+from pipeline.reporting.claims import reduction
+from pipeline.reporting.results import WEIGHTS, Results
+from pipeline.runs import Run
+
+WIDTH, CURVE_WIDTH = 320, 380  # CSS pixels at which the text has its own size
+LAYER_COLOURS = {"binary": svg.BINARY, "float": svg.FLOAT, "other": svg.NEUTRAL}
+BACKEND_COLOURS = {
+    "torch": svg.FLOAT_SOFT,
+    "torch_channels_last": svg.FLOAT,
+    "engine_float32": svg.BINARY_SOFT,
+    "engine_int8": svg.BINARY,
+}
+WEIGHT_COLOURS = {"float": svg.FLOAT, "binary": svg.BINARY}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One drawing and its heading."""
+
+    title: str
+    drawing: Markup
+
+
+def accuracy_panels(results: Results) -> list[Panel]:
+    """Draw each model's gain over bicubic, float and binary, a row for every test set and scale."""
+    rows = [(name, scale) for name in results.test_sets for scale in results.scales]
+    gains = {
+        (model, weights, name, scale): psnr_gain(results, name, Run(model, scale, weights))
+        for model in results.models
+        for weights in WEIGHTS
+        for name, scale in rows
+    }
+    low, high = min(0.0, *gains.values()), max(0.0, *gains.values())
+    margin = 0.08 * (high - low or 1.0)
+    panels = []
+    for model in results.models:
+        figure, axes = svg.panel(WIDTH, 58 + 26 * len(rows))
+        axes.axvline(0, color=svg.MUTED, linewidth=1)
+        for y, (name, scale) in enumerate(rows):
+            pair = [gains[model, weights, name, scale] for weights in WEIGHTS]
+            axes.plot(pair, [y, y], color=svg.RULE, linewidth=3, zorder=2)
+            for gain, weights in zip(pair, WEIGHTS, strict=True):
+                axes.plot([gain], [y], "o", color=WEIGHT_COLOURS[weights], markersize=7, zorder=3)
+        _rows(axes, [f"{_short(name)} ×{scale}" for name, scale in rows])
+        axes.set_xlim(low - margin, high + margin)
+        axes.set_xlabel("gain over bicubic, dB PSNR-Y")
+        axes.grid(axis="x")
+        text = "; ".join(
+            f"{name} ×{scale}: float {labels.decibels(gains[model, 'float', name, scale], True)}, "
+            f"binary {labels.decibels(gains[model, 'binary', name, scale], True)}"
+            for name, scale in rows
+        )
+        title = labels.model(model)
+        panels.append(Panel(title, svg.inline(figure, f"accuracy-{model}", f"{title}, gain over bicubic. {text}.")))
+    return panels
+
+
+def size_panels(results: Results) -> list[Panel]:
+    """Draw each model's file sizes, float above binary, split by kind of layer."""
+    largest = max(export.bytes for export in results.exports.values())
+    panels = []
+    for model in results.models:
+        bars = [Run(model, scale, weights) for scale in results.scales for weights in WEIGHTS]
+        figure, axes = svg.panel(WIDTH, 52 + 26 * len(bars))
+        for y, run in enumerate(bars):
+            export, start = results.exports[run], 0
+            parts = [(export.layers.get(kind, 0), colour) for kind, colour in LAYER_COLOURS.items()]
+            for width, colour in [*parts, (export.bytes - sum(size for size, _ in parts), svg.NEUTRAL)]:
+                axes.barh(y, width / 1e6, left=start / 1e6, height=0.62, color=colour)
+                start += width
+            saved = reduction(results, model, run.scale)
+            change = f"  {labels.number(-100 * saved, 1)} %" if run.weights == "binary" else ""
+            axes.text(start / 1e6 + largest / 6e7, y, labels.byte_size(export.bytes) + change, va="center", color=svg.INK)
+        _rows(axes, [f"×{run.scale} {run.weights}" for run in bars])
+        axes.set_xlim(0, largest / 1e6 * 1.35)
+        axes.set_xlabel("MB on disk")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="x")
+        text = "; ".join(f"×{run.scale} {run.weights} {labels.byte_size(results.exports[run].bytes)}" for run in bars)
+        title = labels.model(model)
+        panels.append(Panel(title, svg.inline(figure, f"size-{model}", f"{title}, size on disk. {text}.")))
+    return panels
+
+
+def speed_panels(results: Results) -> list[Panel]:
+    """Draw each model's median times with their range, a bar for every backend and scale."""
+    panels = []
+    for model in results.models:
+        bars = [
+            (scale, backend, results.benchmarks[model, scale].backends[backend])
+            for scale in results.scales
+            for backend in BACKEND_COLOURS
+            if backend in results.benchmarks[model, scale].backends
+        ]
+        if not bars:
+            continue
+        longest = max(timing.max_ms for _, _, timing in bars)
+        figure, axes = svg.panel(WIDTH, 52 + 24 * len(bars))
+        for y, (_, backend, timing) in enumerate(bars):
+            axes.barh(y, timing.median_ms, height=0.62, color=BACKEND_COLOURS[backend])
+            axes.plot([timing.min_ms, timing.max_ms], [y, y], color=svg.INK, linewidth=1.2)
+            axes.text(timing.max_ms + longest / 50, y, labels.milliseconds(timing.median_ms), va="center", color=svg.INK)
+        _rows(axes, [f"×{scale} {_backend(backend)}" for scale, backend, _ in bars])
+        axes.set_xlim(0, longest * 1.28)
+        axes.set_xlabel("milliseconds for one image")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.grid(axis="x")
+        text = "; ".join(
+            f"×{scale} {labels.backend(backend)} {labels.milliseconds(timing.median_ms)}"
+            for scale, backend, timing in bars
+        )
+        title = labels.model(model)
+        panels.append(Panel(title, svg.inline(figure, f"speed-{model}", f"{title}, median times. {text}.")))
+    return panels
+
+
+def training_panels(results: Results) -> list[tuple[str, list[Panel]]]:
+    """Draw loss and validation PSNR-Y over iterations, float and binary together, for every model and scale."""
+    figures = []
+    for model, scale in results.pairs:
+        runs = [Run(model, scale, weights) for weights in WEIGHTS]
+        panels = []
+        for key, title in (("loss", "training loss"), ("psnr_y", "validation PSNR-Y, dB")):
+            figure, axes = svg.panel(CURVE_WIDTH, 225)
+            ends = []
+            for run in runs:
+                history = results.histories[run]
+                values: list[float] = getattr(history, key)
+                colour = WEIGHT_COLOURS[run.weights]
+                marker = "o" if len(values) < 12 else ""
+                axes.plot(history.iteration, values, color=colour, marker=marker, markersize=3.5)
+                ends += [f"{run.weights} ends at {values[-1]:.4g}"] if values else []
+            axes.set_xlabel("iteration")
+            axes.margins(x=0.03)
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+            axes.yaxis.set_major_locator(MaxNLocator(5))
+            axes.grid(axis="y")
+            axes.tick_params(length=0)
+            name = f"training-{model}-x{scale}-{key.replace('_', '-')}"
+            description = f"{labels.model(model)} ×{scale}, {title} over iterations: {', '.join(ends)}."
+            panels.append(Panel(title, svg.inline(figure, name, description)))
+        figures.append((labels.network(model, scale), panels))
+    return figures
+
+
+def psnr_gain(results: Results, test_set: str, run: Run) -> float:
+    """Return how far a run, as PyTorch computes it, is above bicubic on a test set, in dB of luma."""
+    bicubic = results.bicubic[test_set, run.scale].means["bicubic"]
+    return results.evaluations[test_set, run].means["torch"].psnr_y - bicubic.psnr_y
+
+
+def _rows(axes: Axes, names: list[str]) -> None:
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(length=0)
+    axes.tick_params(axis="y", labelcolor=svg.INK)
+    axes.spines["left"].set_visible(False)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 14 else name[:13] + "…"
+
+
+def _backend(name: str) -> str:
+    return {"torch": "PyTorch", "torch_channels_last": "PyTorch c.l."}.get(name, labels.backend(name).replace(",", ""))

@@ -1,0 +1,78 @@
+"""How models, weights and ways of running a network are called in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+MODELS = {"srresnet": "SRResNet", "edsr": "EDSR", "vdsr": "VDSR"}
+
+BACKENDS = {
+    "torch": "PyTorch",
+    "torch_channels_last": "PyTorch, channels_last",
+    "engine_float32": "engine, float32",
+    "engine_int8": "engine, int8",
+}
+
+LAYERS = {"binary": "packed filters", "float": "float filters", "other": "other values"}
+
+
+def model(name: str) -> str:
+    """Return the name of a model as its authors write it."""
+    return MODELS.get(name, name)
+
+
+def backend(name: str) -> str:
+    """Return a readable name for a way of running a network."""
+    return BACKENDS.get(name, name)
+
+
+def byte_size(size: float) -> str:
+    """Return a size in decimal units with three significant digits, as `1.23 MB`."""
+    for unit, factor in (("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            value = size / factor
+            return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
+    return f"{size:.0f} B"
+
+
+def milliseconds(value: float) -> str:
+    """Return a time with three significant digits, as `12.3 ms` or `4.56 s`."""
+    if value >= 9999.5:
+        return f"{value / 1000:.3g} s"
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} ms"
+
+
+def decibels(value: float, signed: bool = False) -> str:
+    """Return a level with two decimals and a true minus sign, as `−0.12 dB`."""
+    return f"{number(value, 2, signed)} dB"
+
+
+def number(value: float, digits: int, signed: bool = False) -> str:
+    """Return `value` with `digits` decimals and a true minus sign; never a negative zero."""
+    rounded = round(value, digits) + 0.0
+    return f"{rounded:{'+' if signed and rounded else ''}.{digits}f}".replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with one decimal, as `73.9 %`."""
+    return f"{number(100 * share, 1)} %"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as `45 s`, `3 min 20 s` or `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def listing(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence, as `a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def network(model_name: str, scale: int) -> str:
+    """Return a model at a scale, as `SRResNet ×4`."""
+    return f"{model(model_name)} ×{scale}"

@@ -1,0 +1,90 @@
+"""The report as one HTML page with its pictures beside it; it loads nothing from a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.files import write_text
+from pipeline.params import Params
+from pipeline.reporting import claims, figures, labels, tables
+from pipeline.reporting.crops import make_pictures
+from pipeline.reporting.results import Results
+
+
+def write_report(
+    results: Results, params: Params, params_text: str, environment: Mapping[str, Any], templates: Path, folder: Path
+) -> Path:
+    """Write `index.html` and `assets/` into `folder`, in place of earlier ones.
+
+    Parameters
+    ----------
+    results : Results
+        What the run produced.
+    params : Params
+        Its parameters.
+    params_text : str
+        The parameter file as it is, to be shown whole.
+    environment : mapping
+        Software, machine and commit, as `pipeline.provenance.environment` gives them.
+    templates : Path
+        The folder of the templates and the style sheet.
+    folder : Path
+        Where the report goes.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    InputError
+        If a picture the report shows is missing or malformed.
+    """
+    fresh, assets, page = folder / ".fresh", folder / "assets", folder / "index.html"
+    shutil.rmtree(fresh, ignore_errors=True)
+    (fresh / "assets").mkdir(parents=True)
+    pictures = make_pictures(results, fresh / "assets")
+    text = _environment(templates).get_template("index.html.j2").render(
+        results=results,
+        params=params,
+        params_text=params_text,
+        environment=environment,
+        css=Markup((templates / "style.css").read_text(encoding="utf-8")),
+        claims=claims.judge(results, params.report.claims),
+        reservations=claims.accuracy_reservations(results),
+        accuracy_panels=figures.accuracy_panels(results),
+        accuracy_tables=tables.accuracy_tables(results),
+        size_panels=figures.size_panels(results),
+        size_rows=tables.size_rows(results),
+        speed_panels=figures.speed_panels(results),
+        speed_tables=tables.speed_tables(results),
+        training_panels=figures.training_panels(results),
+        pictures=pictures,
+    )  # fmt: skip
+    shutil.rmtree(assets, ignore_errors=True)
+    os.replace(fresh / "assets", assets)
+    fresh.rmdir()
+    write_text(page, text)
+    return page
+
+
+def _environment(templates: Path) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["labels"] = labels
+    environment.filters["model_name"] = labels.model
+    environment.filters["merged"] = lambda first, second: {**first, **second}
+    return environment

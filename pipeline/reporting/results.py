@@ -1,0 +1,246 @@
+"""Every result file of a run, read into typed records; the files a run must have follow from its parameters."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.errors import InputError
+from pipeline.runs import Run, Weights, prepared_folder
+
+T = TypeVar("T")
+WEIGHTS: tuple[Weights, ...] = ("float", "binary")
+REMEDY = "run `dvc repro`"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one network was trained."""
+
+    iterations: int
+    planned_iterations: int
+    loss: float
+    psnr_y: float
+    seconds: float
+    images_per_second: float
+    device: str
+    threads: int
+    precision: str
+    seed: int
+    batch: int
+    training_set: str
+    stopped: str
+    start: str = "scratch"
+
+
+@dataclass(frozen=True)
+class History:
+    """The training curve of one network, a point at every validation."""
+
+    iteration: list[int]
+    loss: list[float]
+    psnr_y: list[float]
+
+
+@dataclass(frozen=True)
+class Export:
+    """The size of one network's packed file, in bytes, and its parameter counts."""
+
+    bytes: int
+    layers: dict[str, int]
+    header: int
+    parameters: int
+    binary_parameters: int
+
+
+@dataclass(frozen=True)
+class Quality:
+    """PSNR on luma and on RGB (none for grey images) in dB, and SSIM on luma."""
+
+    psnr_y: float
+    psnr_rgb: float | None
+    ssim_y: float
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """The quality of one image as one backend made it."""
+
+    backend: str
+    image: str
+    psnr_y: float
+    psnr_rgb: float | None
+    ssim_y: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One network (or bicubic interpolation) on one test set: means by backend, and every image."""
+
+    means: dict[str, Quality]
+    images: list[ImageQuality]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of one whole network on one image, in milliseconds."""
+
+    median_ms: float
+    min_ms: float
+    max_ms: float
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The backends timed against each other for one model at one scale."""
+
+    model: str
+    scale: int
+    lr_size: tuple[int, int]
+    threads: int
+    repeats: int
+    backends: dict[str, Timing]
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    def speedup(self, backend: str) -> float | None:
+        """Return how many times faster `backend` is than PyTorch in channels_last, or None if not timed."""
+        if backend not in self.backends or "torch_channels_last" not in self.backends:
+            return None
+        return self.backends["torch_channels_last"].median_ms / self.backends[backend].median_ms
+
+
+@dataclass(frozen=True)
+class PreparedIndex:
+    """What a prepared set holds: its name, its images and the hashes of its files."""
+
+    set: str
+    images: list[dict[str, Any]]
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that one run of the pipeline produced."""
+
+    models: Sequence[str]
+    scales: Sequence[int]
+    test_sets: Sequence[str]
+    trainings: dict[Run, Training]
+    histories: dict[Run, History]
+    exports: dict[Run, Export]
+    bicubic: dict[tuple[str, int], Evaluation]
+    evaluations: dict[tuple[str, Run], Evaluation]
+    benchmarks: dict[tuple[str, int], Benchmark]
+    prepared: list[PreparedIndex]
+    image_folder: Path
+
+    @property
+    def pairs(self) -> list[tuple[str, int]]:
+        """Every model at every scale."""
+        return [(model, scale) for model in self.models for scale in self.scales]
+
+
+def read_results(
+    root: Path, models: Sequence[str], scales: Sequence[int], test_sets: Sequence[str], all_sets: Iterable[str]
+) -> Results:
+    """Read the result files that a run over `models` and `scales` must have.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that holds `results/`, `history/` and `data/prepared/`.
+    models, scales : sequence
+        The matrix of the run; every pair was trained with float and with binary weights.
+    test_sets : sequence of str
+        Sets the networks were evaluated on.
+    all_sets : iterable of str
+        Every prepared set the run used, for its hashes.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or malformed; names the first one.
+    """
+    results = root / "results"
+    pairs = [(model, scale) for model in models for scale in scales]
+    runs = [Run(model, scale, weights) for model, scale in pairs for weights in WEIGHTS]
+    return Results(
+        models=models,
+        scales=scales,
+        test_sets=test_sets,
+        trainings={run: _json(root / run.training_record, Training) for run in runs},
+        histories={run: _history(root / run.history) for run in runs},
+        exports={run: _json(root / run.export_record, Export) for run in runs},
+        bicubic={
+            (name, scale): _evaluation(results / "evaluate" / name / f"bicubic-x{scale}", "bicubic")
+            for name in test_sets
+            for scale in scales
+        },
+        evaluations={
+            (name, run): _evaluation(results / "evaluate" / name / run.name, "torch")
+            for name in test_sets
+            for run in runs
+        },
+        benchmarks={
+            (model, scale): _json(results / "benchmark" / f"{model}-x{scale}.json", Benchmark) for model, scale in pairs
+        },
+        prepared=[_json(root / prepared_folder(name) / "index.json", PreparedIndex) for name in all_sets],
+        image_folder=results / "images",
+    )
+
+
+def _evaluation(stem: Path, backend: str) -> Evaluation:
+    path = stem.with_name(stem.name + ".json")
+    means = _json(path, dict[str, Quality])
+    if backend not in means:
+        raise InputError(f"{path}: {backend}: missing; delete it and {REMEDY}")
+    return Evaluation(means, _rows(stem.with_name(stem.name + ".csv"), ImageQuality))
+
+
+@dataclass(frozen=True)
+class _Point:
+    iteration: int
+    loss: float
+    psnr_y: float
+
+
+def _history(path: Path) -> History:
+    points = _rows(path, _Point)
+    return History([p.iteration for p in points], [p.loss for p in points], [p.psnr_y for p in points])
+
+
+def _json(path: Path, kind: type[T]) -> T:
+    text = _text(path)
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        raise _malformed(path, error) from None
+
+
+def _rows(path: Path, kind: type[T]) -> list[T]:
+    rows = csv.DictReader(_text(path).splitlines())
+    cells = [{key: value or None for key, value in row.items() if key is not None} for row in rows]
+    try:
+        return TypeAdapter(list[kind]).validate_python(cells)  # type: ignore[valid-type]
+    except ValidationError as error:
+        raise _malformed(path, error) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; {REMEDY}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; {REMEDY}") from None
+
+
+def _malformed(path: Path, error: ValidationError) -> InputError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "file"
+    return InputError(f"{path}: {where}: {first['msg']}; delete it and {REMEDY}")

@@ -1,0 +1,198 @@
+"""The rows of the report's tables, as text ready to print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipeline.reporting import labels
+from pipeline.reporting.claims import reduction, times
+from pipeline.reporting.published import published
+from pipeline.reporting.results import WEIGHTS, Evaluation, Quality, Results
+from pipeline.runs import Run
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class AccuracyRow:
+    """One network on one test set: means as text, gain over bicubic, gap below the float network."""
+
+    network: str
+    weights: str
+    by: str
+    psnr_y: str
+    psnr_rgb: str
+    ssim_y: str
+    gain: str = NONE
+    gap: str = NONE
+    kind: str = "measured"  # or "bicubic", "published", "published-unknown" (the source names no channel)
+    starts: bool = False  # the first row of its network
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """PSNR-Y and SSIM-Y of every image: a column for bicubic and for each network and backend."""
+
+    columns: list[str]
+    rows: list[tuple[str, list[tuple[str, str]]]]
+
+
+@dataclass(frozen=True)
+class AccuracyTable:
+    """All networks on one test set at one scale."""
+
+    test_set: str
+    scale: int
+    rows: list[AccuracyRow]
+    images: ImageTable
+
+
+@dataclass(frozen=True)
+class SizeRow:
+    """One packed file: bytes by kind of layer, in all, and the share that binarization saves."""
+
+    network: str
+    weights: str
+    parts: list[str]
+    total: str
+    saved: str
+    parameters: str
+    binary_parameters: str
+
+
+@dataclass(frozen=True)
+class SpeedRow:
+    """One backend's time for one network, and how it compares with PyTorch in channels_last."""
+
+    weights: str
+    by: str
+    median: str
+    span: str
+    ratio: str
+    slower: bool
+
+
+@dataclass(frozen=True)
+class SpeedTable:
+    """The backends timed against each other for one network."""
+
+    network: str
+    lr_size: str
+    repeats: int
+    rows: list[SpeedRow] = field(default_factory=list)
+
+
+def accuracy_tables(results: Results) -> list[AccuracyTable]:
+    """Return a table for every test set and scale."""
+    return [
+        AccuracyTable(name, scale, _accuracy_rows(results, name, scale), _images(results, name, scale))
+        for name in results.test_sets
+        for scale in results.scales
+    ]
+
+
+def size_rows(results: Results) -> list[SizeRow]:
+    """Return a row for every float and every binary file."""
+    return [_size_row(results, Run(model, scale, weights)) for model, scale in results.pairs for weights in WEIGHTS]
+
+
+def speed_tables(results: Results) -> list[SpeedTable]:
+    """Return a table for every timed network."""
+    tables = []
+    for model, scale in results.pairs:
+        timed = results.benchmarks[model, scale]
+        rows = []
+        for backend, timing in timed.backends.items():
+            ratio = timed.speedup(backend)
+            rows.append(
+                SpeedRow(
+                    weights="binary" if backend.startswith("engine") else "float",
+                    by=labels.backend(backend),
+                    median=labels.milliseconds(timing.median_ms),
+                    span=f"{labels.milliseconds(timing.min_ms)} – {labels.milliseconds(timing.max_ms)}",
+                    ratio=NONE if ratio is None else times(ratio),
+                    slower=backend.startswith("engine") and ratio is not None and ratio < 1,
+                )
+            )
+        size = "×".join(map(str, timed.lr_size))
+        tables.append(SpeedTable(labels.network(model, scale), size, timed.repeats, rows))
+    return tables
+
+
+def _accuracy_rows(results: Results, test_set: str, scale: int) -> list[AccuracyRow]:
+    bicubic = results.bicubic[test_set, scale].means["bicubic"]
+    rows = [AccuracyRow("Bicubic", "", "", *_quality(bicubic), kind="bicubic", starts=True)]
+    rows += _published_rows(test_set, scale, None)
+    for model in results.models:
+        real = results.evaluations[test_set, Run(model, scale, "float")].means["torch"]
+        for weights in WEIGHTS:
+            means = results.evaluations[test_set, Run(model, scale, weights)].means
+            for backend, quality in means.items():
+                rows.append(
+                    AccuracyRow(
+                        labels.model(model),
+                        weights,
+                        labels.backend(backend),
+                        *_quality(quality),
+                        gain=labels.number(quality.psnr_y - bicubic.psnr_y, 2, signed=True),
+                        gap=NONE if weights == "float" else labels.number(real.psnr_y - quality.psnr_y, 2),
+                        starts=weights == "float" and backend == "torch",
+                    )
+                )
+        rows += _published_rows(test_set, scale, model)
+    return rows
+
+
+def _published_rows(test_set: str, scale: int, model: str | None) -> list[AccuracyRow]:
+    rows = []
+    for entry in published(test_set, scale, [model]):
+        psnr = labels.number(entry.psnr, 2)
+        rows.append(
+            AccuracyRow(
+                network=entry.source,
+                weights="",
+                by="",
+                psnr_y=NONE if entry.channel == "rgb" else psnr,
+                psnr_rgb=psnr if entry.channel == "rgb" else NONE,
+                ssim_y=NONE if entry.ssim is None else labels.number(entry.ssim, 3),
+                kind="published" if entry.channel else "published-unknown",
+            )
+        )
+    return rows
+
+
+def _quality(quality: Quality) -> tuple[str, str, str]:
+    rgb = NONE if quality.psnr_rgb is None else labels.number(quality.psnr_rgb, 2)
+    return labels.number(quality.psnr_y, 2), rgb, labels.number(quality.ssim_y, 4)
+
+
+def _images(results: Results, test_set: str, scale: int) -> ImageTable:
+    columns: list[tuple[str, Evaluation, str]] = [("bicubic", results.bicubic[test_set, scale], "bicubic")]
+    for model in results.models:
+        for weights in WEIGHTS:
+            evaluation = results.evaluations[test_set, Run(model, scale, weights)]
+            name = f"{labels.model(model)} {weights}"
+            columns.append((name, evaluation, "torch"))
+            if "engine_int8" in evaluation.means:
+                columns.append((f"{name}, engine int8", evaluation, "engine_int8"))
+    cells = [
+        {row.image: (labels.number(row.psnr_y, 2), labels.number(row.ssim_y, 3)) for row in evaluation.images
+         if row.backend == backend}
+        for _, evaluation, backend in columns
+    ]  # fmt: skip
+    rows = [(image, [column.get(image, (NONE, NONE)) for column in cells]) for image in cells[0]]
+    return ImageTable([name for name, _, _ in columns], rows)
+
+
+def _size_row(results: Results, run: Run) -> SizeRow:
+    export = results.exports[run]
+    parts = [export.layers.get(kind, 0) for kind in labels.LAYERS]
+    return SizeRow(
+        network=labels.network(run.model, run.scale),
+        weights=run.weights,
+        parts=[f"{size:,}" for size in [*parts, export.header]],
+        total=f"{export.bytes:,}",
+        saved=labels.percent(reduction(results, run.model, run.scale)) if run.weights == "binary" else "",
+        parameters=f"{export.parameters:,}",
+        binary_parameters=f"{export.binary_parameters:,}",
+    )

@@ -1,0 +1,62 @@
+"""The names of runs and the places of their files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Weights = Literal["float", "binary"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network at one scale, with float or binary filters."""
+
+    model: str
+    scale: int
+    weights: Weights
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-x{self.scale}-{self.weights}"
+
+    @property
+    def float_twin(self) -> Run:
+        return Run(self.model, self.scale, "float")
+
+    @property
+    def weights_file(self) -> Path:
+        """Trained weights, with the latent filters of a binary network."""
+        return Path("models", f"{self.name}.safetensors")
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state of a training that is not finished."""
+        return Path("checkpoints", f"{self.name}.pt")
+
+    @property
+    def history(self) -> Path:
+        return Path("history", f"{self.name}.csv")
+
+    @property
+    def training_record(self) -> Path:
+        return Path("results", "train", f"{self.name}.json")
+
+    @property
+    def packed(self) -> Path:
+        return Path("packed", f"{self.name}.safetensors")
+
+    @property
+    def export_record(self) -> Path:
+        return Path("results", "export", f"{self.name}.json")
+
+
+def prepared_folder(name: str) -> Path:
+    """Where the prepared image set `name` lies."""
+    return Path("data", "prepared", name)
+
+
+def raw_folder(name: str) -> Path:
+    """Where the fetched images of the set `name` lie."""
+    return Path("data", "raw", name)

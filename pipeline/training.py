@@ -1,0 +1,276 @@
+"""The training loop: one file, read from top to bottom."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from pipeline.binarize import BinaryConv2d
+from pipeline.data.crops import Crops
+from pipeline.distributed import Process
+from pipeline.errors import InputError
+from pipeline.files import atomic
+from pipeline.inference import upscale
+from pipeline.metrics import psnr
+
+if TYPE_CHECKING:  # the loop itself needs no pydantic
+    from pipeline.params import Training
+
+CHECK_EVERY = 20  # iterations between looks at the losses and the clock: each look waits for a GPU
+LOSSES = {"l1": nn.L1Loss, "mse": nn.MSELoss}
+
+ImagePair = tuple[np.ndarray, np.ndarray]  # LR and HR, uint8
+
+
+@dataclass
+class Record:
+    """How far a training has come: what its checkpoint keeps beside the weights.
+
+    ``history`` has a row for every validation: ``iteration``, ``loss`` (mean since the last row), ``learning_rate`` and
+    ``psnr_y`` (mean over the validation images, dB). ``seconds`` and ``images`` add up over interrupted runs.
+    """
+
+    iteration: int = 0
+    seconds: float = 0.0
+    images: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # since the last row of the history
+
+
+def train(
+    module: nn.Module,
+    crops: Crops,
+    validation: Sequence[ImagePair],
+    settings: Training,
+    seed: int,
+    checkpoint: Path,
+    identity: dict[str, Any],
+    process: Process,
+) -> Record:
+    """Train `module` in place; on return it holds the final weights (the averaged ones where EMA is on).
+
+    The crops of an iteration depend on the seed and the iteration alone, so a run that was killed and goes on from its
+    checkpoint ends as one that was not, and processes that share a batch see the batch that one process would.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Made by `pipeline.models.build`, with its starting weights, on `process.device`.
+    crops : Crops
+    validation : sequence of (LR, HR) uint8 images
+    settings : pipeline.params.Training
+    seed : int
+    checkpoint : Path
+        Written every ``settings.checkpoint_every`` iterations and at the end; where it exists, the run goes on from it.
+    identity : dict
+        What makes a checkpoint this run's (anything JSON holds); one of another identity is ignored and replaced.
+    process : Process
+
+    Returns
+    -------
+    Record
+        Fewer iterations than planned where ``settings.max_minutes`` ran out.
+
+    Raises
+    ------
+    InputError
+        When the loss or a weight is no longer finite, naming the iteration and the last good checkpoint.
+    """
+    started = time.perf_counter()
+    part = process.part(settings.batch)
+    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = copy.deepcopy(module) if settings.ema else module
+    optimizer = make_optimizer(module, settings)
+    criterion = LOSSES[settings.loss]()
+    record = _load(checkpoint, identity, module, averaged, optimizer, process) or Record()
+    parallel: nn.Module = module
+    if process.count > 1:
+        if process.device.type == "cuda":
+            parallel = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        parallel = DistributedDataParallel(parallel)
+    seconds_before = record.seconds
+    unread: list[Tensor] = []  # losses still on the device
+    bar = tqdm(
+        total=settings.iterations,
+        initial=record.iteration,
+        unit="it",
+        mininterval=0.5 if sys.stderr.isatty() else 20,
+        disable=not process.leads,
+    )
+    if record.history:
+        bar.set_postfix(psnr=f"{record.history[-1]['psnr_y']:.2f}")
+
+    module.train()
+    stop = False
+    while record.iteration < settings.iterations and not stop:
+        rng = np.random.default_rng([seed, record.iteration])
+        inputs, targets = crops.batch(rng, settings.batch, part)
+        rate = learning_rate(settings, record.iteration)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+        with torch.autocast(process.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            outputs = parallel(inputs.contiguous(memory_format=torch.channels_last))
+        loss = criterion(outputs.float(), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        clip_gradients(module, settings, rate)
+        optimizer.step()
+        if settings.ema:
+            update_average(averaged, module, settings.ema)
+
+        unread.append(loss.detach())
+        record.iteration += 1
+        record.images += settings.batch
+        bar.update()
+
+        last = record.iteration == settings.iterations
+        validates = last or record.iteration % settings.validate_every == 0
+        saves = last or record.iteration % settings.checkpoint_every == 0
+        if not (validates or saves or record.iteration % CHECK_EVERY == 0):
+            continue
+        _read_losses(unread, record, module, checkpoint, process)
+        record.seconds = seconds_before + time.perf_counter() - started
+        minutes = (time.perf_counter() - started) / 60
+        stop = not last and process.any(settings.max_minutes is not None and minutes >= settings.max_minutes)
+        bar.set_postfix(loss=f"{record.losses[-1]:.4f}" if record.losses else "", refresh=False)
+        if validates or stop:
+            record.history.append(
+                {
+                    "iteration": record.iteration,
+                    "loss": float(np.mean(record.losses)),
+                    "learning_rate": rate,
+                    "psnr_y": validate(averaged, validation),
+                }
+            )
+            record.losses = []
+            bar.set_postfix(loss=f"{record.history[-1]['loss']:.4f}", psnr=f"{record.history[-1]['psnr_y']:.2f}")
+        if (saves or stop) and process.leads:
+            _save(checkpoint, identity, module, averaged, optimizer, record)
+    bar.close()
+    if settings.ema:
+        module.load_state_dict(averaged.state_dict())
+    return record
+
+
+def learning_rate(settings: Training, iteration: int) -> float:
+    """The learning rate of an iteration, counted from 0."""
+    schedule = settings.schedule
+    if schedule.kind == "step":
+        return settings.learning_rate * schedule.factor ** (iteration // schedule.every)
+    if schedule.kind == "cosine":
+        return settings.learning_rate * (1 + math.cos(math.pi * iteration / settings.iterations)) / 2
+    return settings.learning_rate
+
+
+def make_optimizer(module: nn.Module, settings: Training) -> torch.optim.Optimizer:
+    """Adam or SGD; the latent filters of binary convolutions are not decayed, since only their signs count."""
+    latent = {id(layer.weight) for layer in module.modules() if isinstance(layer, BinaryConv2d)}
+    groups = [
+        {"params": [p for p in module.parameters() if id(p) not in latent], "weight_decay": settings.weight_decay},
+        {"params": [p for p in module.parameters() if id(p) in latent], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=settings.learning_rate)
+    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9)
+
+
+def clip_gradients(module: nn.Module, settings: Training, rate: float) -> None:
+    """Clip gradients in place, by their norm or value by value (VDSR, section 3.2: to ±limit / learning rate)."""
+    if settings.clip.kind == "norm":
+        nn.utils.clip_grad_norm_(module.parameters(), settings.clip.limit)
+    elif settings.clip.kind == "value_over_rate":
+        nn.utils.clip_grad_value_(module.parameters(), settings.clip.limit / rate)
+
+
+@torch.no_grad()
+def update_average(averaged: nn.Module, module: nn.Module, decay: float) -> None:
+    """Move the averaged weights towards the current ones; buffers (batch statistics) are copied."""
+    torch._foreach_lerp_(list(averaged.parameters()), list(module.parameters()), 1 - decay)
+    for kept, current in zip(averaged.buffers(), module.buffers(), strict=True):
+        kept.copy_(current)
+
+
+def validate(module: nn.Module, images: Sequence[ImagePair]) -> float:
+    """Mean PSNR-Y in dB over the images, by the evaluation protocol."""
+    scale: int = module.config["scale"]  # type: ignore[assignment, index]
+    return float(np.mean([psnr(upscale(module, lr), hr, border=scale) for lr, hr in images]))
+
+
+def _read_losses(unread: list[Tensor], record: Record, module: nn.Module, checkpoint: Path, process: Process) -> None:
+    """Move the losses to the record; refuse one, or a weight, that is not finite."""
+    losses = torch.stack(unread).tolist()
+    first = record.iteration - len(losses)
+    bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
+    what = "the loss" if bad is not None else "a weight"
+    finite = bad is None and all(bool(p.isfinite().all()) for p in module.parameters())
+    if process.any(not finite):
+        iteration = first + (bad if bad is not None else len(losses) - 1) + 1
+        kept = f"the last good checkpoint is {checkpoint}" if checkpoint.exists() else "there is no checkpoint yet"
+        raise InputError(
+            f"training: {what} is not finite at iteration {iteration}; {kept}; "
+            "lower the learning rate or clip the gradients in params.yaml"
+        )
+    record.losses += losses
+    unread.clear()
+
+
+def _save(
+    path: Path,
+    identity: dict[str, Any],
+    module: nn.Module,
+    averaged: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    record: Record,
+) -> None:
+    state = {
+        "identity": json.dumps(identity, sort_keys=True),
+        "module": module.state_dict(),
+        "averaged": averaged.state_dict() if averaged is not module else None,
+        "optimizer": optimizer.state_dict(),
+        "record": asdict(record),
+    }
+    with atomic(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _load(
+    path: Path,
+    identity: dict[str, Any],
+    module: nn.Module,
+    averaged: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    process: Process,
+) -> Record | None:
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location=process.device, weights_only=True)
+    except Exception as error:  # torch raises many kinds, from zip errors to unpickling ones
+        raise InputError(f"{path}: not a readable checkpoint; delete it to start anew") from error
+    if state["identity"] != json.dumps(identity, sort_keys=True):
+        if process.leads:
+            print(f"{path} is of a run with other params or data; starting anew", file=sys.stderr)
+        return None
+    module.load_state_dict(state["module"])
+    if state["averaged"] is not None:
+        averaged.load_state_dict(state["averaged"])
+    optimizer.load_state_dict(state["optimizer"])
+    record = Record(**state["record"])
+    if process.leads:
+        print(f"going on from {path} at iteration {record.iteration}", file=sys.stderr)
+    return record

@@ -1,0 +1,45 @@
+"""Evaluate one network on one test set: with PyTorch, and with the engine on the packed file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.data.prepared import PreparedSet
+from pipeline.engine import Engine
+from pipeline.errors import one_line_errors
+from pipeline.evaluation import Image
+from pipeline.inference import upscale
+from pipeline.packing import load
+from pipeline.params import load_params
+from pipeline.runs import prepared_folder
+from stages.arguments import add_run, add_set, as_run
+from stages.scores import write_scores
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_run(parser)
+    add_set(parser)
+    arguments = parser.parse_args()
+    run = as_run(arguments)
+    params = load_params()
+    params.require(run.model, run.scale)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    module = load(run.packed).to(device, memory_format=torch.channels_last)
+    backends: dict[str, Callable[[Image], Image]] = {
+        "torch": lambda image: upscale(module, image),
+        "engine_float32": Engine.load(run.packed).upscale,
+    }
+    if run.weights == "binary":
+        backends["engine_int8"] = Engine.load(run.packed, activations="int8").upscale
+    write_scores(run.name, arguments.set, run.scale, backends, params.evaluate.kept_images)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

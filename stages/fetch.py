@@ -1,0 +1,24 @@
+"""Fetch a data set into data/raw/<set>."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pipeline.data.download import fetch
+from pipeline.data.registry import dataset
+from pipeline.errors import one_line_errors
+from pipeline.params import load_params
+
+
+def main() -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--set", required=True, help="name of the data set")
+    args = parser.parse_args()
+    fetch(dataset(args.set), Path("data/raw") / args.set, load_params().data.mirror)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,159 @@
+"""A made-up run: every result file a report reads, with numbers chosen by the test."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+from skimage import data
+
+from pipeline.data.resize import imresize
+from pipeline.params import Params, load_params
+
+REPOSITORY = Path(__file__).parents[2]
+PHOTOGRAPHS = {"cat": data.chelsea, "cup": data.coffee, "portrait": data.astronaut}
+BYTES = {"srresnet": 5_600_000, "edsr": 6_100_000, "vdsr": 2_670_000}
+MILLISECONDS = {"srresnet": 1012.4, "edsr": 884.0, "vdsr": 2210.0}
+
+
+def make_params(models: list[str], scales: list[int], tests: list[str], profile: str = "quick") -> Params:
+    """Return the committed parameters with another matrix and other test sets."""
+    values = load_params(REPOSITORY / "params.yaml").model_dump()
+    values["profile"] = profile
+    values["matrix"] = {"models": models, "scales": scales}
+    values["data"] |= {"test": tests, "sets": list(dict.fromkeys(["embedded-train", "embedded-valid", *tests]))}
+    values["data"] |= {"train": "embedded-train", "validation": "embedded-valid"}
+    values["report"]["claims"] = {
+        "accuracy_gap_db": {"replicated": 0.25, "partly": 0.6},
+        "size_reduction": {"replicated": 0.8, "partly": 0.7},
+        "speedup": {"replicated": 5.0, "partly": 2.0},
+    }
+    return Params.model_validate(values)
+
+
+def write_run(
+    root: Path,
+    params: Params,
+    gap: float = 0.11,
+    saved: float = 0.74,
+    speedup: float = 2.5,
+    training_set: str = "embedded-train",
+    iterations: int = 800,
+    images: bool = True,
+) -> None:
+    """Write all result files of a run below `root`, and its params.yaml."""
+    (root / "params.yaml").write_text(yaml.safe_dump(params.model_dump(), sort_keys=False), encoding="utf-8")
+    for name in params.data.sets:
+        index = {"format": 1, "set": name, "images": [{"name": "a"}], "sha256": {"hr.bin": "1f" * 32, "x4.bin": "e0" * 32}}
+        _json(root / f"data/prepared/{name}/index.json", index)
+    for model in params.matrix.models:
+        for scale in params.matrix.scales:
+            _write_network(root, params, model, scale, gap, saved, speedup, training_set, iterations)
+    for name in params.data.test:
+        for scale in params.matrix.scales:
+            _write_scores(root, name, f"bicubic-x{scale}", {"bicubic": 30 - scale})
+            if images:
+                _write_images(root / "results/images" / name, params.matrix.models, scale)
+
+
+def _write_network(
+    root: Path,
+    params: Params,
+    model: str,
+    scale: int,
+    gap: float,
+    saved: float,
+    speedup: float,
+    training_set: str,
+    iterations: int,
+) -> None:
+    rng = np.random.default_rng(scale)
+    for weights in ("float", "binary"):
+        name = f"{model}-x{scale}-{weights}"
+        loss = gap if weights == "binary" else 0.0
+        level = 31.2 - scale - loss
+        training = {
+            "iterations": iterations, "planned_iterations": 800, "loss": 0.0213, "psnr_y": level, "seconds": 58.4,
+            "images_per_second": 219.0, "device": "cpu", "threads": 2, "precision": "float32", "seed": 0, "batch": 16,
+            "training_set": training_set, "stopped": "finished", "start": "scratch" if loss == 0 else "float",
+        }  # fmt: skip
+        _json(root / f"results/train/{name}.json", training)
+        steps = np.linspace(50, iterations, 16).astype(int)
+        curve = [
+            {
+                "iteration": int(step),
+                "loss": 0.02 + 0.08 * np.exp(-step / 120) + 0.001 * rng.random(),
+                "learning_rate": 0.001,
+                "psnr_y": level - 3 * np.exp(-step / 150) + 0.05 * rng.random(),
+            }
+            for step in steps
+        ]
+        _csv(root / f"history/{name}.csv", curve)
+        size = round(BYTES[model] * (1 - saved if weights == "binary" else 1))
+        packed = round(size * 0.18) if weights == "binary" else 0
+        layers = {"binary": packed, "float": size - packed - 30_000, "other": 22_000}
+        export = {"bytes": size, "layers": layers, "header": 8_000, "parameters": 310_000, "binary_parameters": packed * 8}
+        _json(root / f"results/export/{name}.json", export)
+        backends = {"torch": level, "engine_float32": level}
+        if weights == "binary":
+            backends["engine_int8"] = level - 0.004
+        for test_set in params.data.test:
+            _write_scores(root, test_set, name, backends)
+    median = MILLISECONDS[model]
+    times = {"torch": 2.6 * median, "torch_channels_last": median}
+    times |= {"engine_float32": 1.6 * median / speedup, "engine_int8": median / speedup}
+    benchmark = {
+        "model": model, "scale": scale, "lr_size": [128, 128], "threads": 2, "repeats": 7,
+        "environment": {"cpu": "Example CPU at 3 GHz", "cores": 2, "python": "3.11", "packages": {"torch": "2.13.0"}},
+        "backends": {k: {"median_ms": v, "min_ms": 0.93 * v, "max_ms": 1.1 * v} for k, v in times.items()},
+        "speedup": {"engine_float32": speedup / 1.6, "engine_int8": speedup},
+    }  # fmt: skip
+    _json(root / f"results/benchmark/{model}-x{scale}.json", benchmark)
+
+
+def _write_scores(root: Path, test_set: str, method: str, levels: dict[str, float]) -> None:
+    folder = root / "results/evaluate" / test_set
+    rows = [
+        {"backend": backend, "image": name, "psnr_y": level + shift, "psnr_rgb": level + shift - 1.4, "ssim_y": 0.85}
+        for backend, level in levels.items()
+        for shift, name in zip((-1.0, 0.0, 1.0), PHOTOGRAPHS, strict=True)
+    ]
+    _csv(folder / f"{method}.csv", rows)
+    means = {k: {"psnr_y": v, "psnr_rgb": v - 1.4, "ssim_y": 0.85} for k, v in levels.items()}
+    _json(folder / f"{method}.json", means)
+
+
+def _write_images(folder: Path, models: list[Any], scale: int) -> None:
+    for name, photograph in PHOTOGRAPHS.items():
+        hr = photograph()[20 : 20 + 252, 100 : 100 + 348]
+        lr = imresize(hr, 1 / scale)
+        bicubic = imresize(lr, scale)
+        pictures = {f"hr-x{scale}": hr, f"lr-x{scale}": lr, f"bicubic-x{scale}": bicubic}
+        for model in models:
+            for suffix, share in (("float", 0.5), ("binary", 0.42), ("binary/engine_int8", 0.41)):
+                mixed = (1 - share) * bicubic.astype(float) + share * hr
+                pictures[f"{model}-x{scale}-{suffix}"] = mixed.round().astype(np.uint8)
+        for source, pixels in pictures.items():
+            path = folder / source / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+
+
+def _json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def _csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text.getvalue(), encoding="utf-8")
