@@ -33,6 +33,12 @@ class Process:
         share = batch // self.count
         return slice(self.rank * share, (self.rank + 1) * share)
 
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean of `values` over all processes."""
+        if self.count > 1:
+            distributed.all_reduce(values)
+        return values / self.count
+
     def any(self, flag: bool) -> bool:
         """Whether `flag` holds in any process, so that all decide alike."""
         if self.count == 1:

@@ -82,7 +82,7 @@ def read(path: str | Path) -> PackedNetwork:
         if inputs is None or value.dtype != np.uint8 or value.ndim != 4 or value.shape[3] != (inputs + 7) // 8:
             raise InputError(f"{path}: {name}: shape {value.shape} does not fit the header; save the network again")
         binary[layer] = unpack_bits(value, inputs)
-        if tensors.get(f"{layer}.alpha", raw.get(f"{layer}.alpha")) is None:
+        if f"{layer}.alpha" not in raw:
             raise InputError(f"{path}: {layer}.alpha: missing; save the network again")
     if missing := header["binary"].keys() - binary.keys():
         raise InputError(f"{path}: {min(missing)}{BITS_SUFFIX}: missing; save the network again")
@@ -101,6 +101,9 @@ def _read_file(path: Path) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]]]:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else None
         raise InputError(f"{path}: format: {found!r} where this version reads {FORMAT}; save the network again")
+    for field in ("network", "binary", "metadata"):
+        if not isinstance(header.get(field), dict):
+            raise InputError(f"{path}: {field}: missing from the header; save the network again")
     return header, tensors
 
 
@@ -110,8 +113,8 @@ def sizes(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``bytes`` (the whole file), ``header``, and ``layers``: ``binary`` (packed bits and scales), ``float`` (filters of
-        float convolutions) and ``other`` (biases, batch norm, slopes).
+        ``bytes`` (the whole file), ``header``, and ``layers``: ``binary`` (packed bits and scales), ``float`` (filters
+        of float convolutions) and ``other`` (biases, batch norm, slopes).
     """
     _, raw = _read_file(Path(path))
     layers = {"binary": 0, "float": 0, "other": 0}

@@ -1,9 +1,9 @@
 """Saving networks in one file: binary filters as packed bits, the rest in floating point, no pickle.
 
 The file is safetensors. Each binary convolution ``<layer>`` is stored as ``<layer>.bits`` (see
-`pipeline.packed.pack_bits`) and ``<layer>.alpha``; every other tensor keeps its name in the module's state. One metadata key, ``binsr``,
-holds a JSON object: ``format`` (1), ``network`` (the arguments of `pipeline.models.build`), ``binary`` (layer to number
-of input channels) and ``metadata`` (whatever the caller says, such as the training's provenance).
+`pipeline.packed.pack_bits`) and ``<layer>.alpha``; every other tensor keeps its name in the module's state. One
+metadata key, ``binsr``, holds a JSON object: ``format`` (1), ``network`` (the arguments of `pipeline.models.build`),
+``binary`` (layer to number of input channels) and ``metadata`` (what the caller says, such as how it was trained).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The schema of params.yaml: every knob of a run, checked as a whole before anything runs.
 
-Nothing has a default here: params.yaml is resolved, so that a knob's value can always be read there and `dvc params diff`
-shows every change.
+Nothing has a default here: params.yaml is resolved, so that a knob's value can always be read there and
+`dvc params diff` shows every change.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from pydantic_core import ErrorDetails
 
 from pipeline.data.registry import dataset
 from pipeline.errors import InputError, one_line_errors
+from pipeline.runs import Model, Scale, Weights
 
-Model = Literal["srresnet", "edsr", "vdsr"]
-Scale = Literal[2, 3, 4]
-Weights = Literal["float", "binary"]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -211,12 +209,12 @@ class Params(Section):
     benchmark: Benchmark
     report: Report
 
-    def training(self, model: Model, weights: Weights) -> Training:
+    def training(self, model: str, weights: Weights) -> Training:
         """How the network's float or binary form is trained."""
         pair: TrainingPair = getattr(self.train, model)
         return pair.float if weights == "float" else pair.binary
 
-    def overrides(self, model: Model, weights: Weights) -> dict[str, Any]:
+    def overrides(self, model: str, weights: Weights) -> dict[str, Any]:
         """The arguments for `pipeline.models.build` beside model, scale and weights."""
         network: Section = getattr(self.network, model)
         return network.model_dump() | (self.binarize.model_dump() if weights == "binary" else {})

@@ -18,8 +18,9 @@ def environment() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``python``, ``platform``, ``cpu`` (model name), ``cores`` (usable by this process), ``packages`` (name to version,
-        None where not installed), ``commit`` (None outside a git checkout) and ``dirty`` (tracked files were changed).
+        ``python``, ``platform``, ``cpu`` (model name), ``cores`` (usable by this process), ``packages`` (name to
+        version, None where not installed), ``commit`` (None outside a git checkout) and ``dirty``
+        (tracked files were changed).
     """
     commit, dirty = _git()
     return {

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+Model = Literal["srresnet", "edsr", "vdsr"]
+Scale = Literal[2, 3, 4]
 Weights = Literal["float", "binary"]
+MODELS: tuple[str, ...] = get_args(Model)
+SCALES: tuple[int, ...] = get_args(Scale)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pipeline.data.crops import Crops
 from pipeline.distributed import Process
 from pipeline.errors import InputError
 from pipeline.files import atomic
-from pipeline.inference import upscale
+from pipeline.inference import channels_last, upscale
 from pipeline.metrics import psnr
 
 if TYPE_CHECKING:  # the loop itself needs no pydantic
@@ -91,7 +91,7 @@ def train(
     """
     started = time.perf_counter()
     part = process.part(settings.batch)
-    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = channels_last(module)
     averaged = copy.deepcopy(module) if settings.ema else module
     optimizer = make_optimizer(module, settings)
     criterion = LOSSES[settings.loss]()
@@ -213,12 +213,12 @@ def validate(module: nn.Module, images: Sequence[ImagePair]) -> float:
 
 def _read_losses(unread: list[Tensor], record: Record, module: nn.Module, checkpoint: Path, process: Process) -> None:
     """Move the losses to the record; refuse one, or a weight, that is not finite."""
-    losses = torch.stack(unread).tolist()
+    losses = process.mean(torch.stack(unread)).tolist()
     first = record.iteration - len(losses)
     bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
     what = "the loss" if bad is not None else "a weight"
     finite = bad is None and all(bool(p.isfinite().all()) for p in module.parameters())
-    if process.any(not finite):
+    if not finite:  # in one process as in all: they share the mean loss and the weights
         iteration = first + (bad if bad is not None else len(losses) - 1) + 1
         kept = f"the last good checkpoint is {checkpoint}" if checkpoint.exists() else "there is no checkpoint yet"
         raise InputError(

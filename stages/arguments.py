@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipeline.models import MODELS, SCALES
-from pipeline.runs import Run
+from pipeline.runs import MODELS, SCALES, Run
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ import torch
 from pipeline.engine import Engine
 from pipeline.errors import one_line_errors
 from pipeline.files import write_json
+from pipeline.inference import channels_last
 from pipeline.packing import load
 from pipeline.params import load_params
 from pipeline.provenance import environment
@@ -33,7 +34,7 @@ def main() -> None:
 
     binary = Run(arguments.model, arguments.scale, "binary")
     network = load(binary.float_twin.packed)
-    network_channels_last = load(binary.float_twin.packed).to(memory_format=torch.channels_last)
+    network_channels_last = channels_last(load(binary.float_twin.packed))
     engines = {kind: Engine.load(binary.packed, activations=kind, threads=threads) for kind in ("float32", "int8")}
     luma = arguments.model == "vdsr"  # whose input has the size of its output
     factor = arguments.scale if luma else 1

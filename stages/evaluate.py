@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import torch
 
-from pipeline.data.prepared import PreparedSet
 from pipeline.engine import Engine
 from pipeline.errors import one_line_errors
 from pipeline.evaluation import Image
-from pipeline.inference import upscale
+from pipeline.inference import channels_last, upscale
 from pipeline.packing import load
 from pipeline.params import load_params
-from pipeline.runs import prepared_folder
 from stages.arguments import add_run, add_set, as_run
 from stages.scores import write_scores
 
@@ -30,7 +26,7 @@ def main() -> None:
     params = load_params()
     params.require(run.model, run.scale)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    module = load(run.packed).to(device, memory_format=torch.channels_last)
+    module = channels_last(load(run.packed).to(device))
     backends: dict[str, Callable[[Image], Image]] = {
         "torch": lambda image: upscale(module, image),
         "engine_float32": Engine.load(run.packed).upscale,

@@ -6,8 +6,9 @@ import json
 
 from safetensors.torch import load_file
 
-from pipeline.calibration import calibrate, crops_of
+from pipeline.calibration import calibrate
 from pipeline.data.prepared import PreparedSet
+from pipeline.data.samples import lr_crops
 from pipeline.errors import InputError, one_line_errors
 from pipeline.files import atomic, write_json
 from pipeline.models import build
@@ -30,7 +31,7 @@ def main() -> None:
     with atomic(run.packed) as temporary:
         save(module, temporary, metadata, params.export.float_dtype)
         if run.weights == "binary":
-            images = crops_of(
+            images = lr_crops(
                 PreparedSet.open(prepared_folder(params.data.train)),
                 run.scale,
                 params.export.calibration_crop,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from pipeline.data.download import fetch
 from pipeline.data.registry import dataset
 from pipeline.errors import one_line_errors
 from pipeline.params import load_params
+from pipeline.runs import raw_folder
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", required=True, help="name of the data set")
     args = parser.parse_args()
-    fetch(dataset(args.set), Path("data/raw") / args.set, load_params().data.mirror)
+    fetch(dataset(args.set), raw_folder(args.set), load_params().data.mirror)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from pipeline.data.prepared import prepare
+from pipeline.data.preparation import prepare
 from pipeline.errors import one_line_errors
 from pipeline.params import load_params
+from pipeline.runs import prepared_folder, raw_folder
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", required=True, help="name of the data set")
     args = parser.parse_args()
-    prepare(Path("data/raw") / args.set, Path("data/prepared") / args.set, load_params().matrix.scales)
+    prepare(raw_folder(args.set), prepared_folder(args.set), load_params().matrix.scales)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.data.download import fetch
-from pipeline.data.prepared import PreparedSet, prepare
+from pipeline.data.preparation import prepare
+from pipeline.data.prepared import PreparedSet
 from pipeline.data.registry import dataset
 from pipeline.data.resize import imresize
 from pipeline.metrics import psnr

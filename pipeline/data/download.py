@@ -147,9 +147,9 @@ class _Downloader:
     def __call__(self, address: str, output: str, _pooch: object = None) -> None:
         if address.startswith(("http://", "https://")):
             self._receive_all(address)
-            os.replace(self.part, output)
         else:
-            shutil.copyfile(_local_path(address), output)
+            shutil.copyfile(_local_path(address), self.part)
+        os.replace(self.part, output)
 
     def _received(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
@@ -172,12 +172,10 @@ class _Downloader:
         if start:
             headers["Range"] = f"bytes={start}-"
         with self.session.get(address, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
-            resumes = response.status_code == 206
-            if start and response.status_code == 416:
+            resumes = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+            if start and (response.status_code == 416 or (response.status_code == 206 and not resumes)):
                 self.part.unlink()
                 return self._receive(address, 0)
-            if resumes and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                raise _UnavailableError("sends another range than asked for")
             if 400 <= response.status_code < 500:
                 raise _UnavailableError(f"HTTP {response.status_code} {response.reason}")
             response.raise_for_status()

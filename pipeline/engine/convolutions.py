@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from typing import Protocol
 
 import numpy as np
+from numba import get_num_threads
 from numpy.typing import NDArray
 
 from pipeline.engine import kernels
@@ -51,7 +51,7 @@ class FloatConvolution:
         offsets.ravel()[: self.inputs * self.kernel**2] = (starts + tile.taps()).ravel()
         out = _output(x, self.epilogue, shuffle)
         then = _then(self.epilogue, shuffle, residual, residual_scale, out)
-        kernels.convolve_float(x, self.weights, offsets, _sizes(tile), then)
+        kernels.convolve_float(x, self.weights, offsets, _sizes(tile), then, get_num_threads())
         return out
 
 
@@ -80,13 +80,13 @@ class TableConvolution:
         out = _output(x, self.epilogue, shuffle)
         then = _then(self.epilogue, shuffle, residual, residual_scale, out)
         if self.step is None:
-            kernels.convolve_binary(x, offsets, _sizes(tile), then)
+            kernels.convolve_binary(x, offsets, _sizes(tile), then, get_num_threads())
         else:
-            kernels.convolve_binary_int8(x, self.step, offsets, _sizes(tile), then)
+            kernels.convolve_binary_int8(x, self.step, offsets, _sizes(tile), then, get_num_threads())
         return out
 
 
-def _sizes(tile: Tiling) -> tuple[int, ...]:
+def _sizes(tile: Tiling) -> kernels.Sizes:
     return tile.rows, tile.columns, tile.kernel, tile.pitch, tile.run, tile.span
 
 
@@ -97,6 +97,6 @@ def _output(x: Array, epilogue: Epilogue, shuffle: int) -> Array:
 
 def _then(
     epilogue: Epilogue, shuffle: int, residual: NDArray | None, residual_scale: float, out: Array
-) -> tuple[Array, Array, Array, Array, np.float32, int, Array]:
+) -> kernels.Then:
     rest = NO_RESIDUAL if residual is None else residual
-    return (*astuple(epilogue), rest, np.float32(residual_scale), shuffle, out)
+    return epilogue.scale, epilogue.bias, epilogue.slope, rest, np.float32(residual_scale), shuffle, out

@@ -8,10 +8,14 @@ from the end, which hinders it). Results do not depend on the number of threads:
 same order, and tiles only share what they read.
 """
 
+# The compiled functions' parts need no types of their own: Numba infers them.
+# mypy: disallow_untyped_defs = False
+
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit, prange
+from numpy.typing import NDArray
 
 from pipeline.engine.reference import LEVELS
 from pipeline.engine.tables import CHANNELS, LOOK_UPS, SUMS
@@ -30,8 +34,14 @@ TAPS = 3
 SAFE_LOOK_UPS = 32767 // (CHANNELS * LEVELS)
 
 
+Array = NDArray[np.float32]
+Positions = NDArray[np.uint64]
+Sizes = tuple[int, int, int, int, int, int]
+Then = tuple[Array, Array, Array, Array, np.float32, int, Array]
+
+
 @njit(cache=True, parallel=True)
-def convolve_float(x, weights, taps, tile, then):
+def convolve_float(x: Array, weights: Array, taps: Positions, tile: Sizes, then: Then, workers: int) -> None:
     """Convolve with float filters.
 
     Parameters
@@ -48,8 +58,9 @@ def convolve_float(x, weights, taps, tile, then):
         `pipeline.engine.epilogue.Epilogue`; `shuffle` is the factor of the pixel shuffle, 1 for none; `residual` is
         float32 of the shape of `out`, or empty for none, and `residual_scale` float32; `out`, float32 of shape
         (O / shuffle², shuffle·H, shuffle·W), is written.
+    workers : int
+        Threads to share the tiles.
     """
-    workers = get_num_threads()
     for worker in prange(workers):
         _convolve_float(worker, workers, x, weights, taps, tile, then)
 
@@ -57,23 +68,23 @@ def convolve_float(x, weights, taps, tile, then):
 @njit(cache=True)
 def _convolve_float(worker, workers, x, weights, taps, tile, then):
     rows, columns, kernel, pitch, run, span = tile
-    buffer = np.zeros((x.shape[0], span), np.float32)
-    sums = np.empty((OUTPUTS, run), np.float32)
-    across, down = -(-x.shape[2] // columns), -(-x.shape[1] // rows)
+    channels, height, width = x.shape
+    outputs = then[0].size
+    buffer = np.zeros(channels * span, np.float32)
+    sums = np.empty(OUTPUTS * run, np.float32)
+    across, down = -(-width // columns), -(-height // rows)
     for index in range(worker, across * down, workers):
         top, left = index // across * rows, index % across * columns
-        _load_tile(x, top - kernel // 2, left - kernel // 2, rows + kernel - 1, pitch, buffer)
+        _load_tile(x, top - kernel // 2, left - kernel // 2, rows + kernel - 1, pitch, buffer, span)
         for block in range(weights.shape[0]):
             sums[:] = 0
-            for step in range(weights.shape[1]):
-                _add_products(sums.ravel(), buffer.ravel(), weights[block, step], taps[step], np.uint64(run))
-            for i in range(min(OUTPUTS, then[0].size - block * OUTPUTS)):
-                o = block * OUTPUTS + i
-                _finish(sums[i], o, top, left, tile, x.shape, then)
+            _add_products(sums, buffer, weights[block], taps, np.uint64(run))
+            first = block * OUTPUTS
+            _finish(sums, first, min(first + OUTPUTS, outputs), top, left, height, width, tile, then)
 
 
 @njit(cache=True, parallel=True)
-def convolve_binary(x, offsets, tile, then):
+def convolve_binary(x: Array, offsets: Positions, tile: Sizes, then: Then, workers: int) -> None:
     """Convolve with binary filters by the table method, all sums in float32.
 
     Parameters are those of `convolve_float`, but for
@@ -81,7 +92,6 @@ def convolve_binary(x, offsets, tile, then):
     offsets : uint64, shape (groups, passes, O, LOOK_UPS)
         See `pipeline.engine.tables.look_up_offsets`.
     """
-    workers = get_num_threads()
     for worker in prange(workers):
         _convolve_binary(worker, workers, x, offsets, tile, then)
 
@@ -89,27 +99,25 @@ def convolve_binary(x, offsets, tile, then):
 @njit(cache=True)
 def _convolve_binary(worker, workers, x, offsets, tile, then):
     rows, columns, kernel, pitch, run, span = tile
-    groups, passes, outputs, _ = offsets.shape
-    buffer = np.zeros((groups * CHANNELS, span), np.float32)
-    pairs = np.empty((8, span), np.float32)
-    table = np.zeros((SUMS + 1, span), np.float32)
-    sums = np.empty((outputs, run), np.float32)
-    across, down = -(-x.shape[2] // columns), -(-x.shape[1] // rows)
+    (groups, passes, outputs, _), (_, height, width) = offsets.shape, x.shape
+    buffer = np.zeros(groups * CHANNELS * span, np.float32)
+    pairs = np.empty(8 * span, np.float32)
+    table = np.zeros((SUMS + 1) * span, np.float32)
+    sums = np.empty(outputs * run, np.float32)
+    across, down = -(-width // columns), -(-height // rows)
     for index in range(worker, across * down, workers):
         top, left = index // across * rows, index % across * columns
-        _load_tile(x, top - kernel // 2, left - kernel // 2, rows + kernel - 1, pitch, buffer)
+        _load_tile(x, top - kernel // 2, left - kernel // 2, rows + kernel - 1, pitch, buffer, span)
         sums[:] = 0
         for group in range(groups):
-            _build_table(buffer[group * CHANNELS : (group + 1) * CHANNELS], pairs, table)
+            _build_table(buffer, group, pairs, table, np.uint64(span))
             for p in range(passes):
-                for o in range(outputs):
-                    _add_look_ups(sums[o], table.ravel(), offsets[group, p, o], np.uint64(run))
-        for o in range(outputs):
-            _finish(sums[o], o, top, left, tile, x.shape, then)
+                _add_look_ups(sums, table, offsets[group, p], np.uint64(run))
+        _finish(sums, 0, outputs, top, left, height, width, tile, then)
 
 
 @njit(cache=True, parallel=True)
-def convolve_binary_int8(x, step, offsets, tile, then):
+def convolve_binary_int8(x: Array, step: np.float32, offsets: Positions, tile: Sizes, then: Then, workers: int) -> None:
     """Convolve with binary filters by the table method, activations rounded to int8, all sums exact.
 
     Parameters are those of `convolve_binary`, and
@@ -117,7 +125,6 @@ def convolve_binary_int8(x, step, offsets, tile, then):
     step : float32
         The activations become ``clip(rint(x / step), -127, 127)``, the sums that `scale` scales are theirs.
     """
-    workers = get_num_threads()
     for worker in prange(workers):
         _convolve_binary_int8(worker, workers, x, step, offsets, tile, then)
 
@@ -125,45 +132,47 @@ def convolve_binary_int8(x, step, offsets, tile, then):
 @njit(cache=True)
 def _convolve_binary_int8(worker, workers, x, step, offsets, tile, then):
     rows, columns, kernel, pitch, run, span = tile
-    groups, passes, outputs, _ = offsets.shape
-    buffer = np.zeros((groups * CHANNELS, span), np.float32)
-    quantized = np.empty((groups * CHANNELS, span), np.int16)
-    pairs = np.empty((8, span), np.int16)
-    table = np.zeros((SUMS + 1, span), np.int16)
-    partial = np.empty((outputs, run), np.int16)
-    sums = np.empty((outputs, run), np.int32)
-    across, down = -(-x.shape[2] // columns), -(-x.shape[1] // rows)
+    (groups, passes, outputs, _), (_, height, width) = offsets.shape, x.shape
+    buffer = np.zeros(groups * CHANNELS * span, np.float32)
+    quantized = np.empty(groups * CHANNELS * span, np.int16)
+    pairs = np.empty(8 * span, np.int16)
+    table = np.zeros((SUMS + 1) * span, np.int16)
+    partial = np.zeros(outputs * run, np.int16)
+    sums = np.empty(outputs * run, np.int32)
+    across, down = -(-width // columns), -(-height // rows)
     for index in range(worker, across * down, workers):
         top, left = index // across * rows, index % across * columns
-        _load_tile(x, top - kernel // 2, left - kernel // 2, rows + kernel - 1, pitch, buffer)
-        _quantize(buffer.ravel(), step, quantized.ravel())
+        _load_tile(x, top - kernel // 2, left - kernel // 2, rows + kernel - 1, pitch, buffer, span)
+        _quantize(buffer, step, quantized)
         sums[:] = 0
-        partial[:] = 0
         pending = 0  # look-ups in `partial`
         for group in range(groups):
-            _build_table(quantized[group * CHANNELS : (group + 1) * CHANNELS], pairs, table)
+            _build_table(quantized, group, pairs, table, np.uint64(span))
             for p in range(passes):
                 if pending + LOOK_UPS > SAFE_LOOK_UPS:
-                    _widen(partial.ravel(), sums.ravel())
+                    _widen(partial, sums)
                     pending = 0
-                for o in range(outputs):
-                    _add_look_ups(partial[o], table.ravel(), offsets[group, p, o], np.uint64(run))
+                _add_look_ups(partial, table, offsets[group, p], np.uint64(run))
                 pending += LOOK_UPS
-        _widen(partial.ravel(), sums.ravel())
-        for o in range(outputs):
-            _finish(sums[o], o, top, left, tile, x.shape, then)
+        _widen(partial, sums)
+        _finish(sums, 0, outputs, top, left, height, width, tile, then)
 
 
 @njit(cache=True)
-def _load_tile(x, top, left, rows, pitch, buffer):
-    """Copy each channel's `rows` rows of `pitch` pixels into a row of the buffer, zeros outside the image."""
+def _load_tile(x, top, left, rows, pitch, buffer, span):
+    """Copy `rows` rows of `pitch` pixels of each channel, from (top, left) on; zeros outside the image."""
     channels, height, width = x.shape
+    pixels = x.reshape(-1)
+    first_row, last_row = max(top, 0), min(top + rows, height)
     first, last = max(left, 0), min(left + pitch, width)
-    buffer[:] = 0
-    for c in range(channels):
-        for y in range(max(top, 0), min(top + rows, height)):
-            start = (y - top) * pitch + first - left
-            buffer[c, start : start + last - first] = x[c, y, first:last]
+    if last_row - first_row < rows or last - first < pitch:
+        buffer[:] = 0
+    for channel in range(channels):
+        for y in range(first_row, last_row):
+            source = np.uint64((channel * height + y) * width + first)
+            target = np.uint64(channel * span + (y - top) * pitch + first - left)
+            for i in range(np.uint64(last - first)):
+                buffer[target + i] = pixels[source + i]
 
 
 @njit(cache=True)
@@ -174,37 +183,42 @@ def _quantize(values, step, quantized):
 
 
 @njit(cache=True)
-def _build_table(channels, pairs, table):
-    """Fill the rows of a table with the signed sums of four channels; bit i of a row's number is the sign of channel i."""
+def _build_table(channels, group, pairs, table, span):
+    """Fill a table's rows with the signed sums of four channels; bit i of a row's number is the sign of channel i."""
     for half in range(2):
-        a, b = channels[2 * half], channels[2 * half + 1]
-        neither, first, second, both = pairs[4 * half], pairs[4 * half + 1], pairs[4 * half + 2], pairs[4 * half + 3]
-        for i in range(a.size):
-            neither[i] = -a[i] - b[i]
-            first[i] = a[i] - b[i]
-            second[i] = b[i] - a[i]
-            both[i] = a[i] + b[i]
+        a = np.uint64(CHANNELS * group + 2 * half) * span
+        b = a + span
+        neither = np.uint64(4 * half) * span
+        first, second, both = neither + span, neither + span + span, neither + span + span + span
+        for i in range(span):
+            pairs[neither + i] = -channels[a + i] - channels[b + i]
+            pairs[first + i] = channels[a + i] - channels[b + i]
+            pairs[second + i] = channels[b + i] - channels[a + i]
+            pairs[both + i] = channels[a + i] + channels[b + i]
     for index in range(SUMS):
-        low, high, row = pairs[index & 3], pairs[4 + (index >> 2)], table[index]
-        for i in range(row.size):
-            row[i] = low[i] + high[i]
+        low, high, row = np.uint64(index & 3) * span, np.uint64(4 + (index >> 2)) * span, np.uint64(index) * span
+        for i in range(span):
+            table[row + i] = pairs[low + i] + pairs[high + i]
 
 
 @njit(cache=True)
 def _add_look_ups(sums, table, offsets, run):
-    """Add `LOOK_UPS` shifted rows of the table to one output channel's sums: the inner loop of the table method."""
-    a, b, c = offsets[0], offsets[1], offsets[2]
-    d, e, f = offsets[3], offsets[4], offsets[5]
-    g, h, i = offsets[6], offsets[7], offsets[8]
-    for x in range(run):
-        sums[x] += (
-            ((table[a + x] + table[b + x]) + (table[c + x] + table[d + x]))
-            + ((table[e + x] + table[f + x]) + (table[g + x] + table[h + x]))
-        ) + table[i + x]
+    """Add `LOOK_UPS` shifted rows of the table to each output channel's sums: the table method's inner loop."""
+    for output in range(offsets.shape[0]):
+        o = np.uint64(output) * run
+        a, b, c = offsets[output, 0], offsets[output, 1], offsets[output, 2]
+        d, e, f = offsets[output, 3], offsets[output, 4], offsets[output, 5]
+        g, h, i = offsets[output, 6], offsets[output, 7], offsets[output, 8]
+        for x in range(run):
+            sums[o + x] += (
+                ((table[a + x] + table[b + x]) + (table[c + x] + table[d + x]))
+                + ((table[e + x] + table[f + x]) + (table[g + x] + table[h + x]))
+            ) + table[i + x]
 
 
 @njit(cache=True)
 def _widen(partial, sums):
+    """Move the int16 sums over into the int32 sums."""
     for i in range(sums.size):
         sums[i] += partial[i]
         partial[i] = 0
@@ -212,50 +226,41 @@ def _widen(partial, sums):
 
 @njit(cache=True, fastmath={"contract"})
 def _add_products(sums, buffer, weights, taps, run):
-    """Add `TAPS` shifted inputs, weighted, to the sums of `OUTPUTS` channels: the inner loop of the float convolution."""
-    a, b, c = taps[0], taps[1], taps[2]
+    """Add all inputs, shifted and weighted, to the sums of `OUTPUTS` channels: the float convolution's inner loop."""
     second, third = run, run + run
-    a0, a1, a2 = weights[0, 0], weights[0, 1], weights[0, 2]
-    b0, b1, b2 = weights[1, 0], weights[1, 1], weights[1, 2]
-    c0, c1, c2 = weights[2, 0], weights[2, 1], weights[2, 2]
-    for x in range(run):
-        u, v, w = buffer[a + x], buffer[b + x], buffer[c + x]
-        sums[x] += a0 * u + b0 * v + c0 * w
-        sums[second + x] += a1 * u + b1 * v + c1 * w
-        sums[third + x] += a2 * u + b2 * v + c2 * w
+    for step in range(weights.shape[0]):
+        a, b, c = taps[step, 0], taps[step, 1], taps[step, 2]
+        a0, a1, a2 = weights[step, 0, 0], weights[step, 0, 1], weights[step, 0, 2]
+        b0, b1, b2 = weights[step, 1, 0], weights[step, 1, 1], weights[step, 1, 2]
+        c0, c1, c2 = weights[step, 2, 0], weights[step, 2, 1], weights[step, 2, 2]
+        for x in range(run):
+            u, v, w = buffer[a + x], buffer[b + x], buffer[c + x]
+            sums[x] += a0 * u + b0 * v + c0 * w
+            sums[second + x] += a1 * u + b1 * v + c1 * w
+            sums[third + x] += a2 * u + b2 * v + c2 * w
 
 
 @njit(cache=True)
-def _finish(sums, o, top, left, tile, shape, then):
-    """Write one output channel of a tile."""
-    scale, bias, slope, residual, residual_scale, shuffle, out = then
-    rows, columns, pitch = min(tile[0], shape[1] - top), min(tile[1], shape[2] - left), tile[3]
-    phase = o % (shuffle * shuffle)
-    channel, start = o // (shuffle * shuffle), left * shuffle + phase % shuffle
-    for row in range(rows):
-        values = sums[row * pitch : row * pitch + columns]
-        y = (top + row) * shuffle + phase // shuffle
-        if shuffle == 1:  # contiguous, hence vectorized
-            target = out[channel, y, left : left + columns]
-            _activate(values, scale[o], bias[o], slope[o], target)
-            if residual.size:
-                _add_residual(target, residual_scale, residual[channel, y, left : left + columns])
-        else:
-            stop = start + columns * shuffle
-            target = out[channel, y, start:stop:shuffle]
-            _activate(values, scale[o], bias[o], slope[o], target)
-            if residual.size:
-                _add_residual(target, residual_scale, residual[channel, y, start:stop:shuffle])
-
-
-@njit(cache=True)
-def _activate(sums, scale, bias, slope, out):
-    for i in range(out.size):
-        y = scale * np.float32(sums[i]) + bias
-        out[i] = y if y > np.float32(0) else slope * y
-
-
-@njit(cache=True)
-def _add_residual(values, scale, residual):
-    for i in range(values.size):
-        values[i] = residual[i] + scale * values[i]
+def _finish(sums, first, last, top, left, height, width, tile, then):
+    """Write the output channels first..last-1 of a tile, whose sums these are."""
+    scales, biases, slopes, residual, residual_scale, shuffle, out = then
+    rows, columns, _, pitch, run, _ = tile
+    rows, columns = min(rows, height - top), np.uint64(min(columns, width - left))
+    written, rest, stride = out.reshape(-1), residual.reshape(-1), np.uint64(shuffle)
+    zero = np.float32(0)
+    for o in range(first, last):
+        scale, bias, slope = scales[o], biases[o], slopes[o]
+        phase = o % (shuffle * shuffle)
+        for row in range(rows):
+            y = (o // (shuffle * shuffle) * height + top + row) * shuffle + phase // shuffle
+            target = np.uint64((y * width + left) * shuffle + phase % shuffle)
+            source = np.uint64((o - first) * run + row * pitch)
+            if rest.size:
+                for i in range(columns):
+                    value = scale * np.float32(sums[source + i]) + bias
+                    value = value if value > zero else slope * value
+                    written[target + i * stride] = rest[target + i * stride] + residual_scale * value
+            else:
+                for i in range(columns):
+                    value = scale * np.float32(sums[source + i]) + bias
+                    written[target + i * stride] = value if value > zero else slope * value

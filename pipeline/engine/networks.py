@@ -9,11 +9,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork
 
 Array = NDArray[np.float32]
 
 RELU = "relu"
+
+UPSAMPLING = {2: [2], 3: [3], 4: [2, 2]}  # scale to the factors of its pixel shuffles
 
 # RGB; equal to `pipeline.models.edsr.DIV2K_MEAN`, which cannot be imported without PyTorch.
 DIV2K_MEAN = np.array([0.4488, 0.4371, 0.4040], np.float32).reshape(3, 1, 1)
@@ -77,7 +80,19 @@ class Architecture:
 
     @classmethod
     def of(cls, packed: PackedNetwork) -> Architecture:
-        """Read the architecture off a packed network, the number of blocks off its layers' names."""
+        """Read the architecture off a packed network, the number of blocks off its layers' names.
+
+        Raises
+        ------
+        InputError
+            If the network is none of those here.
+        """
+        config = packed.config
+        if config.get("model") not in NETWORKS or config.get("scale") not in UPSAMPLING:
+            raise InputError(
+                f"network: {config.get('model')!r} at scale {config.get('scale')!r} is unknown; "
+                f"save one of {', '.join(NETWORKS)} at scale 2, 3 or 4"
+            )
         names = (name.split(".") for name in (*packed.tensors, *packed.binary))
         blocks = {int(parts[1]) for parts in names if parts[0] == "blocks"}
         return cls(
@@ -92,7 +107,7 @@ class Architecture:
     @property
     def upsampling(self) -> list[int]:
         """The factors of the network's own upsampling, one pixel shuffle each."""
-        return [] if self.model == "vdsr" else {2: [2], 3: [3], 4: [2, 2]}[self.scale]
+        return [] if self.model == "vdsr" else UPSAMPLING[self.scale]
 
     def forward(self, ops: Ops, x: Array) -> Array:
         """Run the network on x, float32 of shape (channels, H, W) in [0, 1]."""

@@ -42,10 +42,11 @@ def convolution(x: NDArray, filters: NDArray) -> NDArray:
     dtype = np.int64 if np.issubdtype(x.dtype, np.integer) else np.float64
     (_, height, width), k = x.shape, filters.shape[2]
     padded = np.pad(x.astype(dtype), ((0, 0), (k // 2, k // 2), (k // 2, k // 2)))
-    sums = np.zeros((len(filters), height, width), dtype)
+    sums: NDArray = np.zeros((len(filters), height, width), dtype)
     for i in range(k):
         for j in range(k):
-            sums += np.tensordot(filters[:, :, i, j].astype(dtype), padded[:, i : i + height, j : j + width], axes=1)
+            tap = filters[:, :, i, j].astype(dtype)
+            sums += np.tensordot(tap, padded[:, i : i + height, j : j + width], axes=1)
     return sums
 
 

@@ -21,6 +21,9 @@ from pipeline.upscaling import upscale_image
 
 Activations = Literal["float32", "int8"]
 
+# A plain, contiguous, writable array: for another kind Numba would compile the kernels anew.
+KERNEL_INPUT = ["C", "W", "E"]
+
 
 class EngineOps:
     """The networks' operation by the compiled kernels.
@@ -65,7 +68,7 @@ class Engine:
     def __init__(self, packed: PackedNetwork, activations: Activations = "float32", threads: int | None = None) -> None:
         if activations not in ("float32", "int8"):
             raise InputError(f"activations: {activations!r}; choose float32 or int8")
-        most = numba.config.NUMBA_NUM_THREADS
+        most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
         if threads is not None and not 1 <= threads <= most:
             raise InputError(f"threads: {threads}; choose 1 to {most}, or set NUMBA_NUM_THREADS")
         self.architecture = Architecture.of(packed)
@@ -121,7 +124,7 @@ class Engine:
         if x.dtype != np.float32 or x.ndim != 3 or len(x) != channels or x.size == 0:
             raise InputError(f"input: {x.dtype} of shape {x.shape}; give float32 of shape ({channels}, h, w)")
         with _threads(self.threads):
-            return self.architecture.forward(self.ops, np.ascontiguousarray(x))
+            return self.architecture.forward(self.ops, np.require(x, requirements=KERNEL_INPUT))
 
 
 def activation_ranges(packed: PackedNetwork, layers: Mapping[str, Layer]) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Binary filters as indices into tables of signed sums (the "method of four Russians").
 
-A binary filter only ever adds or subtracts activations. Of four channels at one pixel there are 16 signed sums, and four
-bits of a filter say which one it wants at a tap. The table depends on neither the filter nor the tap, so that one serves
-all filters at all taps: 16 additions to build, then one addition where there were four multiply-adds.
+A binary filter only ever adds or subtracts activations. Of four channels at one pixel there are 16 signed sums, and
+four bits of a filter say which one it wants at a tap. The table depends on neither the filter nor the tap, so that one
+serves all filters at all taps: 16 additions to build, then one addition where there were four multiply-adds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How an image is cut into tiles, and how a tile lies in memory.
 
-A tile's rows, with their halo, follow each other without a gap. The pixel that a tap reads is then at one fixed distance
-from the pixel that it adds to, for the whole tile: a convolution is a sum of shifted *runs*, long and contiguous. The run
-also passes over the halo between two rows; what it sums up there is not used.
+A tile's rows, with their halo, follow each other without a gap. The pixel that a tap reads is then at one fixed
+distance from the pixel that it adds to, for the whole tile: a convolution is a sum of shifted *runs*, long and
+contiguous. The run also passes over the halo between two rows; what it sums up there is not used.
 """
 
 from __future__ import annotations

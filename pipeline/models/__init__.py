@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-MODELS = ("srresnet", "edsr", "vdsr")
-SCALES = (2, 3, 4)
+from pipeline.runs import MODELS, SCALES
 
 
 def build(name: str, scale: int = 4, weights: Literal["float", "binary"] = "float", **overrides: Any) -> nn.Module:

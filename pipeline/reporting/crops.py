@@ -82,10 +82,9 @@ def make_pictures(results: Results, assets: Path) -> list[Picture]:
     for test_set in results.test_sets:
         for scale in results.scales:
             folder = results.image_folder / test_set
-            regions = {
-                path.name: _best_region(results, folder, path.name, scale)
-                for path in sorted((folder / f"hr-x{scale}").glob("*.png"))
-            }
+            hr = folder / f"hr-x{scale}"
+            names = sorted(path.relative_to(hr).as_posix() for path in hr.rglob("*.png"))
+            regions = {name: _best_region(results, folder, name, scale) for name in names}
             chosen = sorted(regions, key=lambda name: -regions[name][0])[:count]
             for name in chosen:
                 prefix = f"{len(pictures) + 1:02d}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -14,6 +17,7 @@ from pipeline.reporting.results import WEIGHTS, Results
 from pipeline.runs import Run
 
 WIDTH, CURVE_WIDTH = 320, 380  # CSS pixels at which the text has its own size
+VALUE: dict[str, Any] = {"va": "center", "color": svg.INK, "fontsize": 11}
 LAYER_COLOURS = {"binary": svg.BINARY, "float": svg.FLOAT, "other": svg.NEUTRAL}
 BACKEND_COLOURS = {
     "torch": svg.FLOAT_SOFT,
@@ -52,7 +56,7 @@ def accuracy_panels(results: Results) -> list[Panel]:
             axes.plot(pair, [y, y], color=svg.RULE, linewidth=3, zorder=2)
             for gain, weights in zip(pair, WEIGHTS, strict=True):
                 axes.plot([gain], [y], "o", color=WEIGHT_COLOURS[weights], markersize=7, zorder=3)
-        _rows(axes, [f"{_short(name)} ×{scale}" for name, scale in rows])
+        _rows(axes, range(len(rows)), [f"{_short(name)} ×{scale}" for name, scale in rows])
         axes.set_xlim(low - margin, high + margin)
         axes.set_xlabel("gain over bicubic, dB PSNR-Y")
         axes.grid(axis="x")
@@ -72,8 +76,9 @@ def size_panels(results: Results) -> list[Panel]:
     panels = []
     for model in results.models:
         bars = [Run(model, scale, weights) for scale in results.scales for weights in WEIGHTS]
-        figure, axes = svg.panel(WIDTH, 52 + 26 * len(bars))
-        for y, run in enumerate(bars):
+        heights = _grouped([run.scale for run in bars])
+        figure, axes = svg.panel(WIDTH, 78 + 26 * heights[-1])
+        for y, run in zip(heights, bars, strict=True):
             export, start = results.exports[run], 0
             parts = [(export.layers.get(kind, 0), colour) for kind, colour in LAYER_COLOURS.items()]
             for width, colour in [*parts, (export.bytes - sum(size for size, _ in parts), svg.NEUTRAL)]:
@@ -81,8 +86,8 @@ def size_panels(results: Results) -> list[Panel]:
                 start += width
             saved = reduction(results, model, run.scale)
             change = f"  {labels.number(-100 * saved, 1)} %" if run.weights == "binary" else ""
-            axes.text(start / 1e6 + largest / 6e7, y, labels.byte_size(export.bytes) + change, va="center", color=svg.INK)
-        _rows(axes, [f"×{run.scale} {run.weights}" for run in bars])
+            axes.text(start / 1e6 + largest / 6e7, y, labels.byte_size(export.bytes) + change, **VALUE)
+        _rows(axes, heights, [f"×{run.scale} {run.weights}" for run in bars])
         axes.set_xlim(0, largest / 1e6 * 1.35)
         axes.set_xlabel("MB on disk")
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -106,12 +111,13 @@ def speed_panels(results: Results) -> list[Panel]:
         if not bars:
             continue
         longest = max(timing.max_ms for _, _, timing in bars)
-        figure, axes = svg.panel(WIDTH, 52 + 24 * len(bars))
-        for y, (_, backend, timing) in enumerate(bars):
+        heights = _grouped([scale for scale, _, _ in bars])
+        figure, axes = svg.panel(WIDTH, 76 + 24 * heights[-1])
+        for y, (_, backend, timing) in zip(heights, bars, strict=True):
             axes.barh(y, timing.median_ms, height=0.62, color=BACKEND_COLOURS[backend])
             axes.plot([timing.min_ms, timing.max_ms], [y, y], color=svg.INK, linewidth=1.2)
-            axes.text(timing.max_ms + longest / 50, y, labels.milliseconds(timing.median_ms), va="center", color=svg.INK)
-        _rows(axes, [f"×{scale} {_backend(backend)}" for scale, backend, _ in bars])
+            axes.text(timing.max_ms + longest / 50, y, labels.milliseconds(timing.median_ms), **VALUE)
+        _rows(axes, heights, [f"×{scale} {_backend(backend)}" for scale, backend, _ in bars])
         axes.set_xlim(0, longest * 1.28)
         axes.set_xlabel("milliseconds for one image")
         axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -139,7 +145,7 @@ def training_panels(results: Results) -> list[tuple[str, list[Panel]]]:
                 values: list[float] = getattr(history, key)
                 colour = WEIGHT_COLOURS[run.weights]
                 marker = "o" if len(values) < 12 else ""
-                axes.plot(history.iteration, values, color=colour, marker=marker, markersize=3.5)
+                axes.plot(history.iteration, values, color=colour, linewidth=1.9, marker=marker, markersize=4)
                 ends += [f"{run.weights} ends at {values[-1]:.4g}"] if values else []
             axes.set_xlabel("iteration")
             axes.margins(x=0.03)
@@ -160,9 +166,17 @@ def psnr_gain(results: Results, test_set: str, run: Run) -> float:
     return results.evaluations[test_set, run].means["torch"].psnr_y - bicubic.psnr_y
 
 
-def _rows(axes: Axes, names: list[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+def _grouped(keys: list[int]) -> list[float]:
+    """Return heights one apart, with some more room wherever the key changes."""
+    heights = [0.0]
+    for before, key in pairwise(keys):
+        heights.append(heights[-1] + (1 if key == before else 1.5))
+    return heights
+
+
+def _rows(axes: Axes, heights: Sequence[float], names: list[str]) -> None:
+    axes.set_yticks(heights, names)
+    axes.set_ylim(heights[-1] + 0.6, -0.6)
     axes.tick_params(length=0)
     axes.tick_params(axis="y", labelcolor=svg.INK)
     axes.spines["left"].set_visible(False)

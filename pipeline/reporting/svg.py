@@ -31,7 +31,6 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
     "font.size": 12,
-    "text.color": INK,
     "axes.labelcolor": MUTED,
     "axes.edgecolor": RULE,
     "axes.facecolor": "none",
@@ -45,8 +44,6 @@ _STYLE: Any = {
     "ytick.color": RULE,
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
-    "lines.linewidth": 1.8,
-    "lines.solid_capstyle": "round",
 }
 
 

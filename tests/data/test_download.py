@@ -29,6 +29,7 @@ class Server(ThreadingHTTPServer):
         self.cut: dict[str, list[int]] = {}
         self.status: dict[str, int] = {}
         self.ranges = True
+        self.shift = 0  # how far its ranges are off
         self.asked: list[tuple[str, str | None]] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -45,6 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges else 0
         if start >= len(content):
             return self.send_error(416)
+        start += self.server.shift if start else 0
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
@@ -174,6 +176,15 @@ def test_a_416_starts_from_zero(server, destination):
     assert contents(destination) == PHOTOS
 
 
+def test_another_range_than_asked_for_starts_from_zero(server, destination):
+    server.files[ZIP] = DIV2K
+    server.cut[ZIP] = [500]
+    server.shift = 7
+    fetch(div2k(server), destination)
+    assert server.asked == [(ZIP, None), (ZIP, "bytes=500-"), (ZIP, None)]
+    assert contents(destination) == PHOTOS
+
+
 def test_a_wrong_hash_is_tried_twice_then_the_next_address(server, destination):
     server.files[ZIP] = DIV2K[:-1] + b"\xff"
     server.files["/b/DIV2K_train_HR.zip"] = DIV2K
@@ -216,6 +227,17 @@ def test_a_mirror_folder_is_tried_first_and_the_environment_wins(server, destina
     fetch(div2k(server), destination, server.url + "/mirror")
     assert contents(destination) == PHOTOS
     assert server.asked == []
+
+
+def test_files_copied_from_a_mirror_have_ordinary_permissions(server, tmp_path):
+    for name, content in PHOTOS.items():
+        path = tmp_path / "mirror" / "Photos" / "train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    destination = tmp_path / "data" / "raw" / "Photos"
+    fetch(photos(server), destination, str(tmp_path / "mirror"))
+    modes = {path.stat().st_mode for path in tmp_path.rglob("*.png")}
+    assert len(modes) == 1
 
 
 def test_a_mirror_address_is_tried_first(server, destination):

@@ -15,8 +15,8 @@ from skimage import data
 
 from pipeline.data.resize import imresize
 from pipeline.params import Params, load_params
+from tests.conftest import ROOT
 
-REPOSITORY = Path(__file__).parents[2]
 PHOTOGRAPHS = {"cat": data.chelsea, "cup": data.coffee, "portrait": data.astronaut}
 BYTES = {"srresnet": 5_600_000, "edsr": 6_100_000, "vdsr": 2_670_000}
 MILLISECONDS = {"srresnet": 1012.4, "edsr": 884.0, "vdsr": 2210.0}
@@ -24,7 +24,7 @@ MILLISECONDS = {"srresnet": 1012.4, "edsr": 884.0, "vdsr": 2210.0}
 
 def make_params(models: list[str], scales: list[int], tests: list[str], profile: str = "quick") -> Params:
     """Return the committed parameters with another matrix and other test sets."""
-    values = load_params(REPOSITORY / "params.yaml").model_dump()
+    values = load_params(ROOT / "params.yaml").model_dump()
     values["profile"] = profile
     values["matrix"] = {"models": models, "scales": scales}
     values["data"] |= {"test": tests, "sets": list(dict.fromkeys(["embedded-train", "embedded-valid", *tests]))}
@@ -45,16 +45,25 @@ def write_run(
     speedup: float = 2.5,
     training_set: str = "embedded-train",
     iterations: int = 800,
+    parameters: int = 310_000,
     images: bool = True,
 ) -> None:
-    """Write all result files of a run below `root`, and its params.yaml."""
+    """Write all result files of a run below `root`, and its params.yaml.
+
+    Every binary network is `gap` dB below its float twin, `saved` smaller, and `speedup` times faster in int8.
+    """
     (root / "params.yaml").write_text(yaml.safe_dump(params.model_dump(), sort_keys=False), encoding="utf-8")
     for name in params.data.sets:
-        index = {"format": 1, "set": name, "images": [{"name": "a"}], "sha256": {"hr.bin": "1f" * 32, "x4.bin": "e0" * 32}}
+        index = {
+            "format": 1,
+            "set": name,
+            "images": [{"name": "a"}],
+            "sha256": {"hr.bin": "1f" * 32, "x4.bin": "e0" * 32},
+        }
         _json(root / f"data/prepared/{name}/index.json", index)
     for model in params.matrix.models:
         for scale in params.matrix.scales:
-            _write_network(root, params, model, scale, gap, saved, speedup, training_set, iterations)
+            _write_network(root, params, model, scale, gap, saved, speedup, training_set, iterations, parameters)
     for name in params.data.test:
         for scale in params.matrix.scales:
             _write_scores(root, name, f"bicubic-x{scale}", {"bicubic": 30 - scale})
@@ -72,6 +81,7 @@ def _write_network(
     speedup: float,
     training_set: str,
     iterations: int,
+    parameters: int,
 ) -> None:
     rng = np.random.default_rng(scale)
     for weights in ("float", "binary"):
@@ -98,7 +108,13 @@ def _write_network(
         size = round(BYTES[model] * (1 - saved if weights == "binary" else 1))
         packed = round(size * 0.18) if weights == "binary" else 0
         layers = {"binary": packed, "float": size - packed - 30_000, "other": 22_000}
-        export = {"bytes": size, "layers": layers, "header": 8_000, "parameters": 310_000, "binary_parameters": packed * 8}
+        export = {
+            "bytes": size,
+            "layers": layers,
+            "header": 8_000,
+            "parameters": parameters,
+            "binary_parameters": packed * 8,
+        }
         _json(root / f"results/export/{name}.json", export)
         backends = {"torch": level, "engine_float32": level}
         if weights == "binary":

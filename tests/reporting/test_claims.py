@@ -1,0 +1,108 @@
+from dataclasses import replace
+
+import pytest
+
+from pipeline.reporting.claims import Verdict, judge
+from pipeline.reporting.results import read_results
+from pipeline.runs import Run
+from tests.reporting.synthetic_run import make_params, write_run
+
+
+def judged(root, params, **numbers):
+    return judge(results_of(root, params, **numbers), params.report.claims)
+
+
+def results_of(root, params, **numbers):
+    write_run(root, params, images=False, **numbers)
+    return read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+
+
+@pytest.fixture
+def small():
+    return make_params(["srresnet", "vdsr"], [2], ["embedded-test"])
+
+
+@pytest.mark.parametrize(
+    ("gap", "verdict"),
+    [
+        (-0.1, Verdict.REPLICATED),
+        (0.24, Verdict.REPLICATED),
+        (0.26, Verdict.PARTLY),
+        (0.59, Verdict.PARTLY),
+        (0.61, Verdict.NOT),
+    ],
+)
+def test_accuracy_verdict_follows_the_gap(tmp_path, small, gap, verdict):
+    claim = judged(tmp_path, small, gap=gap)[0]
+    assert claim.verdict == verdict
+    assert claim.headline == f"{gap:.2f} dB".replace("-", "−")
+
+
+@pytest.mark.parametrize(
+    ("saved", "verdict"),
+    [(0.81, Verdict.REPLICATED), (0.79, Verdict.PARTLY), (0.71, Verdict.PARTLY), (0.69, Verdict.NOT)],
+)
+def test_size_verdict_follows_the_reduction(tmp_path, small, saved, verdict):
+    claim = judged(tmp_path, small, saved=saved)[1]
+    assert claim.verdict == verdict
+    assert claim.headline == f"{100 * saved:.1f} %"
+
+
+@pytest.mark.parametrize(
+    ("speedup", "verdict"),
+    [(5.1, Verdict.REPLICATED), (4.9, Verdict.PARTLY), (2.1, Verdict.PARTLY), (1.9, Verdict.NOT), (0.3, Verdict.NOT)],
+)
+def test_speed_verdict_follows_the_ratio(tmp_path, small, speedup, verdict):
+    assert judged(tmp_path, small, speedup=speedup)[2].verdict == verdict
+
+
+def test_one_bad_test_set_decides_the_accuracy_verdict(tmp_path, small):
+    results = results_of(tmp_path, small, gap=0.1)
+    key = ("embedded-test", Run("vdsr", 2, "binary"))
+    worse = {"torch": replace(results.evaluations[key].means["torch"], psnr_y=20.0)}
+    results.evaluations[key] = replace(results.evaluations[key], means=worse)
+    claim = judge(results, small.report.claims)[0]
+    assert claim.verdict == Verdict.NOT
+    assert claim.measures[0].note == "VDSR ×2 on embedded-test"
+
+
+def test_80_percent_at_one_scale_only_is_partly_replicated(tmp_path):
+    params = make_params(["srresnet"], [2, 4], ["embedded-test"])
+    results = results_of(tmp_path, params, saved=0.81)
+    binary = Run("srresnet", 4, "binary")
+    results.exports[binary] = replace(results.exports[binary], bytes=1_450_000)  # of 5.6 MB: 74 %
+    claim = judge(results, params.report.claims)[1]
+    assert claim.verdict == Verdict.PARTLY
+    assert [measure.value for measure in claim.measures] == ["81.0 %", "74.1 %"]
+
+
+def test_without_srresnet_the_size_claim_is_not_measured(tmp_path):
+    claim = judged(tmp_path, make_params(["vdsr"], [2], ["embedded-test"]))[1]
+    assert claim.verdict == Verdict.UNMEASURED
+    assert [measure.label for measure in claim.measures] == ["VDSR ×2"]
+
+
+def test_without_timings_of_the_engine_speed_is_not_measured(tmp_path, small):
+    results = results_of(tmp_path, small)
+    for pair, timed in results.benchmarks.items():
+        results.benchmarks[pair] = replace(timed, backends={"torch": timed.backends["torch"]})
+    assert judge(results, small.report.claims)[2].verdict == Verdict.UNMEASURED
+
+
+def test_reduced_and_brief_runs_say_that_the_verdict_is_theirs_alone(tmp_path, small):
+    reasons = " ".join(judged(tmp_path, small)[0].reservations)
+    assert "Reduced networks" in reasons and "800 iterations" in reasons and "test sets" in reasons
+
+
+def test_a_full_run_has_no_reservations(tmp_path):
+    params = make_params(["srresnet"], [4], ["Set5"], "paper")
+    claims = judged(tmp_path, params, iterations=1_000_000, parameters=1_550_000)
+    assert [claim.reservations for claim in claims] == [[], [], []]
+
+
+def test_a_float_network_below_bicubic_is_named(tmp_path, small):
+    results = results_of(tmp_path, small)
+    bicubic = results.bicubic["embedded-test", 2]
+    better = {"bicubic": replace(bicubic.means["bicubic"], psnr_y=40.0)}
+    results.bicubic["embedded-test", 2] = replace(bicubic, means=better)
+    assert "SRResNet ×2 on embedded-test" in judge(results, small.report.claims)[0].reservations[-1]

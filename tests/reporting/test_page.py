@@ -1,0 +1,196 @@
+"""The page as a whole: its sections, its numbers, what it loads, and how a browser shows it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.reporting.render import write_report
+from pipeline.reporting.results import read_results
+from tests.conftest import ROOT
+from tests.reporting.synthetic_run import make_params, write_run
+
+SECTIONS = ["verdicts", "accuracy", "size", "speed", "training", "pictures", "provenance"]
+VOID = {"meta", "link", "img", "br"}
+ENVIRONMENT = {"python": "3.11.7", "commit": "0123abcd", "dirty": False, "packages": {"torch": "2.13.0", "dvc": None}}
+
+
+class Page(HTMLParser):
+    """Collects ids, what the page loads or links to, text, and elements left open."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.loads, self.links, self.tags, self.open, self.text = [], [], [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.tags.append(tag)
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found["href"]] if tag == "a" else []
+        names = ("src", "srcset", "data", "poster", "xlink:href", *(["href"] if tag != "a" else []))
+        self.loads += [found[name] for name in names if name in found]
+        self.open += [tag] if tag not in VOID else []
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def render(root, params, **numbers):
+    write_run(root, params, **numbers)
+    results = read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    text = (root / "params.yaml").read_text()
+    return write_report(results, params, text, ENVIRONMENT, ROOT / "reports/templates", root / "reports")
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    params = make_params(["srresnet", "edsr", "vdsr"], [2], ["embedded-test"])
+    return render(tmp_path_factory.mktemp("quick"), params)
+
+
+@pytest.fixture(scope="module")
+def standard(tmp_path_factory):
+    params = make_params(["srresnet", "vdsr"], [2, 4], ["Set5", "Urban100"], "bsd")
+    return render(tmp_path_factory.mktemp("standard"), params, gap=0.4, saved=0.5, speedup=0.7)
+
+
+def test_every_section_is_there_and_in_the_contents(quick):
+    page = Page(quick.read_text())
+    assert [name for name in page.ids if name in SECTIONS] == SECTIONS
+    assert page.links[1:8] == [f"#{name}" for name in SECTIONS]
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_nothing_is_loaded_but_the_assets(quick):
+    text = quick.read_text()
+    page = Page(text)
+    local = [name for name in page.loads if not name.startswith(("#", "data:,"))]
+    assert len(local) == 2 * (1 + 3 * 6)  # two pictures: an overview and three strips of six
+    assert all(re.fullmatch(r"assets/[\w.-]+\.png", name) for name in local)
+    assert {name.removeprefix("assets/") for name in local} == {p.name for p in (quick.parent / "assets").iterdir()}
+    assert "script" not in page.tags
+    assert not re.search(r"https?:|@import|url\((?!#)", text)
+
+
+def test_values_of_the_files_are_shown(standard):
+    text = Page(standard.read_text()).text
+    for value in (
+        "+1.20",
+        "+0.80",
+        "0.40",
+        "5,600,000",
+        "50.0 %",
+        "1012 ms",
+        "0.70×",
+        "Example CPU at 3 GHz",
+        "1f" * 32,
+    ):
+        assert value in text, value
+    assert "slower than PyTorch in channels_last in all 8 comparisons" in text
+
+
+def test_published_values_stand_beside_the_standard_sets_only(standard, quick):
+    text = Page(standard.read_text()).text
+    assert "VDSR: Kim, Lee, Lee, CVPR 2016" in text and "30.76" in text and "24.48 Y or RGB" in text
+    assert 'class="published"' in standard.read_text()
+    assert 'class="published"' not in quick.read_text()
+
+
+def test_verdicts_and_their_reach_are_stated(quick, standard):
+    verdicts = [re.findall(r'data-verdict="(\w+)"', page.read_text()) for page in (quick, standard)]
+    assert verdicts == [["replicated", "partly", "partly"], ["partly", "not", "not"]]
+    text = Page(quick.read_text()).text
+    assert "no judgement on the paper" in text
+    assert text.count("This verdict is of this run only.") == 3
+
+
+def test_figures_have_text_alternatives_and_the_colours_of_the_page(quick):
+    plots = re.findall(r"<svg.*?</svg>", quick.read_text(), re.DOTALL)
+    assert len(plots) == 3 + 3 + 3 + 6
+    assert all('role="img" aria-label="' in plot for plot in plots)
+    assert not any("#010a0" in plot or "#000000" in plot for plot in plots)
+    assert "SRResNet ×2 on" not in plots[0] and "float +1.20 dB, binary +1.09 dB" in plots[0]
+
+
+def test_hostile_values_are_escaped(tmp_path):
+    hostile = '<script>alert("1")</script>'
+    params = make_params(["vdsr"], [2], ["embedded-test"]).model_copy(update={"profile": hostile})
+    page = Page(render(tmp_path, params, training_set=hostile, images=False).read_text())
+    assert "script" not in page.tags
+    assert page.text.count(hostile) >= 3  # the badge, the training record, params.yaml
+
+
+def test_a_second_report_replaces_the_first(tmp_path):
+    params = make_params(["vdsr"], [2], ["embedded-test"])
+    page = render(tmp_path, params)
+    first = page.read_bytes()
+    (page.parent / "assets/old.png").write_bytes(b"")
+    (page.parent / ".fresh").mkdir()  # of a report that was killed
+    assert render(tmp_path, params).read_bytes() == first
+    assert sorted(path.name for path in page.parent.iterdir()) == ["assets", "index.html"]
+    assert not (page.parent / "assets/old.png").exists()
+
+
+def test_the_stage_names_the_first_missing_file(tmp_path):
+    write_run(tmp_path, make_params(["vdsr"], [2], ["embedded-test"]), images=False)
+    (tmp_path / "results/train/vdsr-x2-binary.json").unlink()
+    python = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "stages.report"]
+    done = subprocess.run(command, cwd=tmp_path, env=python, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: results/train/vdsr-x2-binary.json: missing; run `dvc repro`\n"
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
+QUIET = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--enable-logging=stderr",
+]  # fmt: skip
+
+
+def chromium(profile, page, *options):
+    command = [CHROMIUM, *QUIET, f"--user-data-dir={profile}", *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+@browser
+def test_chromium_renders_without_a_complaint(quick, tmp_path):
+    done = chromium(tmp_path, quick, "--dump-dom")
+    assert "CONSOLE" not in done.stderr
+    complaining = tmp_path / "complaining.html"
+    complaining.write_text("<script>console.error('it would be seen')</script>")
+    assert "CONSOLE" in chromium(tmp_path, complaining, "--dump-dom").stderr
+    assert [name for name in Page(done.stdout).ids if name in SECTIONS] == SECTIONS
+
+
+@browser
+@pytest.mark.parametrize(
+    ("width", "scheme", "light"), [(1400, 1, True), (1400, 0, False), (390, 1, True)], ids=["light", "dark", "phone"]
+)
+def test_chromium_shows_both_schemes_and_a_phone(quick, tmp_path, width, scheme, light):
+    picture = tmp_path / "page.png"
+    chromium(
+        tmp_path / "profile", quick, f"--screenshot={picture}", f"--window-size={width},9000",
+        f"--blink-settings=preferredColorScheme={scheme}",
+    )  # fmt: skip
+    pixels = np.asarray(Image.open(picture).convert("L"))
+    assert pixels.shape == (9000, width)
+    assert (np.median(pixels) > 200) if light else (np.median(pixels) < 60)
+    assert np.ptp(pixels[:600]) > 150  # text is there, in contrast
+    assert np.ptp(pixels[:, -8:]) < 90  # nothing but rules and shades runs into the right edge

@@ -1,0 +1,57 @@
+"""Small things that several tests need: a prepared set of synthetic images, and settings of a short training."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from pipeline.data.preparation import prepare
+from pipeline.data.prepared import PreparedSet
+from pipeline.params import Training
+
+
+def picture(seed: int, height: int = 40, width: int = 36, channels: int = 3) -> np.ndarray:
+    """A smooth random uint8 image, H×W×3 or (channels=1) H×W."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, channels), dtype=np.uint8).squeeze()
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def write_pictures(folder: Path, count: int = 3, **size: int) -> None:
+    """Write `count` pictures as PNG; the last is grey."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.fromarray(picture(i, channels=1 if i == count - 1 else 3, **size)).save(folder / f"image_{i}.png")
+
+
+def prepared_pictures(folder: Path, scales: tuple[int, ...] = (2, 3, 4), **size: int) -> PreparedSet:
+    """A prepared set of three pictures below `folder`."""
+    write_pictures(folder / "raw", **size)
+    prepare(folder / "raw", folder / "prepared", list(scales))
+    return PreparedSet.open(folder / "prepared")
+
+
+def settings(**changes: Any) -> Training:
+    """Settings of a training of a few iterations."""
+    values = yaml.safe_load(
+        """
+        iterations: 8
+        batch: 4
+        patch: {size: 8, of: lr}
+        loss: l1
+        optimizer: adam
+        learning_rate: 0.001
+        weight_decay: 0.0
+        schedule: {kind: cosine, every: 1, factor: 1.0}
+        clip: {kind: norm, limit: 1.0}
+        ema: 0.0
+        precision: float32
+        start: scratch
+        validate_every: 4
+        checkpoint_every: 3
+        max_minutes: null
+        """
+    )
+    return Training.model_validate(values | changes)

@@ -1,0 +1,62 @@
+"""dvc.yaml: every stage names exactly the code that it imports."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+# They check or place things; no result depends on them.
+NO_RESULT_DEPENDS_ON = {
+    f"{name}.py"
+    for name in ("pipeline/__init__", "pipeline/data/__init__", "pipeline/errors", "pipeline/files", "pipeline/params")
+} | {"pipeline/data/folders.py", "pipeline/runs.py", "stages/__init__.py", "stages/arguments.py"}
+
+LIST_IMPORTS = """
+import importlib, sys
+importlib.import_module(sys.argv[1])
+if "pipeline.models" in sys.modules:
+    importlib.import_module("pipeline.models.edsr")
+for name, module in sorted(sys.modules.items()):
+    if name.split(".")[0] in ("pipeline", "stages"):
+        print(module.__file__)
+"""
+
+
+def imported(module):
+    """The repository's files that a stage imports."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_IMPORTS, module], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return {str(path).removeprefix(f"{ROOT}/") for path in done.stdout.split()}
+
+
+def declared(stage):
+    """The Python files among a stage's dependencies, those in folders included."""
+    files = set()
+    for dep in stage["deps"]:
+        path = dep.replace("${item.model}", "edsr")
+        if path.endswith(".py"):
+            files.add(path)
+        elif path.startswith("pipeline/") and (ROOT / path).is_dir():
+            files |= {str(file.relative_to(ROOT)) for file in (ROOT / path).rglob("*.py")}
+    return files
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
+def test_a_stage_depends_on_exactly_the_code_it_imports(name):
+    module = STAGES[name]["cmd"].split()[2]
+    # The registry is imported to check params, and counts where it says what is fetched.
+    exempt = NO_RESULT_DEPENDS_ON | ({"pipeline/data/registry.py"} if name != "fetch" else set())
+    assert imported(module) - exempt == declared(STAGES[name]) - NO_RESULT_DEPENDS_ON
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_declared_files_exist(name):
+    for dep in STAGES[name]["deps"]:
+        if dep.startswith(("pipeline/", "stages/", "reports/")) and "$" not in dep:
+            assert (ROOT / dep).exists(), dep

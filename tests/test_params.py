@@ -1,0 +1,96 @@
+"""params.yaml: the committed file is the quick profile, and wrong fields are named."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import yaml
+from dvc.utils.hydra import compose_and_dump
+
+from pipeline.errors import InputError
+from pipeline.params import load_params
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def compose(path, *overrides):
+    compose_and_dump(path, str(ROOT / "conf"), None, "config", "", list(overrides))
+    return path
+
+
+@pytest.mark.parametrize("profile", ["quick", "bsd", "paper"])
+def test_every_profile_composes_to_valid_params(tmp_path, profile):
+    assert load_params(compose(tmp_path / "params.yaml", f"profile={profile}")).profile == profile
+
+
+def test_the_committed_params_are_the_quick_profile(tmp_path, quick):
+    assert yaml.safe_load(compose(tmp_path / "params.yaml").read_text()) == quick
+
+
+def test_an_override_reaches_its_field(tmp_path):
+    params = load_params(compose(tmp_path / "params.yaml", "train.edsr.float.learning_rate=3e-4"))
+    assert params.training("edsr", "float").learning_rate == 3e-4
+
+
+def changed(quick, path, value):
+    values = copy.deepcopy(quick)
+    *parents, last = path.split(".")
+    section = values
+    for parent in parents:
+        section = section[parent]
+    if value is ...:
+        del section[last]
+    else:
+        section[last] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("train.edsr.float.learning_rat", 1, "train.edsr.float.learning_rat: unknown field, did you mean learning_rate?"),
+        ("sead", 1, "sead: unknown field, did you mean seed?"),
+        ("seed", ..., "seed: missing"),
+        ("seed", "x", "seed: Input should be a valid integer"),
+        ("matrix.models", ["edsr", "srgan"], "matrix.models.1:"),
+        ("matrix.models", [], "matrix.models:"),
+        ("matrix.scales", [2, 2], "scales has an entry twice"),
+        ("matrix.scales", [5], "matrix.scales.0:"),
+        ("data.sets", ["Set15"], "Set15"),
+        ("data.train", "DIV2K-train", "train: DIV2K-train is not in data.sets"),
+        ("train.vdsr.float.patch", {"size": 24, "of": "sr"}, "train.vdsr.float.patch.of:"),
+        ("train.vdsr.float.start", "float", "a float network has no float twin"),
+        ("train.edsr.binary.learning_rate", 0, "train.edsr.binary.learning_rate: Input should be greater than 0"),
+        ("benchmark.repeats", 1, "benchmark.repeats:"),
+    ],
+)
+def test_a_wrong_field_is_named_in_one_line(tmp_path, quick, path, value, said):
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(changed(quick, path, value)))
+    with pytest.raises(InputError) as error:
+        load_params(file)
+    assert said in str(error.value) and str(file) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_files_that_are_no_params(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        load_params(tmp_path / "params.yaml")
+    for text in ("a: [", "- 1", ""):
+        (tmp_path / "params.yaml").write_text(text)
+        with pytest.raises(InputError, match=r"params\.yaml"):
+            load_params(tmp_path / "params.yaml")
+
+
+def test_from_the_command_line_it_is_one_line_and_exit_code_2(tmp_path, quick):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(changed(quick, "sead", 1)))
+    command = [sys.executable, "-m", "pipeline.params"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: params.yaml: sead") and done.stderr.count("\n") == 1

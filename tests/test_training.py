@@ -1,0 +1,234 @@
+"""The training loop: resuming bit by bit, stopping, schedules, clipping, and several processes."""
+
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import training
+from pipeline.binarize import BinaryConv2d
+from pipeline.data.crops import Crops
+from pipeline.distributed import Process, this_process
+from pipeline.errors import InputError
+from pipeline.models import build
+from pipeline.training import learning_rate, make_optimizer, train
+from tests.small import prepared_pictures, settings
+
+ALONE = Process(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return prepared_pictures(tmp_path_factory.mktemp("set"), scales=(2,))
+
+
+def network(model="edsr", weights="binary"):
+    torch.manual_seed(0)
+    return build(model, 2, weights, **({"layers": 4} if model == "vdsr" else {"blocks": 1}), channels=8)
+
+
+def run(pictures, checkpoint, chosen, module=None, process=ALONE):
+    module = module or network()
+    crops = Crops(pictures, 2, chosen.patch.lr_size(2), module.config["model"] == "vdsr")
+    validation = [(pictures.lr(0, 2), pictures.hr(0, 2))]
+    identity = {"settings": chosen.model_dump(exclude={"max_minutes"})}
+    return module, train(module, crops, validation, chosen, 3, checkpoint, identity, process)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("model", ["srresnet", "edsr", "vdsr"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_killed_run_ends_bit_equal_to_an_uninterrupted_one(pictures, tmp_path, monkeypatch, model, optimizer, ema):
+    chosen = settings(optimizer=optimizer, ema=ema)
+    whole, whole_record = run(pictures, tmp_path / "whole.pt", chosen, network(model))
+
+    killed_at = 5  # the last checkpoint is of iteration 3, so iterations 4 and 5 are done twice
+    steps = 0
+
+    def clip_then_die(*arguments):
+        nonlocal steps
+        steps += 1
+        if steps > killed_at:
+            raise KilledError
+        original(*arguments)
+
+    original = training.clip_gradients
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "clip_gradients", clip_then_die)
+        with pytest.raises(KilledError):
+            run(pictures, tmp_path / "killed.pt", chosen, network(model))
+    resumed, record = run(pictures, tmp_path / "killed.pt", chosen, network(model))
+
+    for (name, expected), actual in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(expected, actual), name
+    assert record.history == whole_record.history
+    assert record.images == whole_record.images == 8 * 4
+
+
+def test_training_lowers_the_loss_and_moves_latents_and_scales(pictures, tmp_path):
+    module = network()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    _, record = run(pictures, tmp_path / "a.pt", settings(iterations=60, learning_rate=0.005), module)
+    assert record.history[-1]["loss"] < record.history[0]["loss"] / 2
+    assert record.history[-1]["psnr_y"] > record.history[0]["psnr_y"]
+    moved = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
+    assert {"blocks.0.conv1.weight", "blocks.0.conv1.alpha", "blocks.0.conv1.bias", "head.weight"} <= moved
+
+
+def test_a_run_out_of_time_stops_cleanly_and_goes_on_later(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECK_EVERY", 1)
+    chosen = settings(max_minutes=1e-9)
+    _, record = run(pictures, tmp_path / "a.pt", chosen)
+    assert record.iteration == 1 and record.history[-1]["iteration"] == 1
+    assert (tmp_path / "a.pt").exists()
+    resumed, record = run(pictures, tmp_path / "a.pt", settings())
+    assert record.iteration == 8
+    whole, _ = run(pictures, tmp_path / "b.pt", settings())
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_a_loss_that_is_not_finite_names_the_iteration_and_the_checkpoint(pictures, tmp_path):
+    module = network()
+    chosen = settings(learning_rate=1e30, schedule={"kind": "constant", "every": 1, "factor": 1.0})
+    with pytest.raises(InputError, match="there is no checkpoint yet"):
+        run(pictures, tmp_path / "a.pt", chosen, module)
+    run(pictures, tmp_path / "a.pt", settings(iterations=6))
+    kept = (tmp_path / "a.pt").read_bytes()
+
+    class PoisonedCrops(Crops):
+        def batch(self, *arguments):
+            inputs, targets = super().batch(*arguments)
+            return inputs * math.nan, targets
+
+    crops = PoisonedCrops(pictures, 2, 8, False)
+    identity = {"settings": settings(iterations=6).model_dump(exclude={"max_minutes"})}
+    with pytest.raises(InputError, match=r"the loss is not finite at iteration 7; .*a\.pt"):
+        train(
+            network(),
+            crops,
+            [(pictures.lr(0, 2), pictures.hr(0, 2))],
+            settings(),
+            3,
+            tmp_path / "a.pt",
+            identity,
+            ALONE,
+        )
+    assert (tmp_path / "a.pt").read_bytes() == kept
+
+
+def test_a_checkpoint_of_other_params_is_not_used_and_a_broken_one_is_named(pictures, tmp_path, capsys):
+    run(pictures, tmp_path / "a.pt", settings(iterations=3))
+    expected, _ = run(pictures, tmp_path / "b.pt", settings())
+    actual, _ = run(pictures, tmp_path / "a.pt", settings())
+    assert "starting anew" in capsys.readouterr().err
+    assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), actual.parameters(), strict=True))
+    (tmp_path / "a.pt").write_bytes(b"half a file")
+    with pytest.raises(InputError, match=r"a\.pt: not a readable checkpoint"):
+        run(pictures, tmp_path / "a.pt", settings())
+
+
+def test_schedules():
+    step = settings(schedule={"kind": "step", "every": 3, "factor": 0.5})
+    assert [learning_rate(step, i) for i in (0, 2, 3, 6)] == [0.001, 0.001, 0.0005, 0.00025]
+    cosine = settings(iterations=8)
+    assert [learning_rate(cosine, i) for i in (0, 4)] == pytest.approx([0.001, 0.0005])
+    assert learning_rate(cosine, 8) == pytest.approx(0, abs=1e-12)
+    constant = settings(schedule={"kind": "constant", "every": 1, "factor": 1.0})
+    assert learning_rate(constant, 7) == 0.001
+
+
+def test_latent_filters_are_not_decayed():
+    module = network()
+    groups = make_optimizer(module, settings(weight_decay=0.1)).param_groups
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    latent = {id(layer.weight) for layer in module.modules() if isinstance(layer, BinaryConv2d)}
+    assert len(latent) == 2
+    assert decayed == {id(p) for p in module.parameters()} - latent
+
+
+def test_gradients_are_clipped_by_norm_or_by_value_over_the_rate():
+    module = torch.nn.Linear(2, 1, bias=False)
+
+    def clipped(clip, rate):
+        module.weight.grad = torch.tensor([[3.0, -4.0]])
+        training.clip_gradients(module, settings(clip=clip), rate)
+        return module.weight.grad.flatten().tolist()
+
+    assert clipped({"kind": "none", "limit": 1.0}, 0.1) == [3, -4]
+    assert clipped({"kind": "norm", "limit": 1.0}, 0.1) == pytest.approx([0.6, -0.8], rel=1e-5)
+    assert clipped({"kind": "value_over_rate", "limit": 0.35}, 0.1) == pytest.approx([3, -3.5])
+
+
+def test_the_average_follows_by_its_decay():
+    averaged, module = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    averaged.weight.data.fill_(1.0)
+    module.weight.data.fill_(3.0)
+    training.update_average(averaged, module, 0.75)
+    assert averaged.weight.item() == pytest.approx(1.5)
+
+
+def test_bfloat16_trains(pictures, tmp_path):
+    _, record = run(pictures, tmp_path / "a.pt", settings(precision="bfloat16"))
+    assert math.isfinite(record.history[-1]["loss"])
+
+
+def distributed_main(folder):
+    """What each process of the test below runs."""
+    from pathlib import Path
+
+    from pipeline.data.prepared import PreparedSet
+
+    torch.set_num_threads(1)
+    with this_process() as process:
+        module, record = run(
+            PreparedSet.open(Path(folder, "prepared")), Path(folder, "two.pt"), settings(), process=process
+        )
+    weights = {name: value.tolist() for name, value in module.state_dict().items()}
+    Path(folder, f"rank{process.rank}.json").write_text(json.dumps({"history": record.history, "weights": weights}))
+
+
+def test_two_processes_train_as_one_with_the_same_global_batch(pictures, tmp_path):
+    folder = pictures.folder.parent
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-c",
+        f"from tests.test_training import distributed_main; distributed_main({str(folder)!r})",
+    ]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        f"--master-port={port}",
+        "--no-python",
+    ]
+    done = subprocess.run(
+        [*launch, *command], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone, record = run(pictures, tmp_path / "one.pt", settings())
+    results = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert results[0]["weights"] == results[1]["weights"]
+    for row, expected in zip(results[0]["history"], record.history, strict=True):
+        assert row["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+        assert row["psnr_y"] == pytest.approx(expected["psnr_y"], abs=0.01)
+    for name, value in alone.state_dict().items():
+        np.testing.assert_allclose(np.array(results[0]["weights"][name]), value.numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(InputError, match="5 does not divide among 2"):
+        Process(0, 2, torch.device("cpu")).part(5)
