@@ -128,7 +128,7 @@ class Training(Section):
     iterations: Count
     batch: Count
     patch: Patch
-    loss: Literal["l1", "mse"]
+    loss: Literal["l1", "mse", "half_sse"]  # half_sse (VDSR): summed over a crop, averaged over the batch
     optimizer: Literal["adam", "sgd"]  # Adam with betas 0.9 and 0.999; SGD with momentum 0.9
     learning_rate: Positive
     weight_decay: Annotated[float, Field(ge=0)]

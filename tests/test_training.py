@@ -177,6 +177,11 @@ def test_the_average_follows_by_its_decay():
     assert averaged.weight.item() == pytest.approx(1.5)
 
 
+def test_half_the_squared_error_is_summed_over_a_crop_and_averaged_over_the_batch():
+    outputs, targets = torch.zeros(2, 1, 2, 2), torch.tensor([1.0, 3.0]).reshape(2, 1, 1, 1).expand(2, 1, 2, 2)
+    assert training.LOSSES["half_sse"](outputs, targets).item() == (4 * 1 + 4 * 9) / 2 / 2
+
+
 def test_bfloat16_trains(pictures, tmp_path):
     _, record = run(pictures, tmp_path / "a.pt", settings(precision="bfloat16"))
     assert math.isfinite(record.history[-1]["loss"])

@@ -1,11 +1,15 @@
 """The compiled kernels: convolutions of one image, tile by tile, with everything up to the next convolution.
 
-All compiled functions are in this one file: Numba's cache on disk notices a change of the file that a kernel is in, not
-of the files that it calls. Each is compiled at its first call, for one set of argument types.
+All compiled functions and blocking constants are in this one file: Numba's cache on disk notices a change of the file
+that a kernel is in, not of those that it calls functions or reads constants from. A kernel is compiled at its first
+call, for one set of argument types.
 
 Inner loops are written for LLVM's vectorizer: contiguous runs of one type, positions unsigned (a signed index may count
 from the end, which hinders it). Results do not depend on the number of threads: a pixel's sum is always taken in the
 same order, and tiles only share what they read.
+
+Each kernel is a loop over threads around the work of one. Its number is cast to the type that Numba first infers for it
+outside of the parallel loop, which spares compiling the work twice.
 """
 
 # The compiled functions' parts need no types of their own: Numba infers them.
@@ -18,7 +22,14 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from pipeline.engine.reference import LEVELS
-from pipeline.engine.tables import CHANNELS, LOOK_UPS, SUMS
+
+# The table method takes 4 channels together: a table of 16 sums just fits into a first-level cache; 8 channels would
+# need 256 sums.
+CHANNELS = 4
+SUMS = 2**CHANNELS
+
+# Look-ups in one pass over the accumulators: the more, the less they are loaded and stored; 9 are a 3x3 filter's taps.
+LOOK_UPS = 9
 
 # Values in a tile's run. The table of one channel group is 17 rows of a run and its halo, and it is read 9 times as
 # often as anything else: 1 KiB a row keeps it (about 21 KiB) inside a first-level cache of 32 KiB.
@@ -32,7 +43,6 @@ TAPS = 3
 
 # As many look-ups can be summed in int16 before they may overflow: each is a sum of 4 values within ±127.
 SAFE_LOOK_UPS = 32767 // (CHANNELS * LEVELS)
-
 
 Array = NDArray[np.float32]
 Positions = NDArray[np.uint64]
@@ -62,7 +72,7 @@ def convolve_float(x: Array, weights: Array, taps: Positions, tile: Sizes, then:
         Threads to share the tiles.
     """
     for worker in prange(workers):
-        _convolve_float(worker, workers, x, weights, taps, tile, then)
+        _convolve_float(np.int64(worker), workers, x, weights, taps, tile, then)
 
 
 @njit(cache=True)
@@ -93,7 +103,7 @@ def convolve_binary(x: Array, offsets: Positions, tile: Sizes, then: Then, worke
         See `pipeline.engine.tables.look_up_offsets`.
     """
     for worker in prange(workers):
-        _convolve_binary(worker, workers, x, offsets, tile, then)
+        _convolve_binary(np.int64(worker), workers, x, offsets, tile, then)
 
 
 @njit(cache=True)
@@ -126,7 +136,7 @@ def convolve_binary_int8(x: Array, step: np.float32, offsets: Positions, tile: S
         The activations become ``clip(rint(x / step), -127, 127)``, the sums that `scale` scales are theirs.
     """
     for worker in prange(workers):
-        _convolve_binary_int8(worker, workers, x, step, offsets, tile, then)
+        _convolve_binary_int8(np.int64(worker), workers, x, step, offsets, tile, then)
 
 
 @njit(cache=True)

@@ -21,9 +21,6 @@ from pipeline.upscaling import upscale_image
 
 Activations = Literal["float32", "int8"]
 
-# A plain, contiguous, writable array: for another kind Numba would compile the kernels anew.
-KERNEL_INPUT = ["C", "W", "E"]
-
 
 class EngineOps:
     """The networks' operation by the compiled kernels.
@@ -123,8 +120,9 @@ class Engine:
         channels = self.architecture.channels
         if x.dtype != np.float32 or x.ndim != 3 or len(x) != channels or x.size == 0:
             raise InputError(f"input: {x.dtype} of shape {x.shape}; give float32 of shape ({channels}, h, w)")
+        x = np.require(x, requirements=["C", "W"])  # for another kind of array Numba would compile the kernels anew
         with _threads(self.threads):
-            return self.architecture.forward(self.ops, np.require(x, requirements=KERNEL_INPUT))
+            return self.architecture.forward(self.ops, x)
 
 
 def activation_ranges(packed: PackedNetwork, layers: Mapping[str, Layer]) -> dict[str, float]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-CHANNELS = 4  # in a group; 16 sums of a few hundred pixels just fit into the first-level cache
-SUMS = 2**CHANNELS
-ZERO_ROW = SUMS  # a row of zeros after the sums, for look-ups that only fill up a pass
-LOOK_UPS = 9  # in one pass over the accumulators: all taps of a 3x3 filter
+from pipeline.engine.kernels import CHANNELS, LOOK_UPS, SUMS
+
+ZERO_ROW = SUMS  # a table's row of zeros after its sums, for look-ups that only fill up a pass
 
 
 def table_indices(filters: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -1,0 +1,155 @@
+"""The engine from the outside: 8-bit images and activations, threads, errors, and no PyTorch."""
+
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+from pipeline.calibration import calibrate
+from pipeline.engine import Engine
+from pipeline.engine.layers import layers_of
+from pipeline.engine.networks import Architecture
+from pipeline.engine.reference import ReferenceOps
+from pipeline.engine.runner import activation_ranges
+from pipeline.errors import InputError
+from pipeline.inference import upscale
+from pipeline.packed import PackedNetwork, read
+from tests.engine.random_networks import save_random
+from tests.small import picture
+
+SMALL = {"blocks": 1, "channels": 9}
+IMAGES = [picture(0, 12, 17), picture(1, 9, 8, channels=1)]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A small network saved with its activations' ranges."""
+    folder = tmp_path_factory.mktemp("engine")
+    save_random(folder / "bare.safetensors", "edsr", 2, **SMALL)
+    ranges = calibrate(folder / "bare.safetensors", IMAGES)
+    save_random(folder / "calibrated.safetensors", "edsr", 2, metadata={"activations": ranges}, **SMALL)
+    save_random(folder / "float.safetensors", "edsr", 2, "float", **SMALL)
+    return folder
+
+
+@pytest.mark.parametrize("model", ["srresnet", "vdsr"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_come_out_as_from_pytorch(tmp_path, model, channels):
+    path = tmp_path / "network.safetensors"
+    module = save_random(path, model, 3, **({"layers": 3} if model == "vdsr" else {"blocks": 1}), channels=9).float()
+    image = picture(2, 11, 14, channels=channels)
+    ours, torchs = Engine.load(path).upscale(image), upscale(module, image)
+    assert ours.dtype == np.uint8 and ours.shape == torchs.shape == (33, 42, 3)[: image.ndim]
+    assert np.abs(ours.astype(int) - torchs).max() <= 1
+    assert (ours == torchs).mean() > 0.99  # but for values at a half
+
+
+@pytest.mark.parametrize("model", ["srresnet", "edsr", "vdsr"])
+def test_int8_is_what_the_definitions_give(tmp_path, model):
+    path = tmp_path / "network.safetensors"
+    overrides = {"layers": 4, "channels": 9} if model == "vdsr" else SMALL
+    save_random(path, model, 2, **overrides)
+    ranges = calibrate(path, IMAGES, 99.0)
+    save_random(path, model, 2, metadata={"activations": ranges}, **overrides)
+    packed = read(path)
+    architecture = Architecture.of(packed)
+    layers = layers_of(packed, architecture)
+    x = np.random.default_rng(0).random((architecture.channels, 14, 9), np.float32)
+    expected = architecture.forward(ReferenceOps(layers, activation_ranges(packed, layers)), x)
+    exact = architecture.forward(ReferenceOps(layers, {}), x)
+    got = Engine.load(path, activations="int8").forward(x)
+    # An activation within rounding of a half may fall on either side: rarely, by one step.
+    size = np.abs(expected).max()
+    assert np.median(np.abs(got - expected)) <= 1e-5 * size
+    assert np.abs(got - expected).max() <= np.abs(expected - exact).max() < 0.2 * size
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one processor")
+@pytest.mark.parametrize("activations", ["float32", "int8"])
+def test_threads_change_no_bit(saved, activations):
+    x = np.random.default_rng(0).random((3, 70, 90), np.float32)
+    before = numba.get_num_threads()
+    one, two = (Engine.load(saved / "calibrated.safetensors", activations, threads).forward(x) for threads in (1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert numba.get_num_threads() == before
+
+
+def test_a_view_and_a_read_only_array_run_too(saved):
+    x = np.random.default_rng(0).random((3, 6, 8), np.float32)
+    engine = Engine.load(saved / "bare.safetensors")
+    flipped = np.ascontiguousarray(x[:, ::-1, ::-1])[:, ::-1, ::-1]
+    flipped.setflags(write=False)
+    np.testing.assert_array_equal(engine.forward(x), engine.forward(flipped))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("bare", {"activations": "int8"}, "metadata.activations.blocks.0.conv1: None is no range; export with cal"),
+        ("float", {"activations": "int8"}, "no binary layers"),
+        ("bare", {"activations": "int4"}, "activations: 'int4'; choose"),
+        ("bare", {"threads": 0}, "threads: 0; choose 1 to"),
+        ("bare", {"threads": 10_000}, "threads: 10000; choose 1 to"),
+        ("missing", {}, "no such file"),
+    ],
+)
+def test_loading_errors_name_the_file_and_the_field(saved, name, arguments, message):
+    with pytest.raises(InputError) as error:
+        Engine.load(saved / f"{name}.safetensors", **arguments)
+    assert message in str(error.value) and f"{name}.safetensors" in str(error.value)
+
+
+@pytest.mark.parametrize("range_", [0, -1.0, float("nan"), float("inf"), "1"])
+def test_a_range_must_be_a_positive_number(saved, range_):
+    packed = read(saved / "calibrated.safetensors")
+    metadata = {"activations": packed.metadata["activations"] | {"blocks.0.conv2": range_}}
+    with pytest.raises(InputError, match=r"blocks\.0\.conv2"):
+        Engine(PackedNetwork(packed.config, metadata, packed.binary, packed.tensors), "int8")
+
+
+def test_tensors_must_fit_the_network(saved):
+    packed = read(saved / "bare.safetensors")
+
+    def refused(match, **changes):
+        with pytest.raises(InputError, match=match):
+            Engine(PackedNetwork(**{**vars(packed), **changes}))
+
+    refused("unknown", config=packed.config | {"model": "unet"})
+    refused("unknown", config=packed.config | {"scale": 5})
+    refused("srresnet", config=packed.config | {"model": "srresnet"})
+    refused("tail", tensors={k: v for k, v in packed.tensors.items() if k != "tail.weight"})
+    refused("tail", tensors=packed.tensors | {"tail.weight": np.zeros((3, 8, 3, 3), np.float32)})
+    refused("do not fit", tensors=packed.tensors | {"head.bias": np.zeros(4, np.float32)})
+    refused("do not fit", tensors={k: v for k, v in packed.tensors.items() if k != "blocks.0.conv1.alpha"})
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.zeros((3, 4, 4), np.float64), np.zeros((1, 4, 4), np.float32), np.zeros((4, 4), np.float32),
+        np.zeros((3, 0, 4), np.float32), np.zeros((1, 3, 4, 4), np.float32),
+    ],
+)  # fmt: skip
+def test_inputs_of_another_shape_are_refused(saved, x):
+    with pytest.raises(InputError, match="give float32 of shape"):
+        Engine.load(saved / "bare.safetensors").forward(x)
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4)), np.zeros((0, 4), np.uint8)])
+def test_images_of_another_kind_are_refused(saved, image):
+    with pytest.raises(InputError, match="image"):
+        Engine.load(saved / "bare.safetensors").upscale(image)
+
+
+def test_pytorch_is_never_imported(saved):
+    program = f"""
+import sys
+import numpy as np
+import pipeline.calibration
+from pipeline.engine import Engine
+Engine.load({str(saved / "calibrated.safetensors")!r}, "int8").upscale(np.zeros((3, 4, 3), np.uint8))
+assert "torch" not in sys.modules, "torch was imported"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
