@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -43,6 +45,7 @@ def upscale(module: nn.Module, rgb_uint8: NDArray[np.uint8]) -> NDArray[np.uint8
     module.eval()
     try:
         with torch.inference_mode():
-            return upscale_image(forward, rgb_uint8, module.config["model"], module.config["scale"])
+            config = cast(dict[str, Any], module.config)
+            return upscale_image(forward, rgb_uint8, config["model"], config["scale"])
     finally:
         module.train(was_training)

@@ -21,7 +21,7 @@ from pipeline.binarize import BinaryConv2d
 from pipeline.errors import InputError
 from pipeline.files import atomic
 from pipeline.models import build
-from pipeline.packed import BITS_SUFFIX, FORMAT, HEADER_KEY, pack_bits, read
+from pipeline.packed import BITS_SUFFIX, FORMAT, HEADER_KEY, pack_bits, read, sizes
 
 
 def save(
@@ -93,5 +93,16 @@ def load(path: str | Path) -> nn.Module:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: the tensors do not fit the network it names ({reason}); save it again") from error
-    module.metadata = packed.metadata
+    setattr(module, "metadata", packed.metadata)  # noqa: B010 - a plain attribute would be taken for a parameter
     return module.eval()
+
+
+def footprint(module: nn.Module, path: str | Path) -> dict[str, Any]:
+    """What a saved network takes: the bytes of `pipeline.packed.sizes`, and its ``parameters`` and
+    ``binary_parameters`` (those that are one bit in the file).
+    """
+    binary = [layer.weight for layer in module.modules() if isinstance(layer, BinaryConv2d)]
+    return sizes(path) | {
+        "parameters": sum(value.numel() for value in module.parameters()),
+        "binary_parameters": sum(value.numel() for value in binary),
+    }

@@ -171,6 +171,9 @@ class Evaluate(Section):
 
 
 class Benchmark(Section):
+    """Time and size, which do not depend on what was learned: measured on networks of these sizes, untrained."""
+
+    network: Network
     lr_height: Count
     lr_width: Count
     threads: Count
@@ -216,8 +219,15 @@ class Params(Section):
 
     def overrides(self, model: str, weights: Weights) -> dict[str, Any]:
         """The arguments for `pipeline.models.build` beside model, scale and weights."""
-        network: Section = getattr(self.network, model)
-        return network.model_dump() | (self.binarize.model_dump() if weights == "binary" else {})
+        return self._arguments(self.network, model, weights)
+
+    def benchmark_overrides(self, model: str, weights: Weights) -> dict[str, Any]:
+        """Likewise, for the networks whose time and size are measured."""
+        return self._arguments(self.benchmark.network, model, weights)
+
+    def _arguments(self, network: Network, model: str, weights: Weights) -> dict[str, Any]:
+        sizes: Section = getattr(network, model)
+        return sizes.model_dump() | (self.binarize.model_dump() if weights == "binary" else {})
 
     def require(self, model: str, scale: int) -> None:
         """Refuse a model or scale that the matrix does not have."""

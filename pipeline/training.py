@@ -7,10 +7,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -30,12 +30,18 @@ if TYPE_CHECKING:  # the loop itself needs no pydantic
     from pipeline.params import Training
 
 CHECK_EVERY = 20  # iterations between looks at the losses and the clock: each look waits for a GPU
+
+
 def _half_sse(outputs: Tensor, targets: Tensor) -> Tensor:
     """Half the squared error, summed over a crop and averaged over the batch (VDSR, section 4.2)."""
     return (outputs - targets).square().sum(dim=(1, 2, 3)).mean() / 2
 
 
-LOSSES = {"l1": nn.functional.l1_loss, "mse": nn.functional.mse_loss, "half_sse": _half_sse}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": nn.functional.l1_loss,
+    "mse": nn.functional.mse_loss,
+    "half_sse": _half_sse,
+}
 
 ImagePair = tuple[np.ndarray, np.ndarray]  # LR and HR, uint8
 
@@ -212,7 +218,7 @@ def update_average(averaged: nn.Module, module: nn.Module, decay: float) -> None
 
 def validate(module: nn.Module, images: Sequence[ImagePair]) -> float:
     """Mean PSNR-Y in dB over the images, by the evaluation protocol."""
-    scale: int = module.config["scale"]  # type: ignore[assignment, index]
+    scale = cast(dict[str, Any], module.config)["scale"]
     return float(np.mean([psnr(upscale(module, lr), hr, border=scale) for lr, hr in images]))
 
 

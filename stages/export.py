@@ -12,8 +12,8 @@ from pipeline.data.samples import lr_crops
 from pipeline.errors import InputError, one_line_errors
 from pipeline.files import atomic, write_json
 from pipeline.models import build
-from pipeline.packed import read, sizes
-from pipeline.packing import save
+from pipeline.packed import read
+from pipeline.packing import footprint, save
 from pipeline.params import load_params
 from pipeline.runs import prepared_folder
 from stages.arguments import run_arguments
@@ -40,15 +40,7 @@ def main() -> None:
             )
             metadata["activations"] = calibrate(read(temporary), images, params.export.calibration_percentile)
             save(module, temporary, metadata, params.export.float_dtype)
-    binary = read(run.packed).binary
-    write_json(
-        run.export_record,
-        sizes(run.packed)
-        | {
-            "parameters": sum(value.numel() for value in module.parameters()),
-            "binary_parameters": sum(bits.size for bits in binary.values()),
-        },
-    )
+    write_json(run.export_record, footprint(module, run.packed))
 
 
 if __name__ == "__main__":

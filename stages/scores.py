@@ -24,12 +24,12 @@ def write_scores(
     images = PreparedSet.open(prepared_folder(set_name))
     summary, rows = {}, []
     for backend, upscale in backends.items():
-        folder = f"{method}/{backend}" if backend == "engine_int8" else method
+        place = f"{method}/{backend}" if backend == "engine_int8" else method
         keeps = backend != "engine_float32"  # what it shows is what PyTorch shows
 
-        def keep(index: int, sr: Image, folder: str = folder, keeps: bool = keeps) -> None:
+        def keep(index: int, sr: Image, place: str = place, keeps: bool = keeps) -> None:
             if keeps and index < kept:
-                keep_image(set_name, folder, images.names[index], sr)
+                keep_image(set_name, place, images.names[index], sr)
 
         scores = evaluate(upscale, images, scale, keep)
         summary[backend] = means(scores)

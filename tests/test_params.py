@@ -53,7 +53,11 @@ def changed(quick, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("train.edsr.float.learning_rat", 1, "train.edsr.float.learning_rat: unknown field, did you mean learning_rate?"),
+        (
+            "train.edsr.float.learning_rat",
+            1,
+            "train.edsr.float.learning_rat: unknown field, did you mean learning_rate?",
+        ),
         ("sead", 1, "sead: unknown field, did you mean seed?"),
         ("seed", ..., "seed: missing"),
         ("seed", "x", "seed: Input should be a valid integer"),

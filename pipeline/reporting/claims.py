@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pipeline.params import Claims, Thresholds
 from pipeline.reporting import labels
-from pipeline.reporting.results import WEIGHTS, Results
+from pipeline.reporting.results import WEIGHTS, Export, Results
 from pipeline.runs import Run
 
 # Below these counts a float network is a reduced version of its paper's. The smallest full ones (×2) have
@@ -46,6 +46,7 @@ class Claim:
     title: str
     quote: str
     verdict: Verdict
+    value: float | None  # dB, share or ratio; what the headline shows
     headline: str
     headline_label: str
     rule: str
@@ -103,6 +104,7 @@ def accuracy_claim(results: Results, limits: Thresholds) -> Claim:
         title="Accuracy comparable with the float network",
         quote="comparable qualitative and quantitative results as their real-weight counterparts",
         verdict=_at_most(worst.psnr_y, limits),
+        value=worst.psnr_y,
         headline=headline,
         headline_label="largest loss of PSNR-Y by binarization, float minus binary",
         rule=rule,
@@ -114,19 +116,22 @@ def accuracy_claim(results: Results, limits: Thresholds) -> Claim:
 
 
 def size_claim(results: Results, limits: Thresholds) -> Claim:
-    """Judge "80 % smaller" by SRResNet's files at every scale: all must reach it, or the best falls short."""
-    saved = {pair: reduction(results, *pair) for pair in results.pairs}
+    """Judge "80 % smaller" by SRResNet's files at every scale: all must reach it, or the best falls short.
+
+    The files are those of the benchmark's networks: their size does not depend on what was learned.
+    """
+    saved = {pair: reduction(results.footprint, *pair) for pair in results.measured_files}
     mine = {scale: share for (model, scale), share in saved.items() if model == "srresnet"}
     verdict, headline, measures = Verdict.UNMEASURED, "—", []
     if mine:
         verdict = _at_least(min(mine.values()), max(mine.values()), limits)
         headline = labels.percent(max(mine.values()))
         measures = [
-            Measure(f"SRResNet ×{scale}", labels.percent(share), _file_sizes(results, "srresnet", scale))
+            Measure(f"SRResNet ×{scale}", labels.percent(share), _file_sizes(results.footprint, "srresnet", scale))
             for scale, share in mine.items()
         ]
     measures += [
-        Measure(labels.network(*pair), labels.percent(share), _file_sizes(results, *pair))
+        Measure(labels.network(*pair), labels.percent(share), _file_sizes(results.footprint, *pair))
         for pair, share in saved.items()
         if pair[0] != "srresnet"
     ]
@@ -135,14 +140,17 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
         title="SRResNet 80 % smaller on disk",
         quote="reduce model size by 80% when applying on SRResNet",
         verdict=verdict,
+        value=max(mine.values(), default=None),
         headline=headline,
         headline_label="saved on disk by SRResNet, at its best scale",
-        rule=f"Replicated when SRResNet saves {100 * limits.replicated:g} % at every scale of the run, "
+        rule=f"Replicated when SRResNet saves {100 * limits.replicated:g} % at every scale, "
         f"partly when its best scale saves {100 * limits.partly:g} %.",
-        conditions="Whole files: packed bits, scales and everything that stays float, "
-        "against the float network saved in the same format.",
+        conditions="Whole files: packed bits, scales and everything that stays float, against the float network saved "
+        "in the same format, in the sizes of benchmark.network. No training is needed to weigh them.",
         measures=measures,
-        reservations=_reduced(results, ["srresnet"]) if mine else [],
+        reservations=_reduced(
+            {("srresnet", s): results.footprint[Run("srresnet", s, "float")].parameters for s in mine}
+        ),
     )
 
 
@@ -167,21 +175,23 @@ def speed_claim(results: Results, limits: Thresholds) -> Claim:
         timed = next(iter(results.benchmarks.values()))
         cpu = timed.environment.get("cpu", "an unnamed CPU")
         conditions = (
-            f"Whole networks, {_count(timed.threads, 'thread')} of {cpu}; the float network "
-            "in PyTorch channels_last against the binarized one in this project’s engine."
+            f"Whole networks in the sizes of benchmark.network, {_count(timed.threads, 'thread')} of {cpu}; the float "
+            "one in PyTorch channels_last against the binarized one in this project’s engine. "
+            "Weights are untrained: time does not depend on them."
         )
     return Claim(
         key="speed",
         title="Inference potentially 5× faster",
         quote="could potentially speed up inference by 5×",
         verdict=verdict,
+        value=max(fastest.values())[0] if fastest else None,
         headline=headline,
         headline_label="the speed of PyTorch, reached by the engine on its best network",
         rule=f"Replicated when every network is at least {limits.replicated:g}× as fast with its faster engine "
         f"mode, partly when the best is at least {limits.partly:g}×.",
         conditions=conditions,
         measures=measures,
-        reservations=_reduced(results, results.models) if fastest else [],
+        reservations=_reduced({pair: results.benchmarks[pair].parameters for pair in fastest}),
     )
 
 
@@ -198,9 +208,9 @@ def gaps(results: Results) -> list[Gap]:
     return found
 
 
-def reduction(results: Results, model: str, scale: int) -> float:
+def reduction(files: Mapping[Run, Export], model: str, scale: int) -> float:
     """Return the share of the float file that binarization saves."""
-    real, binary = (results.exports[Run(model, scale, weights)].bytes for weights in WEIGHTS)
+    real, binary = (files[Run(model, scale, weights)].bytes for weights in WEIGHTS)
     return 1 - binary / real
 
 
@@ -211,7 +221,7 @@ def times(ratio: float) -> str:
 
 def accuracy_reservations(results: Results) -> list[str]:
     """Return why this run's accuracies cannot be held against the paper; empty if they can."""
-    reasons = _reduced(results, results.models)
+    reasons = _reduced({pair: results.exports[Run(*pair, "float")].parameters for pair in results.pairs})
     iterations = [training.iterations for training in results.trainings.values()]
     if min(iterations) < FULL_ITERATIONS:
         low, high = min(iterations), max(iterations)
@@ -238,12 +248,13 @@ def below_bicubic(results: Results) -> list[str]:
     ]
 
 
-def _reduced(results: Results, models: Sequence[str]) -> list[str]:
+def _reduced(parameters: Mapping[tuple[str, int], int]) -> list[str]:
+    """Say which networks, by the parameters of a model at a scale, are smaller than their papers'."""
     small = []
-    for model in models:
-        counts = [results.exports[Run(model, scale, "float")].parameters for scale in results.scales]
-        if min(counts) < FULL_PARAMETERS.get(model, 0):
-            small.append(f"{labels.model(model)} ({min(counts) / 1e6:.2f} M parameters)")
+    for model in dict.fromkeys(model for model, _ in parameters):
+        count = min(count for pair, count in parameters.items() if pair[0] == model)
+        if count < FULL_PARAMETERS.get(model, 0):
+            small.append(f"{labels.model(model)} ({count / 1e6:.2f} M parameters)")
     return [f"Reduced networks, smaller than their papers’: {labels.listing(small)}."] if small else []
 
 
@@ -281,8 +292,8 @@ def _engine_measure(results: Results, engine: str) -> list[Measure]:
     return [Measure(labels.backend(engine), " to ".join(span), f"over {_count(len(ratios), 'network')}")]
 
 
-def _file_sizes(results: Results, model: str, scale: int) -> str:
-    real, binary = (results.exports[Run(model, scale, weights)].bytes for weights in WEIGHTS)
+def _file_sizes(files: Mapping[Run, Export], model: str, scale: int) -> str:
+    real, binary = (files[Run(model, scale, weights)].bytes for weights in WEIGHTS)
     return f"{labels.byte_size(real)} to {labels.byte_size(binary)}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.reporting import labels, svg
 from pipeline.reporting.claims import reduction
-from pipeline.reporting.results import WEIGHTS, Results
+from pipeline.reporting.results import WEIGHTS, Export, Results
 from pipeline.runs import Run
 
 WIDTH, CURVE_WIDTH = 320, 380  # CSS pixels at which the text has its own size
@@ -70,21 +70,21 @@ def accuracy_panels(results: Results) -> list[Panel]:
     return panels
 
 
-def size_panels(results: Results) -> list[Panel]:
+def size_panels(files: Mapping[Run, Export]) -> list[Panel]:
     """Draw each model's file sizes, float above binary, split by kind of layer."""
-    largest = max(export.bytes for export in results.exports.values())
+    largest = max(export.bytes for export in files.values())
     panels = []
-    for model in results.models:
-        bars = [Run(model, scale, weights) for scale in results.scales for weights in WEIGHTS]
+    for model in dict.fromkeys(run.model for run in files):
+        bars = [run for run in files if run.model == model]
         heights = _grouped([run.scale for run in bars])
         figure, axes = svg.panel(WIDTH, 78 + 26 * heights[-1])
         for y, run in zip(heights, bars, strict=True):
-            export, start = results.exports[run], 0
+            export, start = files[run], 0
             parts = [(export.layers.get(kind, 0), colour) for kind, colour in LAYER_COLOURS.items()]
             for width, colour in [*parts, (export.bytes - sum(size for size, _ in parts), svg.NEUTRAL)]:
                 axes.barh(y, width / 1e6, left=start / 1e6, height=0.62, color=colour)
                 start += width
-            saved = reduction(results, model, run.scale)
+            saved = reduction(files, model, run.scale)
             change = f"  {labels.number(-100 * saved, 1)} %" if run.weights == "binary" else ""
             axes.text(start / 1e6 + largest / 6e7, y, labels.byte_size(export.bytes) + change, **VALUE)
         _rows(axes, heights, [f"×{run.scale} {run.weights}" for run in bars])
@@ -92,7 +92,7 @@ def size_panels(results: Results) -> list[Panel]:
         axes.set_xlabel("MB on disk")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="x")
-        text = "; ".join(f"×{run.scale} {run.weights} {labels.byte_size(results.exports[run].bytes)}" for run in bars)
+        text = "; ".join(f"×{run.scale} {run.weights} {labels.byte_size(files[run].bytes)}" for run in bars)
         title = labels.model(model)
         panels.append(Panel(title, svg.inline(figure, f"size-{model}", f"{title}, size on disk. {text}.")))
     return panels

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.files import write_text
+from pipeline.files import write_json, write_text
 from pipeline.params import Params
 from pipeline.reporting import claims, figures, labels, tables
 from pipeline.reporting.crops import make_pictures
@@ -21,7 +21,7 @@ from pipeline.reporting.results import Results
 def write_report(
     results: Results, params: Params, params_text: str, environment: Mapping[str, Any], templates: Path, folder: Path
 ) -> Path:
-    """Write `index.html` and `assets/` into `folder`, in place of earlier ones.
+    """Write `index.html`, `assets/` and `claims.json` into `folder`, in place of earlier ones.
 
     Parameters
     ----------
@@ -52,18 +52,20 @@ def write_report(
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "assets").mkdir(parents=True)
     pictures = make_pictures(results, fresh / "assets")
+    judged = claims.judge(results, params.report.claims)
     text = _environment(templates).get_template("index.html.j2").render(
         results=results,
         params=params,
         params_text=params_text,
         environment=environment,
         css=Markup((templates / "style.css").read_text(encoding="utf-8")),
-        claims=claims.judge(results, params.report.claims),
+        claims=judged,
         reservations=claims.accuracy_reservations(results),
         accuracy_panels=figures.accuracy_panels(results),
         accuracy_tables=tables.accuracy_tables(results),
-        size_panels=figures.size_panels(results),
-        size_rows=tables.size_rows(results),
+        size_panels=figures.size_panels(results.footprint),
+        footprint_rows=tables.size_rows(results.footprint),
+        size_rows=tables.size_rows(results.exports),
         speed_panels=figures.speed_panels(results),
         speed_tables=tables.speed_tables(results),
         training_panels=figures.training_panels(results),
@@ -73,6 +75,9 @@ def write_report(
     os.replace(fresh / "assets", assets)
     fresh.rmdir()
     write_text(page, text)
+    write_json(
+        folder / "claims.json", {claim.key: {"value": claim.value, "verdict": claim.verdict} for claim in judged}
+    )
     return page
 
 

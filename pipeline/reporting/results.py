@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import InputError
-from pipeline.runs import Run, Weights, prepared_folder
+from pipeline.runs import MODELS, SCALES, Run, Weights, prepared_folder
 
 T = TypeVar("T")
 WEIGHTS: tuple[Weights, ...] = ("float", "binary")
@@ -49,7 +49,7 @@ class History:
 
 @dataclass(frozen=True)
 class Export:
-    """The size of one network's packed file, in bytes, and its parameter counts."""
+    """The size of one network's file, in bytes, and its parameter counts."""
 
     bytes: int
     layers: dict[str, int]
@@ -101,6 +101,7 @@ class Benchmark:
 
     model: str
     scale: int
+    parameters: int
     lr_size: tuple[int, int]
     threads: int
     repeats: int
@@ -133,6 +134,7 @@ class Results:
     trainings: dict[Run, Training]
     histories: dict[Run, History]
     exports: dict[Run, Export]
+    footprint: dict[Run, Export]
     bicubic: dict[tuple[str, int], Evaluation]
     evaluations: dict[tuple[str, Run], Evaluation]
     benchmarks: dict[tuple[str, int], Benchmark]
@@ -143,6 +145,11 @@ class Results:
     def pairs(self) -> list[tuple[str, int]]:
         """Every model at every scale."""
         return [(model, scale) for model in self.models for scale in self.scales]
+
+    @property
+    def measured_files(self) -> list[tuple[str, int]]:
+        """Every model and scale whose files were measured, trained or not."""
+        return list(dict.fromkeys((run.model, run.scale) for run in self.footprint))
 
 
 def read_results(
@@ -167,6 +174,7 @@ def read_results(
         If a file is missing or malformed; names the first one.
     """
     results = root / "results"
+    footprint = _json(results / "footprint.json", dict[str, Export])
     pairs = [(model, scale) for model in models for scale in scales]
     runs = [Run(model, scale, weights) for model, scale in pairs for weights in WEIGHTS]
     return Results(
@@ -176,6 +184,11 @@ def read_results(
         trainings={run: _json(root / run.training_record, Training) for run in runs},
         histories={run: _history(root / run.history) for run in runs},
         exports={run: _json(root / run.export_record, Export) for run in runs},
+        footprint={
+            run: footprint[run.name]
+            for run in (Run(m, s, w) for m in MODELS for s in SCALES for w in WEIGHTS)
+            if run.name in footprint
+        },
         bicubic={
             (name, scale): _evaluation(results / "evaluate" / name / f"bicubic-x{scale}", "bicubic")
             for name in test_sets

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.reporting import labels
 from pipeline.reporting.claims import reduction, times
 from pipeline.reporting.published import published
-from pipeline.reporting.results import WEIGHTS, Evaluation, Quality, Results
+from pipeline.reporting.results import WEIGHTS, Evaluation, Export, Quality, Results
 from pipeline.runs import Run
 
 NONE = "–"
@@ -91,9 +92,9 @@ def accuracy_tables(results: Results) -> list[AccuracyTable]:
     ]
 
 
-def size_rows(results: Results) -> list[SizeRow]:
-    """Return a row for every float and every binary file."""
-    return [_size_row(results, Run(model, scale, weights)) for model, scale in results.pairs for weights in WEIGHTS]
+def size_rows(files: Mapping[Run, Export]) -> list[SizeRow]:
+    """Return a row for every file."""
+    return [_size_row(files, run) for run in files]
 
 
 def speed_tables(results: Results) -> list[SpeedTable]:
@@ -184,15 +185,15 @@ def _images(results: Results, test_set: str, scale: int) -> ImageTable:
     return ImageTable([name for name, _, _ in columns], rows)
 
 
-def _size_row(results: Results, run: Run) -> SizeRow:
-    export = results.exports[run]
+def _size_row(files: Mapping[Run, Export], run: Run) -> SizeRow:
+    export = files[run]
     parts = [export.layers.get(kind, 0) for kind in labels.LAYERS]
     return SizeRow(
         network=labels.network(run.model, run.scale),
         weights=run.weights,
         parts=[f"{size:,}" for size in [*parts, export.header]],
         total=f"{export.bytes:,}",
-        saved=labels.percent(reduction(results, run.model, run.scale)) if run.weights == "binary" else "",
+        saved=labels.percent(reduction(files, run.model, run.scale)) if run.weights == "binary" else "",
         parameters=f"{export.parameters:,}",
         binary_parameters=f"{export.binary_parameters:,}",
     )

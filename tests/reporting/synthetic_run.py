@@ -64,6 +64,8 @@ def write_run(
     for model in params.matrix.models:
         for scale in params.matrix.scales:
             _write_network(root, params, model, scale, gap, saved, speedup, training_set, iterations, parameters)
+    files = {path.stem: json.loads(path.read_text()) for path in sorted((root / "results/export").iterdir())}
+    _json(root / "results/footprint.json", files)
     for name in params.data.test:
         for scale in params.matrix.scales:
             _write_scores(root, name, f"bicubic-x{scale}", {"bicubic": 30 - scale})
@@ -125,7 +127,7 @@ def _write_network(
     times = {"torch": 2.6 * median, "torch_channels_last": median}
     times |= {"engine_float32": 1.6 * median / speedup, "engine_int8": median / speedup}
     benchmark = {
-        "model": model, "scale": scale, "lr_size": [128, 128], "threads": 2, "repeats": 7,
+        "model": model, "scale": scale, "parameters": parameters, "lr_size": [128, 128], "threads": 2, "repeats": 7,
         "environment": {"cpu": "Example CPU at 3 GHz", "cores": 2, "python": "3.11", "packages": {"torch": "2.13.0"}},
         "backends": {k: {"median_ms": v, "min_ms": 0.93 * v, "max_ms": 1.1 * v} for k, v in times.items()},
         "speedup": {"engine_float32": speedup / 1.6, "engine_int8": speedup},

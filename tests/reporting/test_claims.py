@@ -70,7 +70,7 @@ def test_80_percent_at_one_scale_only_is_partly_replicated(tmp_path):
     params = make_params(["srresnet"], [2, 4], ["embedded-test"])
     results = results_of(tmp_path, params, saved=0.81)
     binary = Run("srresnet", 4, "binary")
-    results.exports[binary] = replace(results.exports[binary], bytes=1_450_000)  # of 5.6 MB: 74 %
+    results.footprint[binary] = replace(results.footprint[binary], bytes=1_450_000)  # of 5.6 MB: 74 %
     claim = judge(results, params.report.claims)[1]
     assert claim.verdict == Verdict.PARTLY
     assert [measure.value for measure in claim.measures] == ["81.0 %", "74.1 %"]

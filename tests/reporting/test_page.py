@@ -142,7 +142,7 @@ def test_a_second_report_replaces_the_first(tmp_path):
     (page.parent / "assets/old.png").write_bytes(b"")
     (page.parent / ".fresh").mkdir()  # of a report that was killed
     assert render(tmp_path, params).read_bytes() == first
-    assert sorted(path.name for path in page.parent.iterdir()) == ["assets", "index.html"]
+    assert sorted(path.name for path in page.parent.iterdir()) == ["assets", "claims.json", "index.html"]
     assert not (page.parent / "assets/old.png").exists()
 
 

@@ -1,0 +1,31 @@
+"""Measure the packed files of the benchmark's networks, float and binary, at every scale; they need no training."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import get_args
+
+from pipeline.errors import one_line_errors
+from pipeline.files import write_json
+from pipeline.models import build
+from pipeline.packing import footprint, save
+from pipeline.params import load_params
+from pipeline.runs import MODELS, SCALES, Run, Weights
+
+
+def main() -> None:
+    params = load_params()
+    measured = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for run in (Run(m, s, w) for m in MODELS for s in SCALES for w in get_args(Weights)):
+            module = build(run.model, run.scale, run.weights, **params.benchmark_overrides(run.model, run.weights))
+            path = Path(folder, f"{run.name}.safetensors")
+            save(module, path, float_dtype=params.export.float_dtype)
+            measured[run.name] = footprint(module, path)
+    write_json(Path("results", "footprint.json"), measured)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
