@@ -93,7 +93,7 @@ def load(path: str | Path) -> nn.Module:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: the tensors do not fit the network it names ({reason}); save it again") from error
-    setattr(module, "metadata", packed.metadata)  # noqa: B010 - a plain attribute would be taken for a parameter
+    module.metadata = packed.metadata  # type: ignore[assignment]  # the stubs know of tensors and modules only
     return module.eval()
 
 
