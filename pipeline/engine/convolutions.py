@@ -1,4 +1,4 @@
-"""Convolutions ready to run: filters packed for a kernel once, at load; positions for each image size at the call."""
+"""Convolutions ready to run: filters packed for a kernel once, at load; the image padded at the call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
 from pipeline.engine.reference import step_of
 from pipeline.engine.tables import look_up_offsets, table_indices
-from pipeline.engine.tiles import Tiling, tiling
 
 NO_RESIDUAL = np.empty((0, 0, 0), np.float32)
 
@@ -33,25 +32,23 @@ class FloatConvolution:
     """Float filters, float32 activations."""
 
     def __init__(self, layer: Layer) -> None:
-        outputs, inputs, self.kernel, _ = layer.filters.shape
-        self.inputs, self.epilogue = inputs, layer.epilogue
-        blocks, products = -(-outputs // kernels.OUTPUTS), inputs * self.kernel**2
-        steps = -(-products // kernels.TAPS)
-        weights = np.zeros((blocks * kernels.OUTPUTS, steps * kernels.TAPS), np.float32)
-        weights[:outputs, :products] = layer.filters.reshape(outputs, products)
-        weights = weights.reshape(blocks, kernels.OUTPUTS, steps, kernels.TAPS)
-        self.weights = np.ascontiguousarray(weights.transpose(0, 2, 3, 1))
+        outputs, self.inputs, self.size, _ = layer.filters.shape
+        self.epilogue = layer.epilogue
+        blocks, taps = -(-outputs // kernels.FLOAT_OUTPUTS), self.inputs * self.size**2
+        weights = np.zeros((blocks * kernels.FLOAT_OUTPUTS, taps), np.float32)
+        weights[:outputs] = layer.filters.reshape(outputs, taps)
+        weights = weights.reshape(blocks, kernels.FLOAT_OUTPUTS, taps)
+        self.weights = np.ascontiguousarray(weights.transpose(0, 2, 1))
 
     def __call__(
         self, x: Array, *, shuffle: int = 1, residual: Array | None = None, residual_scale: float = 1.0
     ) -> Array:
-        tile = tiling(x.shape[1], x.shape[2], self.kernel, kernels.FLOAT32_RUN)
-        offsets = np.zeros(self.weights.shape[1:3], np.uint64)
-        starts = np.arange(self.inputs, dtype=np.uint64)[:, None] * np.uint64(tile.span)
-        offsets.ravel()[: self.inputs * self.kernel**2] = (starts + tile.taps()).ravel()
-        out = _output(x, self.epilogue, shuffle)
-        then = _then(self.epilogue, shuffle, residual, residual_scale, out)
-        kernels.convolve_float(x, self.weights, offsets, _sizes(tile), then, get_num_threads())
+        padded = _room(x, self.inputs, self.size, kernels.FLOAT_ROWS, kernels.FLOAT_LANES, np.float32)
+        kernels.pad(x, self.size // 2, padded)
+        channel, row, column = np.indices((self.inputs, self.size, self.size))
+        offsets = (channel * padded.strides[0] + row * padded.strides[1] + column * padded.strides[2]).ravel()
+        then, out = _then(x, self.epilogue, shuffle, residual, residual_scale)
+        kernels.convolve_float(padded, self.weights, offsets, then, get_num_threads())
         return out
 
 
@@ -66,37 +63,40 @@ class TableConvolution:
     """
 
     def __init__(self, layer: Layer, range_: float | None = None) -> None:
-        self.kernel = layer.filters.shape[2]
-        self.indices = table_indices(layer.filters)
+        self.size = layer.filters.shape[2]
+        self.offsets = look_up_offsets(table_indices(layer.filters), self.size)
         self.step = None if range_ is None else step_of(range_)
         self.epilogue = layer.epilogue if self.step is None else layer.epilogue.times(self.step)
 
     def __call__(
         self, x: Array, *, shuffle: int = 1, residual: Array | None = None, residual_scale: float = 1.0
     ) -> Array:
-        run = kernels.FLOAT32_RUN if self.step is None else kernels.INT16_RUN
-        tile = tiling(x.shape[1], x.shape[2], self.kernel, run)
-        offsets = look_up_offsets(self.indices, tile.taps(), tile.span)
-        out = _output(x, self.epilogue, shuffle)
-        then = _then(self.epilogue, shuffle, residual, residual_scale, out)
+        channels, halo = len(self.offsets) * kernels.CHANNELS, self.size // 2
+        then, out = _then(x, self.epilogue, shuffle, residual, residual_scale)
         if self.step is None:
-            kernels.convolve_binary(x, offsets, _sizes(tile), then, get_num_threads())
+            padded = _room(x, channels, self.size, kernels.TABLE_ROWS, kernels.FLOAT_LANES, np.float32)
+            kernels.pad(x, halo, padded)
+            kernels.convolve_binary(padded, self.offsets, self.size, then, get_num_threads())
         else:
-            kernels.convolve_binary_int8(x, self.step, offsets, _sizes(tile), then, get_num_threads())
+            padded = _room(x, channels, self.size, kernels.TABLE_ROWS, kernels.INT16_LANES, np.int16)
+            kernels.pad_quantized(x, self.step, halo, padded)
+            kernels.convolve_binary_int8(padded, self.offsets, self.size, then, get_num_threads())
         return out
 
 
-def _sizes(tile: Tiling) -> kernels.Sizes:
-    return tile.rows, tile.columns, tile.kernel, tile.pitch, tile.run, tile.span
-
-
-def _output(x: Array, epilogue: Epilogue, shuffle: int) -> Array:
-    channels = len(epilogue.scale) // shuffle**2
-    return np.empty((channels, x.shape[1] * shuffle, x.shape[2] * shuffle), np.float32)
+def _room(x: Array, channels: int, size: int, rows: int, lanes: int, dtype: type) -> NDArray:
+    """An array for the image in whole tiles of rows × lanes pixels, and the halo that filters of `size` read."""
+    height, width = (
+        -(-length // step) * step + size - 1 for length, step in zip(x.shape[1:], (rows, lanes), strict=True)
+    )
+    return np.empty((channels, height, width), dtype)
 
 
 def _then(
-    epilogue: Epilogue, shuffle: int, residual: NDArray | None, residual_scale: float, out: Array
-) -> kernels.Then:
+    x: Array, epilogue: Epilogue, shuffle: int, residual: NDArray | None, residual_scale: float
+) -> tuple[kernels.Then, Array]:
+    """What the kernels do with the sums, and the array that they write."""
+    channels = len(epilogue.scale) // shuffle**2
+    out = np.empty((channels, x.shape[1] * shuffle, x.shape[2] * shuffle), np.float32)
     rest = NO_RESIDUAL if residual is None else residual
-    return epilogue.scale, epilogue.bias, epilogue.slope, rest, np.float32(residual_scale), shuffle, out
+    return (epilogue.scale, epilogue.bias, epilogue.slope, rest, np.float32(residual_scale), shuffle, out), out

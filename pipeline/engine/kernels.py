@@ -1,15 +1,14 @@
-"""The compiled kernels: convolutions of one image, tile by tile, with everything up to the next convolution.
+"""The compiled kernels: convolutions of one padded image, tile by tile, with everything up to the next convolution.
 
-All compiled functions and blocking constants are in this one file: Numba's cache on disk notices a change of the file
-that a kernel is in, not of those that it calls functions or reads constants from. A kernel is compiled at its first
-call, for one set of argument types.
+Each convolution is a microkernel in a loop over tiles. A tile is one vector wide and a few rows high, and its sums stay
+in registers while the microkernel walks over a list of positions to read from:
 
-Inner loops are written for LLVM's vectorizer: contiguous runs of one type, positions unsigned (a signed index may count
-from the end, which hinders it). Results do not depend on the number of threads: a pixel's sum is always taken in the
-same order, and tiles only share what they read.
+- table method: ``sums[row] += table[position + row]``, one vector load and one addition for 4 multiply-adds a lane;
+- float: ``sums[output, row] += weights[output] * image[position + row]``.
 
-Each kernel is a loop over threads around the work of one. Its number is cast to the type that Numba first infers for it
-outside of the parallel loop, which spares compiling the work twice.
+Microkernels are emitted as LLVM vector code, which LLVM lowers to whatever the processor has. All compiled code is in
+this one file: Numba's cache on disk notices a change of the file that a kernel is in, not of the files that it calls.
+Results do not depend on the number of threads: a pixel's sum is always taken in the same order.
 """
 
 # The compiled functions' parts need no types of their own: Numba infers them.
@@ -17,52 +16,216 @@ outside of the parallel loop, which spares compiling the work twice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-from numba import njit, prange
+from llvmlite import binding, ir
+from numba import njit, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from pipeline.engine.reference import LEVELS
 
-# The table method takes 4 channels together: a table of 16 sums just fits into a first-level cache; 8 channels would
-# need 256 sums.
-CHANNELS = 4
-SUMS = 2**CHANNELS
+CHANNELS = 4  # summed up by one table
+SUMS = 1 << CHANNELS  # signed sums of them
 
-# Look-ups in one pass over the accumulators: the more, the less they are loaded and stored; 9 are a 3x3 filter's taps.
-LOOK_UPS = 9
+# A vector of AVX-512 where there is one, else of AVX2; LLVM splits it for processors with shorter ones.
+VECTOR_BYTES = 64 if binding.get_host_cpu_features().get("avx512bw") else 32
+FLOAT_LANES, INT16_LANES = VECTOR_BYTES // 4, VECTOR_BYTES // 2
 
-# Values in a tile's run. The table of one channel group is 17 rows of a run and its halo, and it is read 9 times as
-# often as anything else: 1 KiB a row keeps it (about 21 KiB) inside a first-level cache of 32 KiB.
-FLOAT32_RUN = 256
-INT16_RUN = 512
+# Rows of a tile of the table method: as many sums stay in registers. The table of one channel group for 3×3 filters has
+# 3 shifts × 16 sums × 10 rows of one vector: 30 KiB for AVX-512 and 15 KiB for AVX2, within a first-level cache.
+TABLE_ROWS = 8
 
-# The float convolution's block: 3 outputs by 3 taps. Its 9 weights, 3 sums and 3 inputs fit into the 16 registers of
-# AVX2; 3 outputs waste nothing on the tails (64 to 3) and little elsewhere, 3 taps divide 9 and 81.
-OUTPUTS = 3
-TAPS = 3
+# The float convolution's block: rows × outputs sums, with the rows just read, fill the 32 registers of AVX-512 or the
+# 16 of AVX2. Its arithmetic hides its loads from about 4 outputs on.
+FLOAT_ROWS, FLOAT_OUTPUTS = (6, 4) if VECTOR_BYTES == 64 else (3, 4)
 
 # As many look-ups can be summed in int16 before they may overflow: each is a sum of 4 values within ±127.
 SAFE_LOOK_UPS = 32767 // (CHANNELS * LEVELS)
 
 Array = NDArray[np.float32]
-Positions = NDArray[np.uint64]
-Sizes = tuple[int, int, int, int, int, int]
 Then = tuple[Array, Array, Array, Array, np.float32, int, Array]
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_FLOAT, _INT16 = ir.FloatType(), ir.IntType(16)
+
+
+def _constant(value: int) -> ir.Constant:
+    return ir.Constant(_I64, value)
+
+
+def _at(builder: Any, address: Any, kind: Any, offset: int = 0) -> Any:
+    """A pointer to `kind`, `offset` bytes after an integer address."""
+    return builder.inttoptr(builder.add(address, _constant(offset)), ir.PointerType(kind))
+
+
+def _walk(builder: Any, count: Any, sums: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+    """Emit a loop of `count` (at least 1) steps whose `sums` stay in registers."""
+    before, body = builder.block, builder.function.append_basic_block("walk")
+    after = builder.function.append_basic_block("walked")
+    builder.branch(body)
+    builder.position_at_end(body)
+    index = builder.phi(_I64)
+    index.add_incoming(_constant(0), before)
+    held = [builder.phi(value.type) for value in sums]
+    for phi, value in zip(held, sums, strict=True):
+        phi.add_incoming(value, before)
+    following = step(index, held)
+    next_index = builder.add(index, _constant(1))
+    index.add_incoming(next_index, body)
+    for phi, value in zip(held, following, strict=True):
+        phi.add_incoming(value, body)
+    builder.cbranch(builder.icmp_signed("<", next_index, count), body, after)
+    builder.position_at_end(after)
+    return following
+
+
+def _emit_build_table(element: Any, builder: Any, arguments: Any) -> None:
+    """The signed sums of four channels around a tile, once for every horizontal shift, so that look-ups are aligned."""
+    source, channel_stride, row_stride, table, size, rows = arguments
+    vector = ir.VectorType(element, VECTOR_BYTES // (2 if element is _INT16 else 4))
+    if element is _FLOAT:
+        add, sub, neg = builder.fadd, builder.fsub, builder.fneg
+    else:
+        add, sub, neg = builder.add, builder.sub, builder.neg
+    sum_stride = builder.mul(rows, _constant(VECTOR_BYTES))
+    with cgutils.for_range(builder, size) as shift, cgutils.for_range(builder, rows) as row:
+        start = builder.add(source, builder.mul(shift.index, _constant(2 if element is _INT16 else 4)))
+        start = builder.add(start, builder.mul(row.index, row_stride))
+        a, b, c, d = (
+            builder.load(_at(builder, builder.add(start, builder.mul(channel_stride, _constant(i))), vector), align=2)
+            for i in range(CHANNELS)
+        )
+        ab, cd = add(a, b), add(c, d)
+        low = [neg(ab), sub(a, b), sub(b, a), ab]
+        high = [neg(cd), sub(c, d), sub(d, c), cd]
+        target = builder.mul(builder.mul(shift.index, _constant(SUMS)), sum_stride)
+        target = builder.add(builder.add(table, target), builder.mul(row.index, _constant(VECTOR_BYTES)))
+        for i in range(SUMS):
+            place = builder.add(target, builder.mul(sum_stride, _constant(i)))
+            builder.store(add(low[i & 3], high[i >> 2]), _at(builder, place, vector), align=VECTOR_BYTES)
+
+
+def _emit_add_look_ups(element: Any, builder: Any, arguments: Any) -> None:
+    """Add `count` look-ups to the sums of each output; an output's byte offsets into the table are `stride` apart."""
+    sums, table, offsets, outputs, count, stride = arguments
+    vector = ir.VectorType(element, VECTOR_BYTES // (2 if element is _INT16 else 4))
+    add = builder.fadd if element is _FLOAT else builder.add
+    with cgutils.for_range(builder, outputs) as output:
+        place = builder.add(sums, builder.mul(output.index, _constant(TABLE_ROWS * VECTOR_BYTES)))
+        first = builder.add(offsets, builder.mul(builder.mul(output.index, stride), _constant(4)))
+        places = [_at(builder, place, vector, VECTOR_BYTES * row) for row in range(TABLE_ROWS)]
+
+        def step(index: Any, held: list[Any], first: Any = first) -> list[Any]:
+            offset = builder.load(_at(builder, builder.add(first, builder.mul(index, _constant(4))), _I32))
+            start = builder.add(table, builder.zext(offset, _I64))
+            return [
+                add(value, builder.load(_at(builder, start, vector, VECTOR_BYTES * row), align=VECTOR_BYTES))
+                for row, value in enumerate(held)
+            ]
+
+        held = _walk(builder, count, [builder.load(p, align=VECTOR_BYTES) for p in places], step)
+        for value, p in zip(held, places, strict=True):
+            builder.store(value, p, align=VECTOR_BYTES)
+
+
+def _emit_add_products(_element: Any, builder: Any, arguments: Any) -> None:
+    """The sums of `FLOAT_OUTPUTS` outputs over `count` taps: byte offsets into the image, a weight for each output."""
+    image, row_stride, offsets, weights, count, sums = arguments
+    vector = ir.VectorType(_FLOAT, FLOAT_LANES)
+    rows = [builder.add(image, builder.mul(row_stride, _constant(row))) for row in range(FLOAT_ROWS)]
+
+    def step(index: Any, held: list[Any]) -> list[Any]:
+        offset = builder.load(_at(builder, builder.add(offsets, builder.mul(index, _constant(8))), _I64))
+        inputs = [builder.load(_at(builder, builder.add(row, offset), vector), align=4) for row in rows]
+        first = builder.add(weights, builder.mul(index, _constant(4 * FLOAT_OUTPUTS)))
+        following = []
+        for output in range(FLOAT_OUTPUTS):
+            weight = builder.load(_at(builder, first, _FLOAT, 4 * output))
+            one = builder.insert_element(ir.Constant(vector, ir.Undefined), weight, ir.Constant(_I32, 0))
+            lanes = ir.Constant(ir.VectorType(_I32, FLOAT_LANES), [0] * FLOAT_LANES)
+            weight = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), lanes)
+            for row, value in enumerate(inputs):
+                product = builder.fmul(value, weight, flags=("contract",))
+                following.append(builder.fadd(held[output * FLOAT_ROWS + row], product, flags=("contract",)))
+        return following
+
+    zero = ir.Constant(vector, [0.0] * FLOAT_LANES)
+    held = _walk(builder, count, [zero] * (FLOAT_OUTPUTS * FLOAT_ROWS), step)
+    for i, value in enumerate(held):
+        builder.store(value, _at(builder, sums, vector, VECTOR_BYTES * i), align=VECTOR_BYTES)
+
+
+def _microkernel(emit: Callable[[Any, Any, Any], None], element: Any) -> Any:
+    """A function for compiled code, of six 64-bit integers (addresses, strides in bytes, counts), that `emit` emits."""
+
+    def microkernel(typingctx, a, b, c, d, e, f):
+        def codegen(context, builder, signature, arguments):
+            emit(element, builder, arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 6), codegen
+
+    return intrinsic(microkernel)
+
+
+_build_table_float32 = _microkernel(_emit_build_table, _FLOAT)
+_build_table_int16 = _microkernel(_emit_build_table, _INT16)
+_add_look_ups_float32 = _microkernel(_emit_add_look_ups, _FLOAT)
+_add_look_ups_int16 = _microkernel(_emit_add_look_ups, _INT16)
+_add_products = _microkernel(_emit_add_products, _FLOAT)
 
 
 @njit(cache=True, parallel=True)
-def convolve_float(x: Array, weights: Array, taps: Positions, tile: Sizes, then: Then, workers: int) -> None:
+def pad(x: Array, halo: int, padded: Array) -> None:
+    """Copy an image into a larger one, `halo` pixels from its top and left; zeros around it and in further channels.
+
+    Parameters
+    ----------
+    x : float32, shape (C, H, W)
+    halo : int
+    padded : float32, shape (at least C, at least H + 2 halo, at least W + 2 halo)
+    """
+    channels, height, width = x.shape
+    for channel in prange(padded.shape[0]):
+        for row in range(padded.shape[1]):
+            y = row - halo
+            padded[channel, row] = 0
+            if channel < channels and 0 <= y < height:
+                for i in range(width):
+                    padded[channel, row, halo + i] = x[channel, y, i]
+
+
+@njit(cache=True, parallel=True)
+def pad_quantized(x: Array, step: np.float32, halo: int, padded: NDArray[np.int16]) -> None:
+    """Likewise, with the values ``clip(rint(x / step), -127, 127)`` in int16."""
+    channels, height, width = x.shape
+    low, high = np.float32(-LEVELS), np.float32(LEVELS)
+    for channel in prange(padded.shape[0]):
+        for row in range(padded.shape[1]):
+            y = row - halo
+            padded[channel, row] = 0
+            if channel < channels and 0 <= y < height:
+                for i in range(width):
+                    value = min(max(np.rint(x[channel, y, i] / step), low), high)
+                    padded[channel, row, halo + i] = np.int16(value)
+
+
+@njit(cache=True, parallel=True)
+def convolve_float(padded: Array, weights: Array, offsets: NDArray[np.int64], then: Then, workers: int) -> None:
     """Convolve with float filters.
 
     Parameters
     ----------
-    x : float32, shape (I, H, W)
-    weights : float32, shape (blocks, steps, TAPS, OUTPUTS)
-        The filters of `OUTPUTS` output channels a block, over all input channels and taps, filled up with zeros.
-    taps : uint64, shape (steps, TAPS)
-        Where each weight's input begins in a tile's buffer of shape (I, span).
-    tile : (rows, columns, kernel, pitch, run, span)
-        See `pipeline.engine.tiles.Tiling`.
+    padded : float32, shape (I, rows, columns)
+        See `pad`; whole tiles and their halo.
+    weights : float32, shape (blocks, taps, FLOAT_OUTPUTS)
+        The filters of `FLOAT_OUTPUTS` output channels a block, over all input channels and taps, filled up with zeros.
+    offsets : int64, shape (taps,)
+        Where each weight reads, in bytes from a tile's first pixel in the first channel.
     then : (scale, bias, slope, residual, residual_scale, shuffle, out)
         What becomes of the sums. `scale`, `bias` and `slope` are float32 of shape (O,), see
         `pipeline.engine.epilogue.Epilogue`; `shuffle` is the factor of the pixel shuffle, 1 for none; `residual` is
@@ -72,158 +235,107 @@ def convolve_float(x: Array, weights: Array, taps: Positions, tile: Sizes, then:
         Threads to share the tiles.
     """
     for worker in prange(workers):
-        _convolve_float(np.int64(worker), workers, x, weights, taps, tile, then)
+        _convolve_float(worker, workers, padded, weights, offsets, then)
 
 
 @njit(cache=True)
-def _convolve_float(worker, workers, x, weights, taps, tile, then):
-    rows, columns, kernel, pitch, run, span = tile
-    channels, height, width = x.shape
-    outputs = then[0].size
-    buffer = np.zeros(channels * span, np.float32)
-    sums = np.empty(OUTPUTS * run, np.float32)
-    across, down = -(-width // columns), -(-height // rows)
-    for index in range(worker, across * down, workers):
-        top, left = index // across * rows, index % across * columns
-        _load_tile(x, top - kernel // 2, left - kernel // 2, rows + kernel - 1, pitch, buffer, span)
+def _convolve_float(worker, workers, padded, weights, offsets, then):
+    rows, lanes, row_stride = FLOAT_ROWS, FLOAT_LANES, 4 * padded.shape[2]
+    height, width, across, tiles = _tiles(then, rows, lanes)
+    outputs, taps = then[0].size, offsets.size
+    sums = np.empty(FLOAT_OUTPUTS * rows * lanes + lanes, np.float32)
+    base = (-sums.ctypes.data % VECTOR_BYTES) // 4
+    for index in range(worker, tiles, workers):
+        top, left = index // across * rows, index % across * lanes
+        image = padded.ctypes.data + top * row_stride + left * 4
         for block in range(weights.shape[0]):
-            sums[:] = 0
-            _add_products(sums, buffer, weights[block], taps, np.uint64(run))
-            first = block * OUTPUTS
-            _finish(sums, first, min(first + OUTPUTS, outputs), top, left, height, width, tile, then)
+            these = weights.ctypes.data + 4 * block * taps * FLOAT_OUTPUTS
+            _add_products(image, row_stride, offsets.ctypes.data, these, taps, sums.ctypes.data + 4 * base)
+            first = block * FLOAT_OUTPUTS
+            last = min(first + FLOAT_OUTPUTS, outputs)
+            _finish(sums, base, first, last, top, left, height, width, rows, lanes, then)
 
 
 @njit(cache=True, parallel=True)
-def convolve_binary(x: Array, offsets: Positions, tile: Sizes, then: Then, workers: int) -> None:
-    """Convolve with binary filters by the table method, all sums in float32.
+def convolve_binary(padded: Array, offsets: NDArray[np.uint32], size: int, then: Then, workers: int) -> None:
+    """Convolve with binary filters of `size`×`size` taps by the table method, all sums in float32.
 
     Parameters are those of `convolve_float`, but for
 
-    offsets : uint64, shape (groups, passes, O, LOOK_UPS)
+    offsets : uint32, shape (groups, O, size²)
         See `pipeline.engine.tables.look_up_offsets`.
     """
     for worker in prange(workers):
-        _convolve_binary(np.int64(worker), workers, x, offsets, tile, then)
+        _convolve_binary(worker, workers, padded, offsets, size, then)
 
 
 @njit(cache=True)
-def _convolve_binary(worker, workers, x, offsets, tile, then):
-    rows, columns, kernel, pitch, run, span = tile
-    (groups, passes, outputs, _), (_, height, width) = offsets.shape, x.shape
-    buffer = np.zeros(groups * CHANNELS * span, np.float32)
-    pairs = np.empty(8 * span, np.float32)
-    table = np.zeros((SUMS + 1) * span, np.float32)
-    sums = np.empty(outputs * run, np.float32)
-    across, down = -(-width // columns), -(-height // rows)
-    for index in range(worker, across * down, workers):
-        top, left = index // across * rows, index % across * columns
-        _load_tile(x, top - kernel // 2, left - kernel // 2, rows + kernel - 1, pitch, buffer, span)
+def _convolve_binary(worker, workers, padded, offsets, size, then):
+    rows, lanes, row_stride = TABLE_ROWS, FLOAT_LANES, 4 * padded.shape[2]
+    height, width, across, tiles = _tiles(then, rows, lanes)
+    groups, outputs, taps = offsets.shape
+    channel_stride, table_rows = padded.shape[1] * row_stride, rows + size - 1
+    table = np.empty((size * SUMS * table_rows + 1) * lanes, np.float32)
+    sums = np.empty((outputs * rows + 1) * lanes, np.float32)
+    base = (-sums.ctypes.data % VECTOR_BYTES) // 4
+    aligned = table.ctypes.data + -table.ctypes.data % VECTOR_BYTES
+    for index in range(worker, tiles, workers):
+        top, left = index // across * rows, index % across * lanes
         sums[:] = 0
         for group in range(groups):
-            _build_table(buffer, group, pairs, table, np.uint64(span))
-            for p in range(passes):
-                _add_look_ups(sums, table, offsets[group, p], np.uint64(run))
-        _finish(sums, 0, outputs, top, left, height, width, tile, then)
+            source = padded.ctypes.data + group * CHANNELS * channel_stride + top * row_stride + left * 4
+            _build_table_float32(source, channel_stride, row_stride, aligned, size, table_rows)
+            these = offsets.ctypes.data + 4 * group * outputs * taps
+            _add_look_ups_float32(sums.ctypes.data + 4 * base, aligned, these, outputs, taps, taps)
+        _finish(sums, base, 0, outputs, top, left, height, width, rows, lanes, then)
 
 
 @njit(cache=True, parallel=True)
-def convolve_binary_int8(x: Array, step: np.float32, offsets: Positions, tile: Sizes, then: Then, workers: int) -> None:
-    """Convolve with binary filters by the table method, activations rounded to int8, all sums exact.
-
-    Parameters are those of `convolve_binary`, and
-
-    step : float32
-        The activations become ``clip(rint(x / step), -127, 127)``, the sums that `scale` scales are theirs.
-    """
+def convolve_binary_int8(
+    padded: NDArray[np.int16], offsets: NDArray[np.uint32], size: int, then: Then, workers: int
+) -> None:
+    """Likewise for activations rounded to int8 (`padded` is what `pad_quantized` gives); all sums are exact."""
     for worker in prange(workers):
-        _convolve_binary_int8(np.int64(worker), workers, x, step, offsets, tile, then)
+        _convolve_binary_int8(worker, workers, padded, offsets, size, then)
 
 
 @njit(cache=True)
-def _convolve_binary_int8(worker, workers, x, step, offsets, tile, then):
-    rows, columns, kernel, pitch, run, span = tile
-    (groups, passes, outputs, _), (_, height, width) = offsets.shape, x.shape
-    buffer = np.zeros(groups * CHANNELS * span, np.float32)
-    quantized = np.empty(groups * CHANNELS * span, np.int16)
-    pairs = np.empty(8 * span, np.int16)
-    table = np.zeros((SUMS + 1) * span, np.int16)
-    partial = np.zeros(outputs * run, np.int16)
-    sums = np.empty(outputs * run, np.int32)
-    across, down = -(-width // columns), -(-height // rows)
-    for index in range(worker, across * down, workers):
-        top, left = index // across * rows, index % across * columns
-        _load_tile(x, top - kernel // 2, left - kernel // 2, rows + kernel - 1, pitch, buffer, span)
-        _quantize(buffer, step, quantized)
+def _convolve_binary_int8(worker, workers, padded, offsets, size, then):
+    rows, lanes, row_stride = TABLE_ROWS, INT16_LANES, 2 * padded.shape[2]
+    height, width, across, tiles = _tiles(then, rows, lanes)
+    groups, outputs, taps = offsets.shape
+    channel_stride, table_rows = padded.shape[1] * row_stride, rows + size - 1
+    table = np.empty((size * SUMS * table_rows + 1) * lanes, np.int16)
+    partial = np.zeros((outputs * rows + 1) * lanes, np.int16)
+    sums = np.empty(partial.size, np.int32)
+    base = (-partial.ctypes.data % VECTOR_BYTES) // 2
+    aligned = table.ctypes.data + -table.ctypes.data % VECTOR_BYTES
+    for index in range(worker, tiles, workers):
+        top, left = index // across * rows, index % across * lanes
         sums[:] = 0
         pending = 0  # look-ups in `partial`
         for group in range(groups):
-            _build_table(quantized, group, pairs, table, np.uint64(span))
-            for p in range(passes):
-                if pending + LOOK_UPS > SAFE_LOOK_UPS:
+            source = padded.ctypes.data + group * CHANNELS * channel_stride + top * row_stride + left * 2
+            _build_table_int16(source, channel_stride, row_stride, aligned, size, table_rows)
+            for start in range(0, taps, SAFE_LOOK_UPS):
+                count = min(SAFE_LOOK_UPS, taps - start)
+                if pending + count > SAFE_LOOK_UPS:
                     _widen(partial, sums)
                     pending = 0
-                _add_look_ups(partial, table, offsets[group, p], np.uint64(run))
-                pending += LOOK_UPS
+                these = offsets.ctypes.data + 4 * (group * outputs * taps + start)
+                _add_look_ups_int16(partial.ctypes.data + 2 * base, aligned, these, outputs, count, taps)
+                pending += count
         _widen(partial, sums)
-        _finish(sums, 0, outputs, top, left, height, width, tile, then)
+        _finish(sums, base, 0, outputs, top, left, height, width, rows, lanes, then)
 
 
 @njit(cache=True)
-def _load_tile(x, top, left, rows, pitch, buffer, span):
-    """Copy `rows` rows of `pitch` pixels of each channel, from (top, left) on; zeros outside the image."""
-    channels, height, width = x.shape
-    pixels = x.reshape(-1)
-    first_row, last_row = max(top, 0), min(top + rows, height)
-    first, last = max(left, 0), min(left + pitch, width)
-    if last_row - first_row < rows or last - first < pitch:
-        buffer[:] = 0
-    for channel in range(channels):
-        for y in range(first_row, last_row):
-            source = np.uint64((channel * height + y) * width + first)
-            target = np.uint64(channel * span + (y - top) * pitch + first - left)
-            for i in range(np.uint64(last - first)):
-                buffer[target + i] = pixels[source + i]
-
-
-@njit(cache=True)
-def _quantize(values, step, quantized):
-    low, high = np.float32(-LEVELS), np.float32(LEVELS)
-    for i in range(values.size):
-        quantized[i] = np.int16(min(max(np.rint(values[i] / step), low), high))
-
-
-@njit(cache=True)
-def _build_table(channels, group, pairs, table, span):
-    """Fill a table's rows with the signed sums of four channels; bit i of a row's number is the sign of channel i."""
-    for half in range(2):
-        a = np.uint64(CHANNELS * group + 2 * half) * span
-        b = a + span
-        neither = np.uint64(4 * half) * span
-        first, second, both = neither + span, neither + span + span, neither + span + span + span
-        for i in range(span):
-            pairs[neither + i] = -channels[a + i] - channels[b + i]
-            pairs[first + i] = channels[a + i] - channels[b + i]
-            pairs[second + i] = channels[b + i] - channels[a + i]
-            pairs[both + i] = channels[a + i] + channels[b + i]
-    for index in range(SUMS):
-        low, high, row = np.uint64(index & 3) * span, np.uint64(4 + (index >> 2)) * span, np.uint64(index) * span
-        for i in range(span):
-            table[row + i] = pairs[low + i] + pairs[high + i]
-
-
-@njit(cache=True)
-def _add_look_ups(sums, table, offsets, run):
-    """Add `LOOK_UPS` shifted rows of the table to each output channel's sums: the table method's inner loop."""
-    for output in range(offsets.shape[0]):
-        o = np.uint64(output) * run
-        a, b, c = offsets[output, 0], offsets[output, 1], offsets[output, 2]
-        d, e, f = offsets[output, 3], offsets[output, 4], offsets[output, 5]
-        g, h, i = offsets[output, 6], offsets[output, 7], offsets[output, 8]
-        for x in range(run):
-            sums[o + x] += (
-                ((table[a + x] + table[b + x]) + (table[c + x] + table[d + x]))
-                + ((table[e + x] + table[f + x]) + (table[g + x] + table[h + x]))
-            ) + table[i + x]
+def _tiles(then, rows, columns):
+    """The size of the image before the pixel shuffle, tiles in a row of them, and all tiles."""
+    shuffle, out = then[5], then[6]
+    height, width = out.shape[1] // shuffle, out.shape[2] // shuffle
+    across = -(-width // columns)
+    return height, width, across, across * -(-height // rows)
 
 
 @njit(cache=True)
@@ -234,37 +346,20 @@ def _widen(partial, sums):
         partial[i] = 0
 
 
-@njit(cache=True, fastmath={"contract"})
-def _add_products(sums, buffer, weights, taps, run):
-    """Add all inputs, shifted and weighted, to the sums of `OUTPUTS` channels: the float convolution's inner loop."""
-    second, third = run, run + run
-    for step in range(weights.shape[0]):
-        a, b, c = taps[step, 0], taps[step, 1], taps[step, 2]
-        a0, a1, a2 = weights[step, 0, 0], weights[step, 0, 1], weights[step, 0, 2]
-        b0, b1, b2 = weights[step, 1, 0], weights[step, 1, 1], weights[step, 1, 2]
-        c0, c1, c2 = weights[step, 2, 0], weights[step, 2, 1], weights[step, 2, 2]
-        for x in range(run):
-            u, v, w = buffer[a + x], buffer[b + x], buffer[c + x]
-            sums[x] += a0 * u + b0 * v + c0 * w
-            sums[second + x] += a1 * u + b1 * v + c1 * w
-            sums[third + x] += a2 * u + b2 * v + c2 * w
-
-
 @njit(cache=True)
-def _finish(sums, first, last, top, left, height, width, tile, then):
-    """Write the output channels first..last-1 of a tile, whose sums these are."""
+def _finish(sums, base, first, last, top, left, height, width, rows, lanes, then):
+    """Write the output channels first..last-1 of a tile, whose sums these are from `base` on."""
     scales, biases, slopes, residual, residual_scale, shuffle, out = then
-    rows, columns, _, pitch, run, _ = tile
-    rows, columns = min(rows, height - top), np.uint64(min(columns, width - left))
+    tile_rows, columns = min(rows, height - top), np.uint64(min(lanes, width - left))
     written, rest, stride = out.reshape(-1), residual.reshape(-1), np.uint64(shuffle)
     zero = np.float32(0)
     for o in range(first, last):
         scale, bias, slope = scales[o], biases[o], slopes[o]
         phase = o % (shuffle * shuffle)
-        for row in range(rows):
+        for row in range(tile_rows):
             y = (o // (shuffle * shuffle) * height + top + row) * shuffle + phase // shuffle
             target = np.uint64((y * width + left) * shuffle + phase % shuffle)
-            source = np.uint64((o - first) * run + row * pitch)
+            source = np.uint64(base + ((o - first) * rows + row) * lanes)
             if rest.size:
                 for i in range(columns):
                     value = scale * np.float32(sums[source + i]) + bias

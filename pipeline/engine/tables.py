@@ -10,9 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.kernels import CHANNELS, LOOK_UPS, SUMS
-
-ZERO_ROW = SUMS  # a table's row of zeros after its sums, for look-ups that only fill up a pass
+from pipeline.engine.kernels import CHANNELS, SUMS, TABLE_ROWS, VECTOR_BYTES
 
 
 def table_indices(filters: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -25,34 +23,35 @@ def table_indices(filters: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
     Returns
     -------
-    uint8 in 0..15, shape (ceil(I / 4), passes, O, LOOK_UPS)
-        Bit i of an index is set where the filter is +1 for channel i of the group. The taps are in row-major order;
-        `ZERO_ROW` fills up the last pass.
+    uint8 in 0..15, shape (ceil(I / 4), O, k²)
+        Bit i of an index is set where the filter is +1 for channel i of the group. Taps are in row-major order.
     """
     outputs, inputs, k, _ = filters.shape
-    groups, passes = -(-inputs // CHANNELS), -(-k * k // LOOK_UPS)
+    groups = -(-inputs // CHANNELS)
     bits = np.zeros((outputs, groups * CHANNELS, k * k), np.uint8)
     bits[:, :inputs] = filters.reshape(outputs, inputs, k * k)
     weights = 1 << np.arange(CHANNELS, dtype=np.uint8)
-    indices = np.full((outputs, groups, passes * LOOK_UPS), ZERO_ROW, np.uint8)
-    indices[:, :, : k * k] = (bits.reshape(outputs, groups, CHANNELS, k * k) * weights[:, None]).sum(axis=2)
-    return np.ascontiguousarray(indices.reshape(outputs, groups, passes, LOOK_UPS).transpose(1, 2, 0, 3))
+    indices = (bits.reshape(outputs, groups, CHANNELS, k * k) * weights[:, None]).sum(axis=2, dtype=np.uint8)
+    return np.ascontiguousarray(indices.transpose(1, 0, 2))
 
 
-def look_up_offsets(indices: NDArray[np.uint8], taps: NDArray[np.uint64], span: int) -> NDArray[np.uint64]:
-    """Turn table indices into positions in a table of rows of `span` values.
+def look_up_offsets(indices: NDArray[np.uint8], k: int) -> NDArray[np.uint32]:
+    """Turn table indices into byte offsets in a table.
+
+    A table is an array of vectors, (k shifts, 16 sums, TABLE_ROWS + k - 1 rows): the sums for each horizontal shift of
+    the image, so that a tile reads whole aligned vectors at every tap.
 
     Parameters
     ----------
     indices : as `table_indices` gives them
-    taps : uint64, shape (k·k,)
-        The position of each tap's pixel relative to that of its output.
-    span : int
+    k : int
+        Height and width of the filters.
 
     Returns
     -------
-    uint64, shape of `indices`
+    uint32, shape of `indices`
     """
-    filled = np.zeros(indices.shape[1] * LOOK_UPS, np.uint64)
-    filled[: len(taps)] = taps
-    return indices * np.uint64(span) + filled.reshape(-1, 1, LOOK_UPS)
+    rows = TABLE_ROWS + k - 1
+    down, right = np.divmod(np.arange(k * k), k)
+    vectors = (right * SUMS + indices.astype(np.int64)) * rows + down
+    return (vectors * VECTOR_BYTES).astype(np.uint32)

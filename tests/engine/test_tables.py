@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.tables import LOOK_UPS, ZERO_ROW, look_up_offsets, table_indices
+from pipeline.engine.kernels import TABLE_ROWS, VECTOR_BYTES
+from pipeline.engine.tables import look_up_offsets, table_indices
 
 SIGNS = np.array([signs[::-1] for signs in itertools.product([-1, 1], repeat=4)])  # bit 0 is the first channel's
 
@@ -22,15 +23,15 @@ def test_indices_name_the_signed_sums(outputs, inputs, k, seed):
     sums = np.einsum("si,git->gst", SIGNS, padded.reshape(groups, 4, k * k))
 
     indices = table_indices(filters)
-    passes = -(-k * k // LOOK_UPS)
-    assert indices.shape == (groups, passes, outputs, LOOK_UPS)
-    flat = indices.transpose(2, 0, 1, 3).reshape(outputs, groups, -1)
-    assert (flat[:, :, k * k :] == ZERO_ROW).all()
+    assert indices.shape == (groups, outputs, k * k)
     for o in range(outputs):
-        got = sum(sums[g, flat[o, g, t], t] for g in range(groups) for t in range(k * k))
+        got = sum(sums[g, indices[g, o, t], t] for g in range(groups) for t in range(k * k))
         assert got == (np.where(filters[o].reshape(inputs, -1), 1, -1) * x).sum()
 
 
-def test_offsets_are_rows_and_taps():
-    indices = table_indices(np.ones((1, 4, 1, 1), bool))
-    assert look_up_offsets(indices, np.array([0], np.uint64), 100).ravel().tolist() == [1500] + [1600] * 8
+def test_offsets_are_shifts_then_sums_then_rows():
+    indices = table_indices(np.ones((1, 4, 3, 3), bool))  # always the last sum, number 15
+    vectors = look_up_offsets(indices, 3).ravel() // VECTOR_BYTES
+    rows = TABLE_ROWS + 2
+    expected = [(shift * 16 + 15) * rows + row for row in range(3) for shift in range(3)]
+    assert vectors.tolist() == expected
