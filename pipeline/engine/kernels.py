@@ -17,7 +17,7 @@ Results do not depend on the number of threads: a pixel's sum is always taken in
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import binding, ir
@@ -47,7 +47,44 @@ FLOAT_ROWS, FLOAT_OUTPUTS = (6, 4) if VECTOR_BYTES == 64 else (3, 4)
 SAFE_LOOK_UPS = 32767 // (CHANNELS * LEVELS)
 
 Array = NDArray[np.float32]
-Then = tuple[Array, Array, Array, Array, np.float32, int, Array]
+
+
+class Then(NamedTuple):
+    """What becomes of a convolution's sums, and where it goes.
+
+    Attributes
+    ----------
+    scale, bias, slope : float32, shape (O,)
+        See `pipeline.engine.epilogue.Epilogue`.
+    residual : float32, shape of `out`
+        What ``residual_scale`` times the result is added to; empty for none.
+    residual_scale : float32
+    shuffle : int
+        Factor of the pixel shuffle; 1 for none.
+    height, width : int
+        Size of the image before the pixel shuffle.
+    out : float32, shape (O / shuffle², shuffle·height, shuffle·width)
+        Written; empty where nothing reads it.
+    quantized : int16, shape (at least O, at least height + 2 halo, at least width + 2 halo)
+        Written too, as by `pad_quantized`, for the next layer; empty for none. Not together with a pixel shuffle.
+    halo : int
+    inverse_step : float32
+        Levels for an activation of 1.
+    """
+
+    scale: Array
+    bias: Array
+    slope: Array
+    residual: Array
+    residual_scale: np.float32
+    shuffle: int
+    height: int
+    width: int
+    out: Array
+    quantized: NDArray[np.int16]
+    halo: int
+    inverse_step: np.float32
+
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _FLOAT, _INT16 = ir.FloatType(), ir.IntType(16)
@@ -200,8 +237,8 @@ def pad(x: Array, halo: int, padded: Array) -> None:
 
 
 @njit(cache=True, parallel=True)
-def pad_quantized(x: Array, step: np.float32, halo: int, padded: NDArray[np.int16]) -> None:
-    """Likewise, with the values ``clip(rint(x / step), -127, 127)`` in int16."""
+def pad_quantized(x: Array, inverse_step: np.float32, halo: int, padded: NDArray[np.int16]) -> None:
+    """Likewise, with the values ``clip(rint(x * inverse_step), -127, 127)`` in int16."""
     channels, height, width = x.shape
     low, high = np.float32(-LEVELS), np.float32(LEVELS)
     for channel in prange(padded.shape[0]):
@@ -210,7 +247,7 @@ def pad_quantized(x: Array, step: np.float32, halo: int, padded: NDArray[np.int1
             padded[channel, row] = 0
             if channel < channels and 0 <= y < height:
                 for i in range(width):
-                    value = min(max(np.rint(x[channel, y, i] / step), low), high)
+                    value = min(max(np.rint(x[channel, y, i] * inverse_step), low), high)
                     padded[channel, row, halo + i] = np.int16(value)
 
 
@@ -226,11 +263,7 @@ def convolve_float(padded: Array, weights: Array, offsets: NDArray[np.int64], th
         The filters of `FLOAT_OUTPUTS` output channels a block, over all input channels and taps, filled up with zeros.
     offsets : int64, shape (taps,)
         Where each weight reads, in bytes from a tile's first pixel in the first channel.
-    then : (scale, bias, slope, residual, residual_scale, shuffle, out)
-        What becomes of the sums. `scale`, `bias` and `slope` are float32 of shape (O,), see
-        `pipeline.engine.epilogue.Epilogue`; `shuffle` is the factor of the pixel shuffle, 1 for none; `residual` is
-        float32 of the shape of `out`, or empty for none, and `residual_scale` float32; `out`, float32 of shape
-        (O / shuffle², shuffle·H, shuffle·W), is written.
+    then : Then
     workers : int
         Threads to share the tiles.
     """
@@ -241,8 +274,8 @@ def convolve_float(padded: Array, weights: Array, offsets: NDArray[np.int64], th
 @njit(cache=True)
 def _convolve_float(worker, workers, padded, weights, offsets, then):
     rows, lanes, row_stride = FLOAT_ROWS, FLOAT_LANES, 4 * padded.shape[2]
-    height, width, across, tiles = _tiles(then, rows, lanes)
-    outputs, taps = then[0].size, offsets.size
+    across, tiles = _tiles(then, rows, lanes)
+    outputs, taps = then.scale.size, offsets.size
     sums = np.empty(FLOAT_OUTPUTS * rows * lanes + lanes, np.float32)
     base = (-sums.ctypes.data % VECTOR_BYTES) // 4
     for index in range(worker, tiles, workers):
@@ -253,7 +286,7 @@ def _convolve_float(worker, workers, padded, weights, offsets, then):
             _add_products(image, row_stride, offsets.ctypes.data, these, taps, sums.ctypes.data + 4 * base)
             first = block * FLOAT_OUTPUTS
             last = min(first + FLOAT_OUTPUTS, outputs)
-            _finish(sums, base, first, last, top, left, height, width, rows, lanes, then)
+            _finish(sums, base, first, last, top, left, rows, lanes, then)
 
 
 @njit(cache=True, parallel=True)
@@ -272,7 +305,7 @@ def convolve_binary(padded: Array, offsets: NDArray[np.uint32], size: int, then:
 @njit(cache=True)
 def _convolve_binary(worker, workers, padded, offsets, size, then):
     rows, lanes, row_stride = TABLE_ROWS, FLOAT_LANES, 4 * padded.shape[2]
-    height, width, across, tiles = _tiles(then, rows, lanes)
+    across, tiles = _tiles(then, rows, lanes)
     groups, outputs, taps = offsets.shape
     channel_stride, table_rows = padded.shape[1] * row_stride, rows + size - 1
     table = np.empty((size * SUMS * table_rows + 1) * lanes, np.float32)
@@ -287,7 +320,7 @@ def _convolve_binary(worker, workers, padded, offsets, size, then):
             _build_table_float32(source, channel_stride, row_stride, aligned, size, table_rows)
             these = offsets.ctypes.data + 4 * group * outputs * taps
             _add_look_ups_float32(sums.ctypes.data + 4 * base, aligned, these, outputs, taps, taps)
-        _finish(sums, base, 0, outputs, top, left, height, width, rows, lanes, then)
+        _finish(sums, base, 0, outputs, top, left, rows, lanes, then)
 
 
 @njit(cache=True, parallel=True)
@@ -302,7 +335,7 @@ def convolve_binary_int8(
 @njit(cache=True)
 def _convolve_binary_int8(worker, workers, padded, offsets, size, then):
     rows, lanes, row_stride = TABLE_ROWS, INT16_LANES, 2 * padded.shape[2]
-    height, width, across, tiles = _tiles(then, rows, lanes)
+    across, tiles = _tiles(then, rows, lanes)
     groups, outputs, taps = offsets.shape
     channel_stride, table_rows = padded.shape[1] * row_stride, rows + size - 1
     table = np.empty((size * SUMS * table_rows + 1) * lanes, np.int16)
@@ -326,16 +359,14 @@ def _convolve_binary_int8(worker, workers, padded, offsets, size, then):
                 _add_look_ups_int16(partial.ctypes.data + 2 * base, aligned, these, outputs, count, taps)
                 pending += count
         _widen(partial, sums)
-        _finish(sums, base, 0, outputs, top, left, height, width, rows, lanes, then)
+        _finish(sums, base, 0, outputs, top, left, rows, lanes, then)
 
 
 @njit(cache=True)
 def _tiles(then, rows, columns):
-    """The size of the image before the pixel shuffle, tiles in a row of them, and all tiles."""
-    shuffle, out = then[5], then[6]
-    height, width = out.shape[1] // shuffle, out.shape[2] // shuffle
-    across = -(-width // columns)
-    return height, width, across, across * -(-height // rows)
+    """Tiles in a row of them, and all tiles."""
+    across = -(-then.width // columns)
+    return across, across * -(-then.height // rows)
 
 
 @njit(cache=True)
@@ -347,25 +378,46 @@ def _widen(partial, sums):
 
 
 @njit(cache=True)
-def _finish(sums, base, first, last, top, left, height, width, rows, lanes, then):
+def _finish(sums, base, first, last, top, left, rows, lanes, then):
     """Write the output channels first..last-1 of a tile, whose sums these are from `base` on."""
-    scales, biases, slopes, residual, residual_scale, shuffle, out = then
+    height, width, shuffle, halo = then.height, then.width, then.shuffle, then.halo
+    residual_scale, inverse_step = then.residual_scale, then.inverse_step
     tile_rows, columns = min(rows, height - top), np.uint64(min(lanes, width - left))
-    written, rest, stride = out.reshape(-1), residual.reshape(-1), np.uint64(shuffle)
-    zero = np.float32(0)
+    written, rest, stride = then.out.reshape(-1), then.residual.reshape(-1), np.uint64(shuffle)
+    levels, (_, plane_rows, pitch) = then.quantized.reshape(-1), then.quantized.shape
+    zero, low, high = np.float32(0), np.float32(-LEVELS), np.float32(LEVELS)
+    values = np.empty(lanes, np.float32)
     for o in range(first, last):
-        scale, bias, slope = scales[o], biases[o], slopes[o]
+        scale, bias, slope = then.scale[o], then.bias[o], then.slope[o]
         phase = o % (shuffle * shuffle)
         for row in range(tile_rows):
             y = (o // (shuffle * shuffle) * height + top + row) * shuffle + phase // shuffle
             target = np.uint64((y * width + left) * shuffle + phase % shuffle)
             source = np.uint64(base + ((o - first) * rows + row) * lanes)
+            for i in range(columns):
+                value = scale * np.float32(sums[source + i]) + bias
+                values[i] = value if value > zero else slope * value
             if rest.size:
                 for i in range(columns):
-                    value = scale * np.float32(sums[source + i]) + bias
-                    value = value if value > zero else slope * value
-                    written[target + i * stride] = rest[target + i * stride] + residual_scale * value
-            else:
+                    values[i] = rest[target + i * stride] + residual_scale * values[i]
+            if written.size:
                 for i in range(columns):
-                    value = scale * np.float32(sums[source + i]) + bias
-                    written[target + i * stride] = value if value > zero else slope * value
+                    written[target + i * stride] = values[i]
+            if levels.size:
+                place = np.uint64((o * plane_rows + halo + top + row) * pitch + halo + left)
+                for i in range(columns):
+                    levels[place + i] = np.int16(min(max(np.rint(values[i] * inverse_step), low), high))
+
+
+@njit(cache=True, parallel=True)
+def clear_around(padded: NDArray[np.int16], channels: int, halo: int, height: int, width: int) -> None:
+    """Set to zero what a convolution does not write of its `quantized` output: around the image, and other channels."""
+    for channel in prange(padded.shape[0]):
+        if channel >= channels:
+            padded[channel] = 0
+        else:
+            padded[channel, :halo] = 0
+            padded[channel, halo + height :] = 0
+            for row in range(halo, halo + height):
+                padded[channel, row, :halo] = 0
+                padded[channel, row, halo + width :] = 0

@@ -21,8 +21,11 @@ def step_of(range_: float) -> np.float32:
 
 
 def quantize(x: Array, step: np.float32) -> NDArray[np.int8]:
-    """Round activations to multiples of `step` (halves to even), saturating at ±127 of them."""
-    return np.clip(np.rint(x / step), -LEVELS, LEVELS).astype(np.int8)
+    """Round activations to multiples of `step` (halves to even), saturating at ±127 of them.
+
+    Multiplying by the inverse is part of the definition: kernels do so, and their results must be the same to the bit.
+    """
+    return np.clip(np.rint(x * (np.float32(1) / step)), -LEVELS, LEVELS).astype(np.int8)
 
 
 def convolution(x: NDArray, filters: NDArray) -> NDArray:

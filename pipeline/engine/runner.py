@@ -12,9 +12,16 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.convolutions import Convolution, FloatConvolution, TableConvolution
+from pipeline.engine.convolutions import (
+    Convolution,
+    FloatConvolution,
+    Int8TableConvolution,
+    Reader,
+    TableConvolution,
+)
 from pipeline.engine.layers import Layer, layers_of
 from pipeline.engine.networks import Architecture, Array
+from pipeline.engine.reference import step_of
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
 from pipeline.upscaling import upscale_image
@@ -33,13 +40,21 @@ class EngineOps:
     """
 
     def __init__(self, layers: Mapping[str, Layer], ranges: Mapping[str, float]) -> None:
-        self.convolutions: dict[str, Convolution] = {
-            name: TableConvolution(layer, ranges.get(name)) if layer.binary else FloatConvolution(layer)
-            for name, layer in layers.items()
-        }
+        self.convolutions: dict[str, Convolution] = {}
+        for name, layer in layers.items():
+            reader, read_by = None, layer.binary_reader
+            if read_by is not None and read_by in ranges:
+                reader = Reader(layers[read_by].filters.shape[2], step_of(ranges[read_by]))
+            if name in ranges:
+                self.convolutions[name] = Int8TableConvolution(layer, ranges[name], reader)
+            else:
+                self.convolutions[name] = (TableConvolution if layer.binary else FloatConvolution)(layer, reader)
 
-    def conv(self, layer: str, x: Array, *, norm: Any = None, activation: Any = None, **then: Any) -> Array:
-        """See `pipeline.engine.networks.Ops.conv`; `norm` and `activation` are in the layer's epilogue."""
+    def conv(self, layer: str, x: Any, *, norm: Any = None, activation: Any = None, **then: Any) -> Any:
+        """See `pipeline.engine.networks.Ops.conv`; `norm` and `activation` are in the layer's epilogue.
+
+        What only passes from layer to layer may be an `Activation` instead of an array.
+        """
         return self.convolutions[layer](x, **then)
 
 

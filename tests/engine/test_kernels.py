@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.engine import kernels
-from pipeline.engine.convolutions import FloatConvolution, TableConvolution
+from pipeline.engine.convolutions import FloatConvolution, Int8TableConvolution, Reader, TableConvolution
 from pipeline.engine.epilogue import Epilogue
 from pipeline.engine.layers import Layer
 from pipeline.engine.reference import convolution, finish, quantize, step_of
@@ -62,7 +62,7 @@ def test_int8_convolution_is_exact(size, inputs, outputs, k, positive, seed):
     x = (1.5 * rng.standard_normal((inputs, *size))).astype(np.float32)  # some of it saturates
     filters = rng.random((outputs, inputs, k, k)) < positive
     layer, step = Layer(filters, sums_only(outputs)), step_of(1.7)
-    got = TableConvolution(layer, 1.7)(x)
+    got = Int8TableConvolution(layer, 1.7)(x)
     np.testing.assert_array_equal(got, finish(convolution(quantize(x, step), filters), layer.epilogue.times(step)))
 
 
@@ -72,7 +72,7 @@ def test_int8_sums_do_not_overflow_at_their_largest(k, activation, positive):
     x = np.full((256, 5, 11), 1e9 * activation, np.float32)  # saturates
     filters = np.full((2, 256, k, k), positive)
     epilogue = Epilogue(np.full(2, 1 / step_of(1.0)), np.zeros(2, np.float32), np.ones(2, np.float32))
-    got = TableConvolution(Layer(filters, epilogue), 1.0)(x)
+    got = Int8TableConvolution(Layer(filters, epilogue), 1.0)(x)
     expected = convolution(np.full(x.shape, 127 * activation), filters)
     np.testing.assert_allclose(got, expected, rtol=1e-6)
     if k == 9:
@@ -98,7 +98,7 @@ def test_epilogue_shuffle_and_residual(kind, size, shuffle, with_residual, seed)
     residual = rng.standard_normal(shape).astype(np.float32) if with_residual else None
     then = {"shuffle": shuffle, "residual": residual, "residual_scale": 0.1 if with_residual else 1.0}
     if kind == "int8":
-        got = TableConvolution(layer, 2.0)(x, **then)
+        got = Int8TableConvolution(layer, 2.0)(x, **then)
         step = step_of(2.0)
         expected = finish(convolution(quantize(x, step), filters), layer.epilogue.times(step), **then)
     else:
@@ -112,4 +112,33 @@ def test_rounding_is_half_to_even_and_saturates():
     x = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 126.5, 127.5, 128.0, -1e30, 1e30], np.float32)
     assert quantize(x, np.float32(1)).tolist() == [0, 2, 2, 0, -2, 126, 127, 127, -127, 127]
     layer = Layer(np.ones((1, 1, 1, 1), bool), sums_only(1))
-    assert TableConvolution(layer, 127.0)(x.reshape(1, 2, 5)).ravel().tolist() == quantize(x, np.float32(1)).tolist()
+    assert (
+        Int8TableConvolution(layer, 127.0)(x.reshape(1, 2, 5)).ravel().tolist() == quantize(x, np.float32(1)).tolist()
+    )
+
+
+@pytest.mark.parametrize("kind", ["float", "binary", "int8"])
+@settings(max_examples=25)
+@given(SIZES, st.integers(1, 9), KERNELS, st.booleans(), SEEDS)
+def test_levels_written_on_the_way_are_those_of_the_values(kind, size, outputs, reader_size, as_float, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((5, *size)).astype(np.float32)
+    filters = rng.standard_normal((outputs, 5, 3, 3)).astype(np.float32)
+    filters = filters if kind == "float" else filters > 0
+    layer = Layer(filters, random_epilogue(rng, outputs), read_as_float=as_float)
+    residual = rng.standard_normal((outputs, *size)).astype(np.float32)
+
+    def make(layer, reader=None):
+        if kind == "int8":
+            return Int8TableConvolution(layer, 2.0, reader)
+        return (FloatConvolution if kind == "float" else TableConvolution)(layer, reader)
+
+    values = make(layer)(x, residual=residual)
+    step = step_of(3.0)
+    got = make(layer, Reader(reader_size, step))(x, residual=residual)
+    assert (got.height, got.width) == size
+    np.testing.assert_array_equal(got.values, values if as_float else np.empty((0, 0, 0), np.float32))
+    expected = np.zeros_like(got.levels)
+    halo = reader_size // 2
+    expected[:outputs, halo : halo + size[0], halo : halo + size[1]] = quantize(values, step)
+    np.testing.assert_array_equal(got.levels, expected)
