@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
 from pipeline.engine.reference import step_of
 from pipeline.engine.tables import look_up_offsets, table_indices
+from pipeline.engine.workspace import Workspace
 
 NO_VALUES = np.empty((0, 0, 0), np.float32)
 NO_LEVELS = np.empty((0, 0, 0), np.int16)
@@ -51,7 +53,7 @@ class Reader:
     step: np.float32
 
 
-class Convolution:
+class Convolution(ABC):
     """A layer's convolution with its epilogue.
 
     Parameters
@@ -59,9 +61,12 @@ class Convolution:
     layer : Layer
     reader : Reader, optional
         For which the output is rounded to int8 on the way.
+    workspace : Workspace, optional
+        Where arrays come from, shared with other layers.
     """
 
-    def __init__(self, layer: Layer, reader: Reader | None = None) -> None:
+    def __init__(self, layer: Layer, reader: Reader | None = None, workspace: Workspace | None = None) -> None:
+        self.workspace = workspace or Workspace()
         self.outputs, self.inputs, self.size, _ = layer.filters.shape
         self.epilogue = layer.epilogue
         self.reader = reader
@@ -80,11 +85,11 @@ class Convolution:
         height, width = x.height, x.width
         values, levels, halo, inverse_step = NO_VALUES, NO_LEVELS, 0, np.float32(0)
         if self.writes_values:
-            values = np.empty((self.outputs // shuffle**2, height * shuffle, width * shuffle), np.float32)
+            shape = (self.outputs // shuffle**2, height * shuffle, width * shuffle)
+            values = self.workspace.array(shape, np.float32)
         if self.reader is not None:
             halo, inverse_step = self.reader.size // 2, np.float32(1) / self.reader.step
-            levels = int16_room(self.outputs, height, width, self.reader.size)
-            kernels.clear_around(levels, self.outputs, halo, height, width)
+            levels = self.levels_room(self.outputs, height, width, self.reader.size)
         then = kernels.Then(
             scale=self.epilogue.scale,
             bias=self.epilogue.bias,
@@ -102,16 +107,34 @@ class Convolution:
         self.run(x, then)
         return values if self.reader is None else Activation(height * shuffle, width * shuffle, values, levels)
 
+    @abstractmethod
     def run(self, x: Activation, then: kernels.Then) -> None:
         """Convolve, and write what `then` says."""
-        raise NotImplementedError
+
+    def padded_room(
+        self, channels: int, height: int, width: int, size: int, rows: int, lanes: int, dtype: type
+    ) -> NDArray:
+        """An array for an image in whole tiles of rows × lanes pixels and whole groups of channels, with the halo that
+        filters of `size` read.
+
+        It is zero around the image and in further channels: only such images, at this place, are written into it.
+        """
+        down, across = -(-height // rows) * rows, -(-width // lanes) * lanes
+        groups = -(-channels // kernels.CHANNELS)
+        shape = (groups * kernels.CHANNELS, down + size - 1, across + size - 1)
+        return self.workspace.array(shape, dtype, purpose=("padded", channels, height, width, size))
+
+    def levels_room(self, channels: int, height: int, width: int, size: int) -> NDArray[np.int16]:
+        """Likewise, for int8 activations."""
+        rows, lanes = kernels.TABLE_ROWS, kernels.INT16_LANES
+        return self.padded_room(channels, height, width, size, rows, lanes, np.int16)
 
 
 class FloatConvolution(Convolution):
     """Float filters, float32 activations."""
 
-    def __init__(self, layer: Layer, reader: Reader | None = None) -> None:
-        super().__init__(layer, reader)
+    def __init__(self, layer: Layer, reader: Reader | None = None, workspace: Workspace | None = None) -> None:
+        super().__init__(layer, reader, workspace)
         blocks, taps = -(-self.outputs // kernels.FLOAT_OUTPUTS), self.inputs * self.size**2
         weights = np.zeros((blocks * kernels.FLOAT_OUTPUTS, taps), np.float32)
         weights[: self.outputs] = layer.filters.reshape(self.outputs, taps)
@@ -119,7 +142,9 @@ class FloatConvolution(Convolution):
         self.weights = np.ascontiguousarray(weights.transpose(0, 2, 1))
 
     def run(self, x: Activation, then: kernels.Then) -> None:
-        padded = _room(self.inputs, x.height, x.width, self.size, kernels.FLOAT_ROWS, kernels.FLOAT_LANES, np.float32)
+        padded = self.padded_room(
+            self.inputs, x.height, x.width, self.size, kernels.FLOAT_ROWS, kernels.FLOAT_LANES, np.float32
+        )
         kernels.pad(x.values, self.size // 2, padded)
         channel, row, column = np.indices((self.inputs, self.size, self.size))
         offsets = (channel * padded.strides[0] + row * padded.strides[1] + column * padded.strides[2]).ravel()
@@ -129,13 +154,14 @@ class FloatConvolution(Convolution):
 class TableConvolution(Convolution):
     """Binary filters by the table method, float32 activations."""
 
-    def __init__(self, layer: Layer, reader: Reader | None = None) -> None:
-        super().__init__(layer, reader)
+    def __init__(self, layer: Layer, reader: Reader | None = None, workspace: Workspace | None = None) -> None:
+        super().__init__(layer, reader, workspace)
         self.offsets = look_up_offsets(table_indices(layer.filters), self.size)
-        self.channels = len(self.offsets) * kernels.CHANNELS  # up to a whole group
 
     def run(self, x: Activation, then: kernels.Then) -> None:
-        padded = _room(self.channels, x.height, x.width, self.size, kernels.TABLE_ROWS, kernels.FLOAT_LANES, np.float32)
+        padded = self.padded_room(
+            self.inputs, x.height, x.width, self.size, kernels.TABLE_ROWS, kernels.FLOAT_LANES, np.float32
+        )
         kernels.pad(x.values, self.size // 2, padded)
         kernels.convolve_binary(padded, self.offsets, self.size, then, get_num_threads())
 
@@ -148,30 +174,20 @@ class Int8TableConvolution(TableConvolution):
     layer : Layer
     range_ : float
         Activations saturate at ±range_.
-    reader : Reader, optional
+    reader, workspace
+        As for `Convolution`.
     """
 
-    def __init__(self, layer: Layer, range_: float, reader: Reader | None = None) -> None:
-        super().__init__(layer, reader)
+    def __init__(
+        self, layer: Layer, range_: float, reader: Reader | None = None, workspace: Workspace | None = None
+    ) -> None:
+        super().__init__(layer, reader, workspace)
         self.step = step_of(range_)
         self.epilogue = layer.epilogue.times(self.step)
 
     def run(self, x: Activation, then: kernels.Then) -> None:
         levels = x.levels
         if not levels.size:
-            levels = int16_room(self.inputs, x.height, x.width, self.size)
+            levels = self.levels_room(self.inputs, x.height, x.width, self.size)
             kernels.pad_quantized(x.values, np.float32(1) / self.step, self.size // 2, levels)
         kernels.convolve_binary_int8(levels, self.offsets, self.size, then, get_num_threads())
-
-
-def int16_room(channels: int, height: int, width: int, size: int) -> NDArray[np.int16]:
-    """An array for the int8 activations of `channels`, up to a whole group of them; see `_room`."""
-    groups = -(-channels // kernels.CHANNELS)
-    rows, lanes = kernels.TABLE_ROWS, kernels.INT16_LANES
-    return _room(groups * kernels.CHANNELS, height, width, size, rows, lanes, np.int16)
-
-
-def _room(channels: int, height: int, width: int, size: int, rows: int, lanes: int, dtype: type) -> NDArray:
-    """An array for an image in whole tiles of rows × lanes pixels, and the halo that filters of `size` read."""
-    rows, columns = -(-height // rows) * rows, -(-width // lanes) * lanes
-    return np.empty((channels, rows + size - 1, columns + size - 1), dtype)

@@ -218,7 +218,7 @@ _add_products = _microkernel(_emit_add_products, _FLOAT)
 
 @njit(cache=True, parallel=True)
 def pad(x: Array, halo: int, padded: Array) -> None:
-    """Copy an image into a larger one, `halo` pixels from its top and left; zeros around it and in further channels.
+    """Copy an image into a larger one, `halo` pixels from its top and left; what is around it stays as it is.
 
     Parameters
     ----------
@@ -227,13 +227,10 @@ def pad(x: Array, halo: int, padded: Array) -> None:
     padded : float32, shape (at least C, at least H + 2 halo, at least W + 2 halo)
     """
     channels, height, width = x.shape
-    for channel in prange(padded.shape[0]):
-        for row in range(padded.shape[1]):
-            y = row - halo
-            padded[channel, row] = 0
-            if channel < channels and 0 <= y < height:
-                for i in range(width):
-                    padded[channel, row, halo + i] = x[channel, y, i]
+    for channel in prange(channels):
+        for y in range(height):
+            for i in range(width):
+                padded[channel, halo + y, halo + i] = x[channel, y, i]
 
 
 @njit(cache=True, parallel=True)
@@ -241,14 +238,11 @@ def pad_quantized(x: Array, inverse_step: np.float32, halo: int, padded: NDArray
     """Likewise, with the values ``clip(rint(x * inverse_step), -127, 127)`` in int16."""
     channels, height, width = x.shape
     low, high = np.float32(-LEVELS), np.float32(LEVELS)
-    for channel in prange(padded.shape[0]):
-        for row in range(padded.shape[1]):
-            y = row - halo
-            padded[channel, row] = 0
-            if channel < channels and 0 <= y < height:
-                for i in range(width):
-                    value = min(max(np.rint(x[channel, y, i] * inverse_step), low), high)
-                    padded[channel, row, halo + i] = np.int16(value)
+    for channel in prange(channels):
+        for y in range(height):
+            for i in range(width):
+                value = min(max(np.rint(x[channel, y, i] * inverse_step), low), high)
+                padded[channel, halo + y, halo + i] = np.int16(value)
 
 
 @njit(cache=True, parallel=True)
@@ -311,11 +305,11 @@ def _convolve_binary(worker, workers, padded, offsets, size, then):
     table = np.empty((size * SUMS * table_rows + 1) * lanes, np.float32)
     sums = np.empty((outputs * rows + 1) * lanes, np.float32)
     base = (-sums.ctypes.data % VECTOR_BYTES) // 4
-    aligned = table.ctypes.data + -table.ctypes.data % VECTOR_BYTES
     for index in range(worker, tiles, workers):
         top, left = index // across * rows, index % across * lanes
         sums[:] = 0
         for group in range(groups):
+            aligned = _aligned(table)  # here, not before the loops: Numba frees an array after its last use
             source = padded.ctypes.data + group * CHANNELS * channel_stride + top * row_stride + left * 4
             _build_table_float32(source, channel_stride, row_stride, aligned, size, table_rows)
             these = offsets.ctypes.data + 4 * group * outputs * taps
@@ -342,12 +336,12 @@ def _convolve_binary_int8(worker, workers, padded, offsets, size, then):
     partial = np.zeros((outputs * rows + 1) * lanes, np.int16)
     sums = np.empty(partial.size, np.int32)
     base = (-partial.ctypes.data % VECTOR_BYTES) // 2
-    aligned = table.ctypes.data + -table.ctypes.data % VECTOR_BYTES
     for index in range(worker, tiles, workers):
         top, left = index // across * rows, index % across * lanes
         sums[:] = 0
         pending = 0  # look-ups in `partial`
         for group in range(groups):
+            aligned = _aligned(table)  # here, not before the loops: Numba frees an array after its last use
             source = padded.ctypes.data + group * CHANNELS * channel_stride + top * row_stride + left * 2
             _build_table_int16(source, channel_stride, row_stride, aligned, size, table_rows)
             for start in range(0, taps, SAFE_LOOK_UPS):
@@ -367,6 +361,12 @@ def _tiles(then, rows, columns):
     """Tiles in a row of them, and all tiles."""
     across = -(-then.width // columns)
     return across, across * -(-then.height // rows)
+
+
+@njit(cache=True)
+def _aligned(array):
+    """The address of the first whole vector in an array."""
+    return array.ctypes.data + -array.ctypes.data % VECTOR_BYTES
 
 
 @njit(cache=True)
@@ -407,17 +407,3 @@ def _finish(sums, base, first, last, top, left, rows, lanes, then):
                 place = np.uint64((o * plane_rows + halo + top + row) * pitch + halo + left)
                 for i in range(columns):
                     levels[place + i] = np.int16(min(max(np.rint(values[i] * inverse_step), low), high))
-
-
-@njit(cache=True, parallel=True)
-def clear_around(padded: NDArray[np.int16], channels: int, halo: int, height: int, width: int) -> None:
-    """Set to zero what a convolution does not write of its `quantized` output: around the image, and other channels."""
-    for channel in prange(padded.shape[0]):
-        if channel >= channels:
-            padded[channel] = 0
-        else:
-            padded[channel, :halo] = 0
-            padded[channel, halo + height :] = 0
-            for row in range(halo, halo + height):
-                padded[channel, row, :halo] = 0
-                padded[channel, row, halo + width :] = 0

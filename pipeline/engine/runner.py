@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline.engine.convolutions import (
 from pipeline.engine.layers import Layer, layers_of
 from pipeline.engine.networks import Architecture, Array
 from pipeline.engine.reference import step_of
+from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
 from pipeline.upscaling import upscale_image
@@ -40,15 +42,17 @@ class EngineOps:
     """
 
     def __init__(self, layers: Mapping[str, Layer], ranges: Mapping[str, float]) -> None:
+        self.workspace = Workspace()
         self.convolutions: dict[str, Convolution] = {}
         for name, layer in layers.items():
             reader, read_by = None, layer.binary_reader
             if read_by is not None and read_by in ranges:
                 reader = Reader(layers[read_by].filters.shape[2], step_of(ranges[read_by]))
             if name in ranges:
-                self.convolutions[name] = Int8TableConvolution(layer, ranges[name], reader)
+                self.convolutions[name] = Int8TableConvolution(layer, ranges[name], reader, self.workspace)
             else:
-                self.convolutions[name] = (TableConvolution if layer.binary else FloatConvolution)(layer, reader)
+                kind = TableConvolution if layer.binary else FloatConvolution
+                self.convolutions[name] = kind(layer, reader, self.workspace)
 
     def conv(self, layer: str, x: Any, *, norm: Any = None, activation: Any = None, **then: Any) -> Any:
         """See `pipeline.engine.networks.Ops.conv`; `norm` and `activation` are in the layer's epilogue.
@@ -86,6 +90,8 @@ class Engine:
         self.architecture = Architecture.of(packed)
         self.threads = threads
         layers = layers_of(packed, self.architecture)
+        self._lock = threading.Lock()
+        self._shape: tuple[int, ...] | None = None
         self.ops = EngineOps(layers, activation_ranges(packed, layers) if activations == "int8" else {})
 
     @classmethod
@@ -136,7 +142,10 @@ class Engine:
         if x.dtype != np.float32 or x.ndim != 3 or len(x) != channels or x.size == 0:
             raise InputError(f"input: {x.dtype} of shape {x.shape}; give float32 of shape ({channels}, h, w)")
         x = np.require(x, requirements=["C", "W"])  # for another kind of array Numba would compile the kernels anew
-        with _threads(self.threads):
+        with self._lock, _threads(self.threads):
+            if x.shape != self._shape:  # arrays of another size are of no more use
+                self.ops.workspace.clear()
+                self._shape = x.shape
             return self.architecture.forward(self.ops, x)
 
 

@@ -1,5 +1,6 @@
 """The engine from the outside: 8-bit images and activations, threads, errors, and no PyTorch."""
 
+import os
 import subprocess
 import sys
 
@@ -153,3 +154,23 @@ Engine.load({str(saved / "calibrated.safetensors")!r}, "int8").upscale(np.zeros(
 assert "torch" not in sys.modules, "torch was imported"
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_results_do_not_depend_on_what_lies_in_freed_memory(saved):
+    """Freed memory is filled with a pattern: a kernel that used any of its arrays too late would read that."""
+    program = (
+        "import sys, numpy as np; from pipeline.engine import Engine;"
+        f"path = {str(saved / 'calibrated.safetensors')!r};"
+        "x = np.random.default_rng(0).random((3, 41, 70), np.float32);"
+        "[sys.stdout.buffer.write(Engine.load(path, activations=a).forward(x).tobytes()) for a in ('float32', 'int8')]"
+    )
+    results = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "MALLOC_PERTURB_": fill},
+        ).stdout
+        for fill in ("0", "85", "170")
+    }
+    assert len(results) == 1 and len(results.pop()) == 2 * 3 * 82 * 140 * 4

@@ -10,6 +10,7 @@ from pipeline.engine.convolutions import FloatConvolution, Int8TableConvolution,
 from pipeline.engine.epilogue import Epilogue
 from pipeline.engine.layers import Layer
 from pipeline.engine.reference import convolution, finish, quantize, step_of
+from pipeline.engine.workspace import Workspace
 
 KERNELS = st.sampled_from([1, 3, 5, 9])
 SEEDS = st.integers(0, 2**32 - 1)
@@ -142,3 +143,15 @@ def test_levels_written_on_the_way_are_those_of_the_values(kind, size, outputs, 
     halo = reader_size // 2
     expected[:outputs, halo : halo + size[0], halo : halo + size[1]] = quantize(values, step)
     np.testing.assert_array_equal(got.levels, expected)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_layers_of_other_channels_do_not_leave_theirs_behind(int8):
+    """9 channels fill up to 12 in a table: where 12 real ones have been, there must be zeros for the 9."""
+    rng, workspace = np.random.default_rng(0), Workspace()
+    for inputs in (12, 9, 12, 10):
+        x = rng.standard_normal((inputs, 7, 11)).astype(np.float32)
+        layer = Layer(rng.random((4, inputs, 3, 3)) < 0.5, sums_only(4))
+        shared = Int8TableConvolution(layer, 2.0, None, workspace) if int8 else TableConvolution(layer, None, workspace)
+        alone = Int8TableConvolution(layer, 2.0) if int8 else TableConvolution(layer)
+        np.testing.assert_array_equal(shared(x), alone(x))

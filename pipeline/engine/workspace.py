@@ -1,0 +1,40 @@
+"""Memory for activations, used again instead of being taken from the system for every layer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def _references(arrays: list[NDArray], index: int) -> int:
+    return sys.getrefcount(arrays[index])
+
+
+# What `_references` gives for an array that only its list refers to; it differs between versions of Python.
+_IDLE = _references([np.empty(0)], 0)
+
+
+class Workspace:
+    """Arrays by shape and purpose; one that nothing else refers to any more is given again, as it was left.
+
+    Fresh memory costs more than a layer's arithmetic on it: the system clears each page at its first use.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[Hashable, list[NDArray]] = {}
+
+    def array(self, shape: tuple[int, ...], dtype: type, purpose: Hashable = None) -> NDArray:
+        """Give an array: zeros at first, later with what was last written to an array of the same purpose."""
+        kept = self._arrays.setdefault((shape, dtype, purpose), [])
+        for index in range(len(kept)):
+            if _references(kept, index) == _IDLE:
+                return kept[index]
+        kept.append(np.zeros(shape, dtype))
+        return kept[-1]
+
+    def clear(self) -> None:
+        """Forget all arrays."""
+        self._arrays.clear()
