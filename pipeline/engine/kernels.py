@@ -272,7 +272,7 @@ def _convolve_float(worker, workers, padded, weights, offsets, then):
     outputs, taps = then.scale.size, offsets.size
     sums = np.empty(FLOAT_OUTPUTS * rows * lanes + lanes, np.float32)
     base = (-sums.ctypes.data % VECTOR_BYTES) // 4
-    for index in range(worker, tiles, workers):
+    for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
         top, left = index // across * rows, index % across * lanes
         image = padded.ctypes.data + top * row_stride + left * 4
         for block in range(weights.shape[0]):
@@ -305,7 +305,7 @@ def _convolve_binary(worker, workers, padded, offsets, size, then):
     table = np.empty((size * SUMS * table_rows + 1) * lanes, np.float32)
     sums = np.empty((outputs * rows + 1) * lanes, np.float32)
     base = (-sums.ctypes.data % VECTOR_BYTES) // 4
-    for index in range(worker, tiles, workers):
+    for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
         top, left = index // across * rows, index % across * lanes
         sums[:] = 0
         for group in range(groups):
@@ -336,7 +336,7 @@ def _convolve_binary_int8(worker, workers, padded, offsets, size, then):
     partial = np.zeros((outputs * rows + 1) * lanes, np.int16)
     sums = np.empty(partial.size, np.int32)
     base = (-partial.ctypes.data % VECTOR_BYTES) // 2
-    for index in range(worker, tiles, workers):
+    for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
         top, left = index // across * rows, index % across * lanes
         sums[:] = 0
         pending = 0  # look-ups in `partial`
