@@ -84,7 +84,7 @@ class Engine:
     def __init__(self, packed: PackedNetwork, activations: Activations = "float32", threads: int | None = None) -> None:
         if activations not in ("float32", "int8"):
             raise InputError(f"activations: {activations!r}; choose float32 or int8")
-        most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at run time
         if threads is not None and not 1 <= threads <= most:
             raise InputError(f"threads: {threads}; choose 1 to {most}, or set NUMBA_NUM_THREADS")
         self.architecture = Architecture.of(packed)
