@@ -27,8 +27,8 @@ class Epilogue:
     bias: Array
     slope: Array
 
-    def times(self, step: np.float32) -> Epilogue:
-        """The epilogue for sums in units of `step`."""
+    def times(self, step: np.float32 | Array) -> Epilogue:
+        """The epilogue for sums in units of `step`, for all outputs or for each."""
         return Epilogue(self.scale * step, self.bias, self.slope)
 
 

@@ -21,16 +21,19 @@ class Layer:
     ----------
     filters : bool (True for +1) or float32, shape (O, I, k, k), k odd
     epilogue : Epilogue
-    binary_reader : str, optional
-        The binary layer that convolves this layer's output next, where there is one.
-    read_as_float : bool
-        Whether anything else reads this layer's output: a float layer, an addition, the caller.
+    shuffle : int
+        Factor of the pixel shuffle after it; 1 for none.
+    readers : tuple of str
+        The layers that convolve its output next.
+    added : bool
+        Whether its output is added to another's. An output that is neither convolved nor added is the caller's.
     """
 
     filters: NDArray
     epilogue: Epilogue
-    binary_reader: str | None = None
-    read_as_float: bool = True
+    shuffle: int = 1
+    readers: tuple[str, ...] = ()
+    added: bool = False
 
     @property
     def binary(self) -> bool:
@@ -48,7 +51,7 @@ def layers_of(packed: PackedNetwork, architecture: Architecture) -> dict[str, La
     """
     folding = _Folding(packed)
     try:
-        folding.read_as_float(architecture.forward(folding, np.zeros((architecture.channels, 1, 1), np.float32)))
+        architecture.forward(folding, np.zeros((architecture.channels, 1, 1), np.float32))
     except (KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"network: the tensors do not fit {architecture.model} ({reason}); save it again") from error
@@ -62,9 +65,8 @@ class _Folding:
         self.packed = packed
         self.layers: dict[str, Layer] = {}
         self.outputs: dict[str, Array] = {}  # by layer: also to know a reader's input again
-        self.binary_readers: dict[str, list[str]] = {}
-        self.float_read: set[str] = set()
-        self.scattered: set[str] = set()  # pixel-shuffled, which is not quantized on the way
+        self.readers: dict[str, list[str]] = {}
+        self.added: set[str] = set()
 
     def conv(
         self,
@@ -82,35 +84,23 @@ class _Folding:
         outputs, inputs, rows, columns = filters.shape
         if inputs != len(x) or rows != columns or rows % 2 == 0 or outputs % shuffle**2:
             raise ValueError(f"{layer}: filters of shape {filters.shape} for {len(x)} channels")
-        if binary:
-            self.binary_readers.setdefault(self._maker(x), []).append(layer)
-        else:
-            self.read_as_float(x)
+        self.readers.setdefault(self._maker(x), []).append(layer)
         if residual is not None:
-            self.read_as_float(residual)
-        self.layers[layer] = Layer(filters, fold(self.packed, layer, norm, activation))
+            self.added.add(self._maker(residual))
+        self.layers[layer] = Layer(filters, fold(self.packed, layer, norm, activation), shuffle)
         height, width = x.shape[1] * shuffle, x.shape[2] * shuffle
         out = np.zeros((outputs // shuffle**2, height, width), np.float32)
         if residual is not None and residual.shape != out.shape:
             raise ValueError(f"{layer}: a residual of shape {residual.shape} for {out.shape}")
         self.outputs[layer] = out
-        if shuffle > 1:
-            self.scattered.add(layer)
         return out
-
-    def read_as_float(self, x: Array) -> None:
-        """Note that something reads the float32 values of `x`."""
-        self.float_read.add(self._maker(x))
 
     def finished(self) -> dict[str, Layer]:
         """The layers, each with what reads its output."""
-        found = {}
-        for name, layer in self.layers.items():
-            readers = self.binary_readers.get(name, [])
-            direct = len(readers) == 1 and name not in self.scattered
-            as_float = name in self.float_read or not direct
-            found[name] = replace(layer, binary_reader=readers[0] if direct else None, read_as_float=as_float)
-        return found
+        return {
+            name: replace(layer, readers=tuple(self.readers.get(name, [])), added=name in self.added)
+            for name, layer in self.layers.items()
+        }
 
     def _maker(self, x: Array) -> str:
         """The layer whose output `x` is; empty for the network's input and what was computed since."""

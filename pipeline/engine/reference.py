@@ -11,22 +11,7 @@ from numpy.typing import NDArray
 from pipeline.engine.epilogue import Epilogue
 from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
-
-LEVELS = 127  # int8 activations are symmetric: -127..127
-
-
-def step_of(range_: float) -> np.float32:
-    """The activation that one quantization level stands for, when `range_` is the largest that is kept."""
-    return np.float32(range_ / LEVELS)
-
-
-def quantize(x: Array, step: np.float32) -> NDArray[np.int8]:
-    """Round activations to multiples of `step` (halves to even), saturating at ±127 of them.
-
-    Multiplying by the inverse is part of the definition: kernels do so, and their results must be the same to the bit.
-    """
-    return np.clip(np.rint(x * (np.float32(1) / step)), -LEVELS, LEVELS).astype(np.int8)
-
+from pipeline.engine.quantization import Quantization, quantize, quantize_filters
 
 def convolution(x: NDArray, filters: NDArray) -> NDArray:
     """Convolve x with filters (a cross-correlation), zeros around the image, the output of the image's size.
@@ -76,17 +61,21 @@ class ReferenceOps:
     Parameters
     ----------
     layers : dict of str to Layer
-    ranges : dict of str to float
-        Ranges of the layers whose activations are quantized; empty for float32 activations.
+    quantizations : dict of str to Quantization
+        Of the inputs of those layers that compute with integers; a float layer's filters are then rounded too.
     """
 
-    def __init__(self, layers: Mapping[str, Layer], ranges: Mapping[str, float]) -> None:
-        self.layers, self.ranges = layers, ranges
+    def __init__(self, layers: Mapping[str, Layer], quantizations: Mapping[str, Quantization]) -> None:
+        self.layers, self.quantizations = layers, quantizations
 
     def conv(self, layer: str, x: Array, *, norm: Any = None, activation: Any = None, **then: Any) -> Array:
         """See `pipeline.engine.networks.Ops.conv`; `norm` and `activation` are in the layer's epilogue."""
         filters, epilogue = self.layers[layer].filters, self.layers[layer].epilogue
-        if layer not in self.ranges:
+        if layer not in self.quantizations:
             return finish(convolution(x, filters), epilogue, **then)
-        step = step_of(self.ranges[layer])
-        return finish(convolution(quantize(x, step), filters), epilogue.times(step), **then)
+        quantization = self.quantizations[layer]
+        epilogue = epilogue.times(quantization.step)
+        if not self.layers[layer].binary:
+            filters, scales = quantize_filters(filters)
+            epilogue = epilogue.times(scales)
+        return finish(convolution(quantize(x, quantization), filters), epilogue, **then)

@@ -7,28 +7,26 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.convolutions import (
-    Convolution,
-    FloatConvolution,
-    Int8TableConvolution,
-    Reader,
-    TableConvolution,
-)
+from pipeline.engine import channel_convolutions, channel_kernels, pixel_convolutions
 from pipeline.engine.layers import Layer, layers_of
 from pipeline.engine.networks import Architecture, Array
-from pipeline.engine.reference import step_of
+from pipeline.engine.quantization import Quantization
+from pipeline.engine.wanted import wanted_of
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
 from pipeline.upscaling import upscale_image
 
-Activations = Literal["float32", "int8"]
+Activations = Literal["float32", "int8", "int6"]
+FloatLayers = Literal["float32", "int8"]
+
+BITS = {"int8": 8, "int6": 6}
 
 
 class EngineOps:
@@ -36,28 +34,25 @@ class EngineOps:
 
     Parameters
     ----------
-    layers : dict of str to Layer
-    ranges : dict of str to float
-        Ranges of the binary layers whose activations are rounded to int8; empty for float32 activations.
+    layers : mapping of str to Layer
+    quantizations : mapping of str to Quantization
+        Of the inputs of those layers that compute with integers.
     """
 
-    def __init__(self, layers: Mapping[str, Layer], ranges: Mapping[str, float]) -> None:
+    def __init__(self, layers: Mapping[str, Layer], quantizations: Mapping[str, Quantization]) -> None:
         self.workspace = Workspace()
-        self.convolutions: dict[str, Convolution] = {}
-        for name, layer in layers.items():
-            reader, read_by = None, layer.binary_reader
-            if read_by is not None and read_by in ranges:
-                reader = Reader(layers[read_by].filters.shape[2], step_of(ranges[read_by]))
-            if name in ranges:
-                self.convolutions[name] = Int8TableConvolution(layer, ranges[name], reader, self.workspace)
-            else:
-                kind = TableConvolution if layer.binary else FloatConvolution
-                self.convolutions[name] = kind(layer, reader, self.workspace)
+        kernels = channel_convolutions if channel_kernels.supported() else pixel_convolutions
+        self.convolutions: dict[str, Any] = {
+            name: kernels.Convolution(
+                layer, quantizations.get(name), wanted_of(layer, layers, quantizations), self.workspace
+            )
+            for name, layer in layers.items()
+        }
 
     def conv(self, layer: str, x: Any, *, norm: Any = None, activation: Any = None, **then: Any) -> Any:
         """See `pipeline.engine.networks.Ops.conv`; `norm` and `activation` are in the layer's epilogue.
 
-        What only passes from layer to layer may be an `Activation` instead of an array.
+        What only passes from layer to layer is an `Activation` instead of an array.
         """
         return self.convolutions[layer](x, **then)
 
@@ -68,38 +63,59 @@ class Engine:
     Parameters
     ----------
     packed : PackedNetwork
-    activations : {"float32", "int8"}
-        What the binary convolutions read: float32, the paper's W1A32, or rounded to 8 bits by the ranges in the
-        network's metadata (see `pipeline.calibration`). All else is computed in float32.
+    activations : {"float32", "int8", "int6"}
+        What the binary convolutions read: float32, the paper's W1A32, or rounded to 8 or 6 bits by the ranges in the
+        network's metadata (see `pipeline.calibration`).
+    float_layers : {"float32", "int8"}
+        What the other convolutions compute with: float32, or activations and filters rounded to 8 bits.
     threads : int, optional
         Threads to run on; by default as many as Numba is set to.
+    architecture : Architecture, optional
+        How the layers follow each other; by default what the network's metadata say.
 
     Raises
     ------
     InputError
-        If a tensor is missing or does not fit, int8 is asked of a network with no ranges or no binary layers, or Numba
-        has not so many threads.
+        If a tensor is missing or does not fit, rounding is asked of a network with no ranges or no such layers, or
+        Numba has not so many threads.
     """
 
-    def __init__(self, packed: PackedNetwork, activations: Activations = "float32", threads: int | None = None) -> None:
-        if activations not in ("float32", "int8"):
-            raise InputError(f"activations: {activations!r}; choose float32 or int8")
+    def __init__(
+        self,
+        packed: PackedNetwork,
+        activations: Activations = "float32",
+        threads: int | None = None,
+        architecture: Architecture | None = None,
+        float_layers: FloatLayers = "float32",
+    ) -> None:
+        for field, value, choices in (
+            ("activations", activations, get_args(Activations)),
+            ("float_layers", float_layers, get_args(FloatLayers)),
+        ):
+            if value not in choices:
+                raise InputError(f"{field}: {value!r}; choose {', '.join(choices)}")
         most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at run time
         if threads is not None and not 1 <= threads <= most:
             raise InputError(f"threads: {threads}; choose 1 to {most}, or set NUMBA_NUM_THREADS")
-        self.architecture = Architecture.of(packed)
+        self.architecture = architecture or Architecture.of(packed)
         self.threads = threads
         layers = layers_of(packed, self.architecture)
         self._lock = threading.Lock()
         self._shape: tuple[int, ...] | None = None
-        self.ops = EngineOps(layers, activation_ranges(packed, layers) if activations == "int8" else {})
+        self.ops = EngineOps(layers, quantizations_of(packed, layers, activations, float_layers))
 
     @classmethod
-    def load(cls, path: str | Path, activations: Activations = "float32", threads: int | None = None) -> Engine:
+    def load(
+        cls,
+        path: str | Path,
+        activations: Activations = "float32",
+        threads: int | None = None,
+        float_layers: FloatLayers = "float32",
+    ) -> Engine:
         """Load a packed network from a file; parameters and errors as for the class."""
         packed = read(path)
         try:
-            return cls(packed, activations, threads)
+            return cls(packed, activations, threads, float_layers=float_layers)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
@@ -149,23 +165,36 @@ class Engine:
             return self.architecture.forward(self.ops, x)
 
 
-def activation_ranges(packed: PackedNetwork, layers: Mapping[str, Layer]) -> dict[str, float]:
-    """Read the range of each binary layer's input from the network's metadata.
+def quantizations_of(
+    packed: PackedNetwork, layers: Mapping[str, Layer], activations: Activations, float_layers: FloatLayers
+) -> dict[str, Quantization]:
+    """How the inputs of layers that compute with integers are rounded, by the ranges in the network's metadata.
 
     Raises
     ------
     InputError
-        If there are no binary layers, or one of them has no range that is a positive number.
+        If there are no binary layers to round for, or a layer has no range.
     """
     binary = [name for name, layer in layers.items() if layer.binary]
-    if not binary:
-        raise InputError("activations: int8 for a network that has no binary layers; choose float32")
-    ranges = packed.metadata.get("activations") or {}
-    for name in binary:
-        value = ranges.get(name)
-        if not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise InputError(f"metadata.activations.{name}: {value!r} is no range; export with calibration for int8")
-    return {name: float(ranges[name]) for name in binary}
+    if activations != "float32" and not binary:
+        raise InputError(f"activations: {activations} for a network that has no binary layers; choose float32")
+    chosen = [(name, activations) for name in binary if activations != "float32"]
+    chosen += [(name, float_layers) for name in layers if name not in binary and float_layers != "float32"]
+    return {name: Quantization.of(*_range(packed, kind, name), BITS[kind]) for name, kind in chosen}
+
+
+def _range(packed: PackedNetwork, kind: str, layer: str) -> tuple[float, float]:
+    field = f"metadata.activations.{kind}.{layer}"
+    found = ((packed.metadata.get("activations") or {}).get(kind) or {}).get(layer)
+    remedy = f"export with calibration for {kind}"
+    if not isinstance(found, list | tuple) or len(found) != 2:
+        raise InputError(f"{field}: {found!r} is no range; {remedy}")
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in found):
+        raise InputError(f"{field}: {found!r} is not of two numbers; {remedy}")
+    low, high = min(float(found[0]), 0.0), max(float(found[1]), 0.0)
+    if not high > low:
+        raise InputError(f"{field}: {found!r} is empty; {remedy}")
+    return low, high
 
 
 @contextmanager

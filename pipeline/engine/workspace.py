@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Hashable
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+ALIGNMENT = 64
 
 
 def _references(arrays: list[NDArray], index: int) -> int:
@@ -15,6 +19,20 @@ def _references(arrays: list[NDArray], index: int) -> int:
 
 # What `_references` gives for an array that only its list refers to; it differs between versions of Python.
 _IDLE = _references([np.empty(0)], 0)
+
+
+def aligned(array: NDArray) -> NDArray:
+    """The same in C order, beginning at a multiple of 64 bytes, as vectors must."""
+    copy = _room(array.shape, array.dtype)
+    copy[:] = array
+    return copy
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
+    size = math.prod(shape) * dtype.itemsize
+    room = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 class Workspace:
@@ -26,13 +44,18 @@ class Workspace:
     def __init__(self) -> None:
         self._arrays: dict[Hashable, list[NDArray]] = {}
 
-    def array(self, shape: tuple[int, ...], dtype: type, purpose: Hashable = None) -> NDArray:
-        """Give an array: zeros at first, later with what was last written to an array of the same purpose."""
+    def array(self, shape: tuple[int, ...], dtype: type, purpose: Hashable = None, fill: int = 0) -> NDArray:
+        """Give an array: full of `fill` at first, later with what was last written to an array of the same purpose.
+
+        It begins at a multiple of 64 bytes, as vectors must.
+        """
         kept = self._arrays.setdefault((shape, dtype, purpose), [])
         for index in range(len(kept)):
             if _references(kept, index) == _IDLE:
                 return kept[index]
-        kept.append(np.zeros(shape, dtype))
+        kept.append(_room(shape, np.dtype(dtype)))
+        if fill:
+            kept[-1].fill(fill)
         return kept[-1]
 
     def clear(self) -> None:

@@ -1,4 +1,6 @@
-"""The compiled kernels: convolutions of one padded image, tile by tile, with everything up to the next convolution.
+"""The compiled kernels for any processor: lanes are pixels, and tables lie in the first-level cache.
+
+One padded image is convolved tile by tile, with everything up to the next convolution.
 
 Each convolution is a microkernel in a loop over tiles. A tile is one vector wide and a few rows high, and its sums stay
 in registers while the microkernel walks over a list of positions to read from:
@@ -26,8 +28,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from pipeline.engine.reference import LEVELS
-
 CHANNELS = 4  # summed up by one table
 SUMS = 1 << CHANNELS  # signed sums of them
 
@@ -43,8 +43,8 @@ TABLE_ROWS = 8
 # 16 of AVX2. Its arithmetic hides its loads from about 4 outputs on.
 FLOAT_ROWS, FLOAT_OUTPUTS = (6, 4) if VECTOR_BYTES == 64 else (3, 4)
 
-# As many look-ups can be summed in int16 before they may overflow: each is a sum of 4 values within ±127.
-SAFE_LOOK_UPS = 32767 // (CHANNELS * LEVELS)
+# As many look-ups can be summed in int16 before they may overflow: each is a sum of 4 levels, zero among the 256.
+SAFE_LOOK_UPS = 32767 // (CHANNELS * 255)
 
 Array = NDArray[np.float32]
 
@@ -70,6 +70,8 @@ class Then(NamedTuple):
     halo : int
     inverse_step : float32
         Levels for an activation of 1.
+    lowest, highest : float32
+        Levels that saturate.
     """
 
     scale: Array
@@ -84,6 +86,8 @@ class Then(NamedTuple):
     quantized: NDArray[np.int16]
     halo: int
     inverse_step: np.float32
+    lowest: np.float32
+    highest: np.float32
 
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -234,14 +238,15 @@ def pad(x: Array, halo: int, padded: Array) -> None:
 
 
 @njit(cache=True, parallel=True)
-def pad_quantized(x: Array, inverse_step: np.float32, halo: int, padded: NDArray[np.int16]) -> None:
-    """Likewise, with the values ``clip(rint(x * inverse_step), -127, 127)`` in int16."""
+def pad_quantized(
+    x: Array, inverse_step: np.float32, lowest: np.float32, highest: np.float32, halo: int, padded: NDArray[np.int16]
+) -> None:
+    """Likewise, with the levels ``clip(rint(x * inverse_step), lowest, highest)`` in int16."""
     channels, height, width = x.shape
-    low, high = np.float32(-LEVELS), np.float32(LEVELS)
     for channel in prange(channels):
         for y in range(height):
             for i in range(width):
-                value = min(max(np.rint(x[channel, y, i] * inverse_step), low), high)
+                value = min(max(np.rint(x[channel, y, i] * inverse_step), lowest), highest)
                 padded[channel, halo + y, halo + i] = np.int16(value)
 
 
@@ -318,16 +323,16 @@ def _convolve_binary(worker, workers, padded, offsets, size, then):
 
 
 @njit(cache=True, parallel=True)
-def convolve_binary_int8(
+def convolve_binary_levels(
     padded: NDArray[np.int16], offsets: NDArray[np.uint32], size: int, then: Then, workers: int
 ) -> None:
-    """Likewise for activations rounded to int8 (`padded` is what `pad_quantized` gives); all sums are exact."""
+    """Likewise for activations in levels (`padded` is what `pad_quantized` gives); all sums are exact."""
     for worker in prange(workers):
-        _convolve_binary_int8(worker, workers, padded, offsets, size, then)
+        _convolve_binary_levels(worker, workers, padded, offsets, size, then)
 
 
 @njit(cache=True)
-def _convolve_binary_int8(worker, workers, padded, offsets, size, then):
+def _convolve_binary_levels(worker, workers, padded, offsets, size, then):
     rows, lanes, row_stride = TABLE_ROWS, INT16_LANES, 2 * padded.shape[2]
     across, tiles = _tiles(then, rows, lanes)
     groups, outputs, taps = offsets.shape
@@ -385,7 +390,7 @@ def _finish(sums, base, first, last, top, left, rows, lanes, then):
     tile_rows, columns = min(rows, height - top), np.uint64(min(lanes, width - left))
     written, rest, stride = then.out.reshape(-1), then.residual.reshape(-1), np.uint64(shuffle)
     levels, (_, plane_rows, pitch) = then.quantized.reshape(-1), then.quantized.shape
-    zero, low, high = np.float32(0), np.float32(-LEVELS), np.float32(LEVELS)
+    zero, low, high = np.float32(0), then.lowest, then.highest
     values = np.empty(lanes, np.float32)
     for o in range(first, last):
         scale, bias, slope = then.scale[o], then.bias[o], then.slope[o]

@@ -1,4 +1,4 @@
-"""Binary filters as indices into tables of signed sums (the "method of four Russians").
+"""Binary filters as indices into tables of signed sums in memory, for `pipeline.engine.pixel_kernels`.
 
 A binary filter only ever adds or subtracts activations. Of four channels at one pixel there are 16 signed sums, and
 four bits of a filter say which one it wants at a tap. The table depends on neither the filter nor the tap, so that one
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.kernels import CHANNELS, SUMS, TABLE_ROWS, VECTOR_BYTES
+from pipeline.engine.pixel_kernels import CHANNELS, SUMS, TABLE_ROWS, VECTOR_BYTES
 
 
 def table_indices(filters: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -1,0 +1,668 @@
+"""The compiled kernels for AVX-512 with VBMI and VNNI: lanes are output channels, and tables lie in registers.
+
+An image is stored pixel by pixel, channels innermost. Each convolution is one microkernel: for a few neighbouring
+pixels and a few vectors of output channels, the sums stay in registers over all steps. What a step does follows from
+the type of the weights:
+
+- float32: ``sums += weights * x``, one input channel a step;
+- int8: four input channels a step, by the processor's dot product of bytes (VNNI);
+- uint32, uint16, uint8: binary filters. A table holds all signed sums of a few channels of one pixel, and a weight is
+  the index of the one that a filter wants, so that one permutation of a register is a look-up for every lane:
+
+  ======  ===========  ==============  =============  ==========================  =====================
+  index   activations  sums in table   channels       multiply-adds an instruction  sums are kept in
+  ======  ===========  ==============  =============  ==========================  =====================
+  uint32  float32      32 × float32    5              80                            float32
+  uint16  8 bits       32 × int16      5              160                           int16, widened in time
+  uint8   6 bits       4 × 16 × uint8  4 × 4          256                           int32
+  ======  ===========  ==============  =============  ==========================  =====================
+
+Microkernels are emitted as LLVM vector code. All compiled code is in this one file: Numba's cache on disk notices a
+change of the file that a kernel is in, not of the files that it calls. Results do not depend on the number of threads:
+a pixel's sum is always taken in the same order.
+"""
+
+# The compiled functions' parts need no types of their own: Numba infers them.
+# mypy: disallow_untyped_defs = False
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import config, njit, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+LANES = 16  # outputs whose float32 or int32 sums fill a register of 512 bits
+VECTOR_BYTES = 64
+FEATURES = ("avx512f", "avx512bw", "avx512vbmi", "avx512vnni")
+
+# Spare pixels behind every image: a block of pixels may reach beyond the last row's end.
+SLACK_PIXELS = 16
+
+# int16 sums of look-ups: four channels' levels lie within ±128 of the middle, the fifth's within 0..255.
+SAFE_LOOK_UPS = 32767 // (4 * 128 + 255)
+
+Array = NDArray[np.float32]
+
+
+def supported() -> bool:
+    """Whether Numba compiles for a processor that has what these kernels need."""
+    named = config.CPU_NAME or config.CPU_FEATURES  # type: ignore[attr-defined]  # set at run time
+    features = binding.get_host_cpu_features()
+    return not named and all(features.get(name) for name in FEATURES)
+
+
+class Then(NamedTuple):
+    """What becomes of a convolution's sums, and where it goes.
+
+    Vectors of 16 output channels are in the order of the filters: after a pixel shuffle, those of one phase follow
+    each other. An image to be written has `halo` pixels more on each side, which are left as they are.
+
+    Attributes
+    ----------
+    initial : int32 or float32, shape (outputs,)
+        What each sum begins with.
+    scale, bias, slope : float32, shape (outputs,)
+        See `pipeline.engine.epilogue.Epilogue`.
+    numbers : float32, shape (4,)
+        ``residual_scale``; and the next layer's inverse step, lowest level and highest level.
+    height, width : int
+        Size of the image before the pixel shuffle.
+    shuffle : int
+        Factor of the pixel shuffle; 1 for none.
+    residual, out : float32, shape (rows, columns, channels)
+        What the result is added to and where it is written; empty for none.
+    residual_halo, out_halo : int
+    residual_places, out_places, levels_places : int64, shape (vectors,)
+        Where a vector's first channel lies, in elements from the first pixel that its sums become.
+    levels : uint8, shape (rows, columns, channels)
+        The result, rounded for the next layer, less the lowest level; empty for none.
+    levels_halo : int
+    """
+
+    initial: NDArray
+    scale: Array
+    bias: Array
+    slope: Array
+    numbers: Array
+    height: int
+    width: int
+    shuffle: int
+    residual: Array
+    residual_halo: int
+    residual_places: NDArray[np.int64]
+    out: Array
+    out_halo: int
+    out_places: NDArray[np.int64]
+    levels: NDArray[np.uint8]
+    levels_halo: int
+    levels_places: NDArray[np.int64]
+
+
+_I8, _I16, _I32, _I64, _FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
+_BYTES = {_I8: 1, _I16: 2, _I32: 4, _FLOAT: 4}
+_V8, _V16, _V32, _VF = (ir.VectorType(element, VECTOR_BYTES // _BYTES[element]) for element in (_I8, _I16, _I32, _FLOAT))
+
+
+def _constant(value: int) -> ir.Constant:
+    return ir.Constant(_I64, value)
+
+
+def _at(builder: Any, address: Any, kind: Any, offset: int = 0) -> Any:
+    """A pointer to `kind`, `offset` bytes after an integer address."""
+    return builder.inttoptr(builder.add(address, _constant(offset)), ir.PointerType(kind))
+
+
+def _load(builder: Any, address: Any, kind: Any, offset: int = 0, align: int = VECTOR_BYTES) -> Any:
+    return builder.load(_at(builder, address, kind, offset), align=align)
+
+
+def _spread(builder: Any, value: Any) -> Any:
+    """A vector of LANES times the same value."""
+    kind = ir.VectorType(value.type, VECTOR_BYTES // _BYTES[value.type])
+    none = ir.Constant(kind, ir.Undefined)
+    one = builder.insert_element(none, value, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(_I32, kind.count), [0] * kind.count))
+
+
+def _shuffle(builder: Any, value: Any, lanes: list[int], other: Any = None) -> Any:
+    return builder.shuffle_vector(value, other or value, ir.Constant(ir.VectorType(_I32, len(lanes)), lanes))
+
+
+def _call(builder: Any, name: str, kind: Any, *arguments: Any) -> Any:
+    signature = ir.FunctionType(kind, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments)
+
+
+def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    return _call(builder, "llvm.fma.v16f32", _VF, a, b, c)
+
+
+def _dot_bytes(builder: Any, sums: Any, unsigned: Any, signed: Any) -> Any:
+    """Add to each int32 lane the products of four unsigned with four signed bytes."""
+    arguments = (builder.bitcast(value, _V8) for value in (unsigned, signed))
+    return _call(builder, "llvm.x86.avx512.vpdpbusd.512", _V32, sums, *arguments)
+
+
+def _walk(builder: Any, count: Any, sums: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+    """Emit a loop of `count` (at least 1) steps whose `sums` stay in registers."""
+    before, body = builder.block, builder.function.append_basic_block("walk")
+    after = builder.function.append_basic_block("walked")
+    builder.branch(body)
+    builder.position_at_end(body)
+    index = builder.phi(_I64)
+    index.add_incoming(_constant(0), before)
+    held = [builder.phi(value.type) for value in sums]
+    for phi, value in zip(held, sums, strict=True):
+        phi.add_incoming(value, before)
+    following = step(index, held)
+    next_index = builder.add(index, _constant(1))
+    index.add_incoming(next_index, body)
+    for phi, value in zip(held, following, strict=True):
+        phi.add_incoming(value, body)
+    builder.cbranch(builder.icmp_signed("<", next_index, count), body, after)
+    builder.position_at_end(after)
+    return following
+
+
+class _Step(NamedTuple):
+    """One kind of convolution: what it reads at a pixel, its weights, its sums, and how they meet."""
+
+    read: Callable[[Any, Any, Any, int], list[Any]]  # builder, address of pixel 0, pixel stride, pixel
+    weights: Any
+    sums: Any
+    meet: Callable[[Any, Any, list[Any], Any], Any]  # builder, sum, what was read, weights
+
+
+def _read_table(kind: Any, registers: int) -> Callable[[Any, Any, Any, int], list[Any]]:
+    def read(builder: Any, address: Any, stride: Any, pixel: int) -> list[Any]:
+        first = pixel * registers * VECTOR_BYTES  # tables of neighbouring pixels follow each other
+        return [_load(builder, address, kind, first + VECTOR_BYTES * i) for i in range(registers)]
+
+    return read
+
+
+def _read_spread(kind: Any) -> Callable[[Any, Any, Any, int], list[Any]]:
+    def read(builder: Any, address: Any, stride: Any, pixel: int) -> list[Any]:
+        place = builder.add(address, builder.mul(stride, _constant(pixel)))
+        return [_spread(builder, _load(builder, place, kind, align=1))]
+
+    return read
+
+
+def _read_vector(kind: Any) -> Callable[[Any, Any, Any, int], list[Any]]:
+    def read(builder: Any, address: Any, stride: Any, pixel: int) -> list[Any]:
+        place = builder.add(address, builder.mul(stride, _constant(pixel)))
+        return [_load(builder, place, kind, align=1)]
+
+    return read
+
+
+def _meet_float(builder: Any, total: Any, x: list[Any], weights: Any) -> Any:
+    return _multiply_add(builder, x[0], weights, total)
+
+
+def _meet_int8(builder: Any, total: Any, x: list[Any], weights: Any) -> Any:
+    return _dot_bytes(builder, total, x[0], weights)
+
+
+def _meet_uint32(builder: Any, total: Any, x: list[Any], indices: Any) -> Any:
+    name = "llvm.x86.avx512.vpermi2var.ps.512"
+    return builder.fadd(total, _call(builder, name, _VF, x[0], indices, x[1]))
+
+
+def _meet_uint16(builder: Any, total: Any, x: list[Any], indices: Any) -> Any:
+    return builder.add(total, _call(builder, "llvm.x86.avx512.permvar.hi.512", _V16, x[0], indices))
+
+
+def _meet_uint8(builder: Any, total: Any, x: list[Any], indices: Any) -> Any:
+    found = _call(builder, "llvm.x86.avx512.permvar.qi.512", _V8, x[0], indices)
+    return _dot_bytes(builder, total, found, ir.Constant(_V8, [1] * 64))
+
+
+# By the type of the weights; the two last are for few outputs: lanes are input channels there.
+_STEPS = {
+    types.float32: _Step(_read_spread(_FLOAT), _VF, _VF, _meet_float),
+    types.int8: _Step(_read_spread(_I32), _V8, _V32, _meet_int8),
+    types.uint32: _Step(_read_table(_VF, 2), _V32, _VF, _meet_uint32),
+    types.uint16: _Step(_read_table(_V16, 1), _V16, _V16, _meet_uint16),
+    types.uint8: _Step(_read_table(_V8, 1), _V8, _V32, _meet_uint8),
+}
+_STEPS_OF_FEW = {
+    types.float32: _Step(_read_vector(_VF), _VF, _VF, _meet_float),
+    types.int8: _Step(_read_vector(_V8), _V8, _V32, _meet_int8),
+}
+
+
+def _zero(kind: Any) -> ir.Constant:
+    return ir.Constant(kind, [0.0 if kind.element is _FLOAT else 0] * kind.count)
+
+
+def _emit_accumulate(step: _Step, pixels: int, vectors: int, few: bool, builder: Any, arguments: Any) -> None:
+    """Add `count` steps to the sums of pixels × vectors; a step reads at its offset, in bytes, from the source."""
+    source, stride, offsets, weights, count, sums = arguments
+
+    def advance(index: Any, held: list[Any]) -> list[Any]:
+        offset = _load(builder, builder.add(offsets, builder.mul(index, _constant(8))), _I64, align=8)
+        first = builder.add(weights, builder.mul(index, _constant(vectors * VECTOR_BYTES)))
+        these = [_load(builder, first, step.weights, VECTOR_BYTES * v) for v in range(vectors)]
+        following, place = [], builder.add(source, offset)
+        for pixel in range(pixels):
+            x = step.read(builder, place, stride, pixel)
+            totals = held[pixel * vectors : (pixel + 1) * vectors]
+            following += [step.meet(builder, total, x, w) for total, w in zip(totals, these, strict=True)]
+        return following
+
+    begin = _zero(step.sums)
+    places = range(0, pixels * vectors * VECTOR_BYTES, VECTOR_BYTES)
+    if few:
+        held = _walk(builder, count, [begin for _ in places], advance)
+        for place, value in zip(places, held, strict=True):
+            element, offset = step.sums.element, place // LANES
+            if element is _FLOAT:
+                zero = ir.Constant(_FLOAT, 0.0)
+                name = "llvm.vector.reduce.fadd.v16f32"
+                f = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_FLOAT, [_FLOAT, _VF]), name)
+                total = builder.call(f, [zero, value], fastmath=("reassoc",))
+                total = builder.fadd(total, _load(builder, sums, element, offset, 4))
+            else:
+                total = _call(builder, "llvm.vector.reduce.add.v16i32", element, value)
+                total = builder.add(total, _load(builder, sums, element, offset, 4))
+            builder.store(total, _at(builder, sums, element, offset), align=4)
+    elif step.sums is _V16:
+        held = _walk(builder, count, [begin for _ in places], advance)
+        for place, value in zip(places, held, strict=True):
+            for half in range(2):
+                wide = builder.sext(_shuffle(builder, value, list(range(16 * half, 16 * half + 16))), _V32)
+                target = _at(builder, sums, _V32, 2 * place + VECTOR_BYTES * half)
+                builder.store(builder.add(builder.load(target, align=64), wide), target, align=64)
+    else:
+        held = [_load(builder, sums, step.sums, place) for place in places]
+        held = _walk(builder, count, held, advance)
+        for place, value in zip(places, held, strict=True):
+            builder.store(value, _at(builder, sums, step.sums, place), align=VECTOR_BYTES)
+
+
+def _accumulator(steps: dict[Any, _Step], few: bool) -> Any:
+    def accumulate(typingctx, like, pixels, vectors, source, stride, offsets, weights, count, sums):
+        step = steps[like.dtype]
+
+        def codegen(context, builder, signature, arguments):
+            _emit_accumulate(step, pixels.count, vectors.count, few, builder, arguments[3:])
+            return context.get_dummy_value()
+
+        return types.void(like, pixels, vectors, *[types.int64] * 6), codegen
+
+    return intrinsic(accumulate)
+
+
+# Arguments: an array of the weights' type; tuples as long as pixels and vectors are many; addresses and counts.
+_accumulate = _accumulator(_STEPS, few=False)
+_accumulate_few = _accumulator(_STEPS_OF_FEW, few=True)
+
+
+def _table_uint32(builder: Any, pixel: Any, constants: Any, table: Any) -> None:
+    """The 32 signed sums of five channels: four of them, minus and plus the fifth."""
+    total = None
+    for channel in range(4):
+        x = _spread(builder, _load(builder, pixel, _FLOAT, 4 * channel, align=4))
+        sign = _load(builder, constants, _VF, VECTOR_BYTES * channel)
+        total = builder.fmul(x, sign) if total is None else _multiply_add(builder, x, sign, total)
+    fifth = builder.fmul(_spread(builder, _load(builder, pixel, _FLOAT, 16, align=4)), _load(builder, constants, _VF, 256))
+    builder.store(builder.fsub(total, fifth), _at(builder, table, _VF), align=VECTOR_BYTES)
+    builder.store(builder.fadd(total, fifth), _at(builder, table, _VF, VECTOR_BYTES), align=VECTOR_BYTES)
+
+
+def _table_uint16(builder: Any, pixel: Any, constants: Any, table: Any) -> None:
+    """Likewise in int16, four channels' levels counted from 128: minus and plus the fifth are neighbours."""
+    signs, start, fifth = (_load(builder, constants, kind, VECTOR_BYTES * i) for i, kind in enumerate((_V8, _V32, _V8)))
+    total = _dot_bytes(builder, start, _spread(builder, _load(builder, pixel, _I32, align=1)), signs)
+    twice = _shuffle(builder, builder.bitcast(total, _V16), [2 * (i // 2) for i in range(32)])
+    last = builder.bitcast(_spread(builder, _load(builder, pixel, _I16, 4, align=1)), _V8)
+    last = _call(builder, "llvm.x86.avx512.pmaddubs.w.512", _V16, last, fifth)
+    builder.store(builder.add(twice, last), _at(builder, table, _V16), align=VECTOR_BYTES)
+
+
+def _table_uint8(builder: Any, pixel: Any, constants: Any, table: Any) -> None:
+    """The 16 sums of each of four times four channels, of their levels where a sign is +1 and of 63 less them where not."""
+    totals = []
+    for group in range(4):
+        signs = _load(builder, constants, _V8, 2 * VECTOR_BYTES * group)
+        start = _load(builder, constants, _V32, 2 * VECTOR_BYTES * group + VECTOR_BYTES)
+        x = _spread(builder, _load(builder, pixel, _I32, 4 * group, align=1))
+        totals.append(_dot_bytes(builder, start, x, signs))
+    name = "llvm.x86.avx512.packssdw.512"
+    low, high = (_call(builder, name, _V16, totals[i], totals[i + 1]) for i in (0, 2))
+    packed = _call(builder, "llvm.x86.avx512.packuswb.512", _V8, low, high)
+    builder.store(packed, _at(builder, table, _V8), align=VECTOR_BYTES)
+
+
+_TABLES = {types.uint32: (_table_uint32, 128), types.uint16: (_table_uint16, 64), types.uint8: (_table_uint8, 64)}
+
+
+@intrinsic
+def _build_tables(typingctx, like, source, stride, count, constants, tables):
+    """The tables of one group of channels for `count` neighbouring pixels, which are `stride` bytes apart."""
+    emit, size = _TABLES[like.dtype]
+
+    def codegen(context, builder, signature, arguments):
+        _, first, between, pixels, constants, place = arguments
+        with cgutils.for_range(builder, pixels) as pixel:
+            here = builder.add(first, builder.mul(pixel.index, between))
+            emit(builder, here, constants, builder.add(place, builder.mul(pixel.index, _constant(size))))
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 5), codegen
+
+
+def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
+    sums, sums_stride, pixels, vectors, scales, biases, slopes, numbers, *targets = arguments
+    residual, residual_step, residual_places, out, out_step, out_places, levels, levels_step, levels_places = targets
+    scaled, inverse_step, lowest, highest = (
+        _spread(builder, _load(builder, numbers, _FLOAT, 4 * i, align=4)) for i in range(4)
+    )
+    zero, none = _zero(_VF), _constant(0)
+    with cgutils.for_range(builder, pixels) as pixel, cgutils.for_range(builder, vectors) as vector:
+
+        def place(first: Any, step: Any, places: Any, size: int, pixel: Any = pixel, vector: Any = vector) -> Any:
+            channel = _load(builder, builder.add(places, builder.mul(vector.index, _constant(8))), _I64, align=8)
+            moved = builder.add(first, builder.mul(pixel.index, step))
+            return builder.add(moved, builder.mul(channel, _constant(size)))
+
+        offset = builder.mul(vector.index, _constant(VECTOR_BYTES))
+        start = builder.add(builder.add(sums, builder.mul(pixel.index, sums_stride)), offset)
+        value = builder.sitofp(_load(builder, start, _V32), _VF) if integers else _load(builder, start, _VF)
+        scale, bias, slope = (_load(builder, builder.add(v, offset), _VF, align=4) for v in (scales, biases, slopes))
+        value = _multiply_add(builder, scale, value, bias)
+        positive = builder.fcmp_ordered(">", value, zero)
+        value = builder.select(positive, value, builder.fmul(slope, value))
+        before = builder.block
+        with builder.if_then(builder.icmp_signed("!=", residual, none)):
+            other = _load(builder, place(residual, residual_step, residual_places, 4), _VF, align=4)
+            added = _multiply_add(builder, scaled, value, other)
+            within = builder.block
+        both = builder.phi(_VF)
+        both.add_incoming(value, before)
+        both.add_incoming(added, within)
+        with builder.if_then(builder.icmp_signed("!=", out, none)):
+            builder.store(both, _at(builder, place(out, out_step, out_places, 4), _VF), align=4)
+        with builder.if_then(builder.icmp_signed("!=", levels, none)):
+            level = _call(builder, "llvm.rint.v16f32", _VF, builder.fmul(both, inverse_step))
+            level = _call(builder, "llvm.maxnum.v16f32", _VF, level, lowest)
+            level = builder.fsub(_call(builder, "llvm.minnum.v16f32", _VF, level, highest), lowest)
+            kind = ir.VectorType(_I8, LANES)
+            level = builder.trunc(builder.fptosi(level, _V32), kind)
+            builder.store(level, _at(builder, place(levels, levels_step, levels_places, 1), kind), align=1)
+
+
+@intrinsic
+def _finish(
+    typingctx, like, sums, sums_stride, pixels, vectors, scale, bias, slope, numbers,
+    residual, residual_step, residual_places, out, out_step, out_places, levels, levels_step, levels_places,
+):  # fmt: skip
+    """The epilogue of neighbouring pixels and vectors of channels: addresses (0 for none), strides in bytes, counts."""
+    integers = like.dtype == types.int32
+
+    def codegen(context, builder, signature, arguments):
+        _emit_finish(integers, builder, arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 17), codegen
+
+
+@njit(cache=True)
+def _first(image, halo, y, x, shuffle):
+    """The place of the pixel that (y, x) becomes the first of, in elements; -1 if there is no image."""
+    if image.size == 0:
+        return -1
+    return ((halo + y * shuffle) * image.shape[1] + halo + x * shuffle) * image.shape[2]
+
+
+@njit(cache=True)
+def _address(array, size, place):
+    return array.ctypes.data + size * place if place >= 0 else 0
+
+
+@njit(cache=True)
+def _finish_block(sums, start, stride, block, outputs, y, x, pixels, then):
+    """Finish `pixels` pixels from (y, x) on, for the `outputs` channels of a block."""
+    first, r = block * outputs // LANES, then.shuffle
+    vectors = min(outputs // LANES, then.out_places.size - first)
+    o = 4 * block * outputs
+    residual = _address(then.residual, 4, _first(then.residual, then.residual_halo, y, x, r))
+    out = _address(then.out, 4, _first(then.out, then.out_halo, y, x, r))
+    levels = _address(then.levels, 1, _first(then.levels, then.levels_halo, y, x, r))
+    _finish(
+        sums, start, stride, pixels, vectors,
+        then.scale.ctypes.data + o, then.bias.ctypes.data + o, then.slope.ctypes.data + o, then.numbers.ctypes.data,
+        residual, 4 * r * then.residual.shape[2], then.residual_places.ctypes.data + 8 * first,
+        out, 4 * r * then.out.shape[2], then.out_places.ctypes.data + 8 * first,
+        levels, r * then.levels.shape[2], then.levels_places.ctypes.data + 8 * first,
+    )  # fmt: skip
+
+
+@njit(cache=True, parallel=True)
+def convolve(
+    image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, vectors: tuple, then: Then,
+    sums: NDArray, workers: int,
+) -> None:  # fmt: skip
+    """Convolve with float filters.
+
+    Parameters
+    ----------
+    image : float32 or uint8, shape (rows, columns, channels)
+        With `halo` pixels more on each side, at least ``size // 2``, and `SLACK_PIXELS` behind its end.
+    halo : int
+    weights : float32, shape (blocks, steps, V, 16), or int8, shape (blocks, steps, V, 64)
+        For each block of V vectors of outputs, what each step multiplies: one channel (four) at one tap with 16 outputs;
+        steps are in the order (row, column, channel).
+    size : int
+        Height and width of the filters.
+    pixels, vectors : tuples of int
+        As long as a microkernel has pixels, and vectors V; their contents do not matter.
+    then : Then
+    sums : float32 or int32, shape (workers, at least P · V · 16), aligned
+        Room for them.
+    workers : int
+        Threads to share the rows.
+    """
+    for worker in prange(workers):
+        _convolve(worker, workers, image, halo, weights, size, pixels, vectors, then, sums[worker])
+
+
+@njit(cache=True)
+def _convolve(worker, workers, image, halo, weights, size, pixels, vectors, then, sums):
+    blocks, steps = weights.shape[:2]
+    _, columns, channels = image.shape
+    item, outputs = image.itemsize, LANES * len(vectors)
+    at_once = steps // (size * size)  # channels, or fours of them, at a tap
+    offsets = np.empty(steps, np.int64)
+    for step in range(steps):
+        tap = step // at_once
+        offsets[step] = item * ((tap // size * columns + tap % size) * channels) + 4 * (step % at_once)
+    corner = halo - size // 2
+    # A block of pixels in all blocks of outputs before the next: the pixels stay in the first-level cache.
+    for y in range(worker * then.height // workers, (worker + 1) * then.height // workers):
+        for x in range(0, then.width, len(pixels)):
+            source = image.ctypes.data + item * (((corner + y) * columns + corner + x) * channels)
+            count = min(len(pixels), then.width - x)
+            for block in range(blocks):
+                these = weights.ctypes.data + block * steps * VECTOR_BYTES * len(vectors)
+                _begin(sums, then.initial, block * outputs, outputs, len(pixels))
+                _accumulate(
+                    weights, pixels, vectors, source, item * channels, offsets.ctypes.data, these, steps, sums.ctypes.data
+                )
+                _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, x, count, then)
+
+
+@njit(cache=True)
+def _begin(sums, initial, first, outputs, pixels):
+    for pixel in range(pixels):
+        for o in range(outputs):
+            sums[pixel * outputs + o] = initial[first + o]
+
+
+@njit(cache=True, parallel=True)
+def convolve_few(
+    image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, outputs: tuple, then: Then,
+    planes: Array, sums: NDArray, workers: int,
+) -> None:  # fmt: skip
+    """Convolve with float filters of few outputs, lanes being input channels; no pixel shuffle, nothing rounded.
+
+    Parameters are those of `convolve`, but for
+
+    weights : float32, shape (1, steps, O, 16), or int8, shape (1, steps, O, 64)
+        Steps are in the order (row, column, vector of channels).
+    outputs : tuple of int
+        As long as there are outputs.
+    planes : float32, shape (O, height, width)
+        Written in place of ``then.out`` unless empty.
+    """
+    for worker in prange(workers):
+        _convolve_few(worker, workers, image, halo, weights, size, pixels, outputs, then, planes, sums[worker])
+
+
+@njit(cache=True)
+def _convolve_few(worker, workers, image, halo, weights, size, pixels, outputs, then, planes, sums):
+    steps = weights.shape[1]
+    _, columns, channels = image.shape
+    item, count_of = image.itemsize, len(outputs)
+    at_once = steps // (size * size)
+    offsets = np.empty(steps, np.int64)
+    for step in range(steps):
+        tap = step // at_once
+        offsets[step] = item * ((tap // size * columns + tap % size) * channels) + VECTOR_BYTES * (step % at_once)
+    corner, zero = halo - size // 2, np.float32(0)
+    for y in range(worker * then.height // workers, (worker + 1) * then.height // workers):
+        for x in range(0, then.width, len(pixels)):
+            source = image.ctypes.data + item * (((corner + y) * columns + corner + x) * channels)
+            _begin(sums, then.initial, 0, count_of, len(pixels))
+            _accumulate_few(
+                weights, pixels, outputs, source, item * channels, offsets.ctypes.data, weights.ctypes.data, steps,
+                sums.ctypes.data,
+            )  # fmt: skip
+            for pixel in range(min(len(pixels), then.width - x)):
+                for o in range(count_of):
+                    value = then.scale[o] * np.float32(sums[pixel * count_of + o]) + then.bias[o]
+                    value = value if value > zero else then.slope[o] * value
+                    if then.residual.size:
+                        before = then.residual[then.residual_halo + y, then.residual_halo + x + pixel, o]
+                        value = before + then.numbers[0] * value
+                    if planes.size:
+                        planes[o, y, x + pixel] = value
+                    else:
+                        then.out[then.out_halo + y, then.out_halo + x + pixel, o] = value
+
+
+@njit(cache=True, parallel=True)
+def convolve_binary(
+    image: NDArray, halo: int, indices: NDArray, constants: NDArray[np.uint8], size: int, at_once: int,
+    pixels: tuple, vectors: tuple, then: Then, tables: NDArray[np.uint8], strip: int, sums: NDArray, workers: int,
+) -> None:  # fmt: skip
+    """Convolve with binary filters by look-ups in tables.
+
+    Parameters are those of `convolve`, but for
+
+    indices : uint32, uint16 or uint8, shape (blocks, steps, V, bytes of a register / its size)
+        See `pipeline.engine.channel_tables`; steps are in the order (group of channels, row, column).
+    constants : uint8, shape (groups, bytes)
+        What the tables of each group are made with.
+    at_once : int
+        Steps whose sums cannot overflow.
+    tables : uint8, shape (workers, bytes), aligned
+        Room for the tables of ``size`` rows of a strip.
+    strip : int
+        Columns whose tables are kept at a time, a multiple of the microkernel's pixels.
+    """
+    # Strips in turn: each worker has a part of each strip's rows, as tables are made for a few rows more.
+    for worker in prange(workers):
+        _convolve_binary(
+            worker, workers, image, halo, indices, constants, size, at_once, pixels, vectors, then, tables[worker],
+            strip, sums[worker],
+        )  # fmt: skip
+
+
+@njit(cache=True)
+def _convolve_binary(
+    worker, workers, image, halo, indices, constants, size, at_once, pixels, vectors, then, tables, strip, sums
+):
+    blocks, steps = indices.shape[:2]
+    _, columns, channels = image.shape
+    item, outputs = image.itemsize, (2 if indices.itemsize == 2 else 1) * LANES * len(vectors)
+    groups, constant_bytes = constants.shape
+    table_bytes = 128 if indices.itemsize == 4 else 64
+    group_bytes = item * (16 if indices.itemsize == 1 else 5)
+    wide = strip + size - 1
+    row_bytes = groups * wide * table_bytes
+    offsets = np.empty((size, steps), np.int64)  # the rows' tables are kept in turn: by the first row's place
+    for turn in range(size):
+        for step in range(steps):
+            group, row, column = step // (size * size), step // size % size, step % size
+            offsets[turn, step] = (turn + row) % size * row_bytes + (group * wide + column) * table_bytes
+    corner = halo - size // 2
+    top, bottom = worker * then.height // workers, (worker + 1) * then.height // workers
+    for left in range(0, then.width, strip):
+        count = min(strip, -(-(then.width - left) // len(pixels)) * len(pixels)) + size - 1
+        for row in range(top, bottom + size - 1 if bottom > top else top):
+            source = image.ctypes.data + item * (((corner + row) * columns + corner + left) * channels)
+            for group in range(groups):
+                _build_tables(
+                    indices, source + group * group_bytes, item * channels, count,
+                    constants.ctypes.data + group * constant_bytes,
+                    tables.ctypes.data + row % size * row_bytes + group * wide * table_bytes,
+                )  # fmt: skip
+            y = row - size + 1
+            if y < top:
+                continue
+            for x in range(left, min(left + strip, then.width), len(pixels)):
+                first = tables.ctypes.data + (x - left) * table_bytes
+                for block in range(blocks):
+                    _begin(sums, then.initial, block * outputs, outputs, len(pixels))
+                    these = indices.ctypes.data + block * steps * VECTOR_BYTES * len(vectors)
+                    for step in range(0, steps, at_once):
+                        _accumulate(
+                            indices, pixels, vectors, first, 0, offsets.ctypes.data + 8 * (y % size * steps + step),
+                            these + step * VECTOR_BYTES * len(vectors), min(at_once, steps - step), sums.ctypes.data,
+                        )  # fmt: skip
+                    pixels_left = min(len(pixels), then.width - x)
+                    _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, x, pixels_left, then)
+
+
+@njit(cache=True, parallel=True)
+def enter(x: Array, image: Array, halo: int) -> None:
+    """Copy planes, float32 of shape (C, H, W), into an image, float32 of shape (rows, columns, at least C)."""
+    channels, height, width = x.shape
+    for y in prange(height):
+        for i in range(width):
+            for channel in range(channels):
+                image[halo + y, halo + i, channel] = x[channel, y, i]
+
+
+@njit(cache=True, parallel=True)
+def leave(image: Array, halo: int, planes: Array) -> None:
+    """The way back."""
+    channels, height, width = planes.shape
+    for y in prange(height):
+        for channel in range(channels):
+            for i in range(width):
+                planes[channel, y, i] = image[halo + y, halo + i, channel]
+
+
+@njit(cache=True, parallel=True)
+def round_levels(
+    image: Array, halo: int, inverse_step: np.float32, lowest: np.float32, highest: np.float32,
+    levels: NDArray[np.uint8], levels_halo: int, height: int, width: int,
+) -> None:  # fmt: skip
+    """Write ``clip(rint(x * inverse_step), lowest, highest) - lowest`` of an image of height × width pixels."""
+    channels = image.shape[2]
+    for y in prange(height):
+        for i in range(width):
+            for channel in range(channels):
+                value = np.rint(image[halo + y, halo + i, channel] * inverse_step)
+                level = np.int32(min(max(value, lowest), highest) - lowest)
+                levels[levels_halo + y, levels_halo + i, channel] = level

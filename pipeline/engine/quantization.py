@@ -1,0 +1,68 @@
+"""Activations and filters as small integers: which real numbers they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Activations as integer multiples of a step, zero among them, so that zeros around an image stay exact.
+
+    Attributes
+    ----------
+    step : float32
+        What one level stands for.
+    lowest, highest : int
+        Smallest and largest level, ``lowest <= 0 <= highest``; at most 255 apart.
+    """
+
+    step: np.float32
+    lowest: int
+    highest: int
+
+    @classmethod
+    def of(cls, low: float, high: float, bits: int) -> Quantization:
+        """The 2^bits levels for activations in low..high; the range is widened to hold zero, and is not empty."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        intervals = 2**bits - 1
+        step = np.float32((high - low) / intervals)
+        lowest = int(np.rint(low / step))
+        return cls(step, lowest, lowest + intervals)
+
+    @property
+    def inverse_step(self) -> np.float32:
+        """Levels for an activation of 1."""
+        return np.float32(1) / self.step
+
+
+def quantize(x: Array, quantization: Quantization) -> NDArray[np.int16]:
+    """Round activations to levels (halves to even), saturating at the lowest and the highest.
+
+    Multiplying by the inverse is part of the definition: kernels do so, and their results must be the same to the bit.
+    """
+    levels = np.rint(x * quantization.inverse_step)
+    return np.clip(levels, quantization.lowest, quantization.highest).astype(np.int16)
+
+
+def quantize_filters(filters: Array) -> tuple[NDArray[np.int8], Array]:
+    """Round float filters to int8, symmetrically, each filter with a scale of its own.
+
+    Parameters
+    ----------
+    filters : float32, shape (O, I, k, k)
+
+    Returns
+    -------
+    int8 in -127..127, shape of `filters`
+    float32, shape (O,)
+        What each integer is to be multiplied by; 1 for a filter of zeros.
+    """
+    largest = np.abs(filters).max(axis=(1, 2, 3))
+    scales = np.where(largest > 0, largest / np.float32(127), np.float32(1)).astype(np.float32)
+    return np.rint(filters / scales[:, None, None, None]).astype(np.int8), scales
