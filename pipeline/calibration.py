@@ -1,8 +1,9 @@
-"""The ranges of a binary network's activations, for running it on 8 bits."""
+"""The ranges of a network's activations, for running it on 8 or 6 bits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,60 +12,123 @@ from numpy.typing import NDArray
 
 from pipeline.engine.layers import Layer, layers_of
 from pipeline.engine.networks import Architecture, Array
-from pipeline.engine.runner import EngineOps
+from pipeline.engine.runner import BITS, Activations, Engine, EngineOps
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
 from pipeline.upscaling import upscale_image
 
-SMALLEST_RANGE = 1e-6  # for a layer whose input is all zero: any positive range represents it
+Ranges = dict[str, list[float]]
+
+SMALLEST_RANGE = 1e-6  # for a layer whose input is all zero: any range that is not empty represents it
 
 
 def calibrate(
-    network: str | Path | PackedNetwork, images: Sequence[NDArray[np.uint8]], percentile: float = 100.0
-) -> dict[str, float]:
-    """Measure the range of each binary layer's input, running the network with float32 activations.
+    network: str | Path | PackedNetwork, images: Sequence[NDArray[np.uint8]], percentiles: Sequence[float] = (100.0,)
+) -> dict[str, Ranges]:
+    """Measure the range of each layer's input, and keep for each number of bits the percentile that loses least.
 
     Parameters
     ----------
     network : path or PackedNetwork
     images : sequence of uint8, shape (h, w, 3) or (h, w)
         LR images like those to come.
-    percentile : float
-        In 0..100: the percentile of an image's absolute activations that is its range; 100 is their maximum. The
-        layer's range is the largest of the images'.
+    percentiles : sequence of float
+        Those to try, see `measure_ranges`; 100 is from minimum to maximum. The one is kept whose outputs have the
+        smallest mean squared difference from those with float32 activations, on these images.
 
     Returns
     -------
-    dict of str to float
-        By layer; what `pipeline.packing.save` expects as ``metadata["activations"]``. Empty for a float network.
+    dict
+        "int8" and "int6" to the ranges by layer, as [low, high]; what `pipeline.packing.save` expects as
+        ``metadata["activations"]``.
 
     Raises
     ------
     InputError
-        If there are no images, the percentile is out of range, or the network cannot be read.
+        If there are no images or no percentiles, one of these is out of range, or the network cannot be read.
     """
     if not images:
         raise InputError("images: none to calibrate with; give one or more")
-    if not 0 < percentile <= 100:
-        raise InputError(f"percentile: {percentile}; choose one above 0, up to 100")
     packed = network if isinstance(network, PackedNetwork) else read(network)
     architecture = Architecture.of(packed)
-    ops = _RangeOps(layers_of(packed, architecture), percentile)
+    inputs: list[Array] = []
+    exact = Engine(packed)
+
+    def run(x: Array) -> Array:
+        inputs.append(x)
+        return exact.forward(x)
+
     for image in images:
-        upscale_image(lambda x: architecture.forward(ops, x), image, architecture.model, architecture.scale)
+        upscale_image(run, image, architecture.model, architecture.scale)
+    return calibrate_inputs(packed, architecture, inputs, percentiles)
+
+
+def calibrate_inputs(
+    packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array], percentiles: Sequence[float] = (100.0,)
+) -> dict[str, Ranges]:
+    """Likewise for any architecture, by its own inputs: float32 of shape (C, h, w)."""
+    if not percentiles:
+        raise InputError("percentiles: none to try; give one or more, such as 100")
+    candidates = [measure_ranges(packed, architecture, inputs, percentile) for percentile in percentiles]
+    if len(candidates) == 1 or not packed.binary:
+        return {kind: candidates[0] for kind in BITS}
+    exact = _outputs(packed, architecture, inputs, "float32")
+    kept = {}
+    for kind in BITS:
+        losses = []
+        for ranges in candidates:
+            ranged = replace(packed, metadata={"activations": {kind: ranges}})
+            outputs = _outputs(ranged, architecture, inputs, kind)
+            losses.append(sum(float(((a - b) ** 2).sum()) for a, b in zip(outputs, exact, strict=True)))
+        kept[kind] = candidates[int(np.argmin(losses))]
+    return kept
+
+
+def measure_ranges(
+    packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array], percentile: float = 100.0
+) -> Ranges:
+    """Measure the range of each layer's input, running the network with float32 activations.
+
+    Parameters
+    ----------
+    packed : PackedNetwork
+    architecture : Architecture
+    inputs : sequence of float32, shape (C, h, w)
+        The network's own.
+    percentile : float
+        Above 50, up to 100: of each input, so much of a layer's activations lies below the range's end, and so much
+        above its beginning. The layer's range is the smallest that holds all inputs' ranges, and zero.
+
+    Returns
+    -------
+    dict of str to [low, high]
+    """
+    if not 50 < percentile <= 100:
+        raise InputError(f"percentile: {percentile}; choose one above 50, up to 100")
+    ops = _RangeOps(layers_of(packed, architecture), percentile)
+    for x in inputs:
+        architecture.forward(ops, x)
     return ops.ranges
 
 
+def _outputs(
+    packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array], activations: Activations
+) -> list[Array]:
+    engine = Engine(packed, activations, architecture=architecture)
+    return [engine.forward(x) for x in inputs]
+
+
 class _RangeOps(EngineOps):
-    """The engine's operation with float32 activations, keeping the ranges of what binary layers read."""
+    """The engine's operation with float32 activations, keeping the ranges of what layers read."""
 
     def __init__(self, layers: Mapping[str, Layer], percentile: float) -> None:
-        super().__init__(layers, ranges={})
+        super().__init__(layers, {})
         self.percentile = percentile
-        self.ranges = {name: SMALLEST_RANGE for name, layer in layers.items() if layer.binary}
+        self.ranges: Ranges = {name: [0.0, SMALLEST_RANGE] for name in layers}
 
-    def conv(self, layer: str, x: Array, **arguments: Any) -> Array:
-        if layer in self.ranges:
-            found = float(np.percentile(np.abs(x), self.percentile))
-            self.ranges[layer] = max(self.ranges[layer], found)
+    def conv(self, layer: str, x: Any, **arguments: Any) -> Any:
+        values = x if isinstance(x, np.ndarray) else x.inside
+        low, high = (float(v) for v in np.percentile(values, [100 - self.percentile, self.percentile]))
+        before = self.ranges[layer]
+        self.ranges[layer] = [min(before[0], low), max(before[1], high)]
         return super().conv(layer, x, **arguments)

@@ -26,14 +26,11 @@ SMALLEST = 16  # pixels of an image's side
 def main() -> None:
     arguments = _parser().parse_args()
     params, machine = load_params(), environment()
-    height, width = _size(arguments.size) or (params.benchmark.lr_height, params.benchmark.lr_width)
-    threads = _within(
-        "threads",
-        arguments.threads if arguments.threads is not None else min(params.benchmark.threads, machine["cores"]),
-        machine["cores"],
-    )
-    repeats = _within("repeats", params.benchmark.repeats if arguments.repeats is None else arguments.repeats, 1000, 3)
-    runs = _within("runs", arguments.runs, 100)
+    defaults, cores = params.benchmark, machine["cores"]
+    height, width = _size(arguments.size) or (defaults.lr_height, defaults.lr_width)
+    threads = _within("threads", arguments.threads, 1, cores, default=min(defaults.threads, cores))
+    repeats = _within("repeats", arguments.repeats, 3, 1000, default=defaults.repeats)
+    runs = _within("runs", arguments.runs, 1, 100, default=1)
     if arguments.json is not None and arguments.json.is_dir():
         raise InputError(f"--json: {arguments.json} is a folder; name a file")
 
@@ -42,10 +39,10 @@ def main() -> None:
 
     piece = _piece(arguments.model, arguments.scale, params)
     name = LAYERS.get(arguments.model, f"{arguments.model} ×{arguments.scale}")
-    heading = f"{name}, LR image {height}×{width}, {threads} of {machine['cores']} cores of {machine['cpu']}"
+    heading = f"{name}, LR image {height}×{width}, {threads} of {cores} cores of {machine['cpu']}"
     records = []
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(threads, repeats, params.benchmark.seconds)
+        settings = Settings(threads, repeats, defaults.seconds)
         for number in range(1, runs + 1):
             records.append(measure(piece, height, width, settings, Path(folder)))
             print(f"{heading}{f', run {number} of {runs}' if runs > 1 else ''}\n{table(records[-1], piece.layers)}\n")
@@ -81,7 +78,7 @@ def table(record: Mapping[str, Any], layers: int = 1) -> str:
 
 
 def ratios(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """The speed of each backend over each baseline in every run, where all runs have it: ``runs``, ``low``, ``high``."""
+    """The speed of each backend over each baseline, where every run has it: of the ``runs``, ``low`` and ``high``."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for baseline, speeds in records[0]["speedup"].items():
         for name in speeds:
@@ -116,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", help="of the LR image: a side, or HEIGHTxWIDTH")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeats", type=int, help="of each backend, at most")
-    parser.add_argument("--runs", type=int, default=1, help="measure all as often and show the range of the ratios")
+    parser.add_argument("--runs", type=int, help="measure all as often and show the range of the ratios")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured there")
     return parser
 
@@ -133,7 +130,9 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return height, width
 
 
-def _within(field: str, value: int, most: int, least: int = 1) -> int:
+def _within(field: str, value: int | None, least: int, most: int, default: int) -> int:
+    if value is None:
+        return default
     if not least <= value <= most:
         raise InputError(f"--{field}: {value}; choose {least} to {most}")
     return value

@@ -25,7 +25,7 @@ NO_PLACES = np.empty(0, np.int64)
 FEW = 4  # up to so many outputs, lanes are better spent on input channels
 BLOCK = 64  # outputs of a microkernel, at most
 ACCUMULATORS = 24  # of 32 registers; the others hold what is read and the weights
-STRIP = {1: 48, 2: 36, 4: 15}  # columns whose tables are kept, by bytes of an index: as fit in the caches
+STRIP = {1: 48, 2: 48, 4: 32}  # columns whose tables are kept, by bytes of an index: as fit in the caches
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class Activation:
     levels: NDArray[np.uint8] = field(default_factory=lambda: NO_LEVELS)
     levels_halo: int = 0
     quantization: Quantization | None = None
+
+    @property
+    def inside(self) -> Array:
+        """The image itself in float32, shape (height, width, C)."""
+        return self.values[self.halo : self.halo + self.height, self.halo : self.halo + self.width, : self.channels]
 
 
 class Images:
@@ -180,7 +185,7 @@ class Convolution:
         blocks = steps.transpose(2, 0, 3, 4, 1).reshape(steps.shape[2], len(steps), vectors, LANES * four)
         self.weights = aligned(blocks)
         self._microkernel(vectors, vectors)
-        self.initial = self._initial(filters)
+        self.initial = aligned(self._initial(filters))
 
     def _prepare_few(self, filters: NDArray) -> None:
         self.room, count = len(filters), len(filters)
@@ -191,7 +196,7 @@ class Convolution:
         steps = whole.reshape(1, -1, lanes, count)
         self.weights = aligned(steps.transpose(0, 1, 3, 2))
         self._microkernel(count, count)
-        self.initial = self._initial(filters)
+        self.initial = aligned(self._initial(filters))
 
     def _prepare_binary(self, filters: NDArray[np.bool_]) -> None:
         quantization = self.quantization
@@ -203,12 +208,12 @@ class Convolution:
             self.indexed = index_int8(filters, self.room, vectors, quantization)
         else:
             self.indexed = index_int6(filters, self.room, vectors, quantization)
-        self.initial = self.indexed.initial
+        self.initial = aligned(self.indexed.initial)
         self._microkernel(vectors, vectors)
 
     def _microkernel(self, vectors: int, sums: int) -> None:
         self.vectors = ones(vectors)
-        accumulators = 20 if self.binary and self.quantization is None else ACCUMULATORS  # two registers a table
+        accumulators = 16 if self.binary and self.quantization is None else ACCUMULATORS  # two registers a table
         self.pixels = ones(min(12, accumulators // sums))
 
     def _initial(self, filters: NDArray) -> NDArray:
@@ -297,7 +302,9 @@ class Convolution:
         workers = min(get_num_threads(), then.height)
         workspace, weights, size = self.images.workspace, getattr(self, "weights", None), self.size
         pixels, vectors = self.pixels, self.vectors
-        sums = workspace.array((workers, len(pixels) * BLOCK), self.initial.dtype.type, "sums")
+        dtype = self.initial.dtype.type
+        if not self.binary:
+            sums = workspace.array((workers, len(pixels) * BLOCK), dtype, "sums")
         if self.few:
             kernels.convolve_few(image, halo, weights, size, pixels, vectors, then, planes, sums, workers)
         elif not self.binary:
@@ -309,6 +316,7 @@ class Convolution:
             table_bytes = 128 if index_bytes == 4 else 64
             wanted = size * len(indexed.constants) * (strip + size - 1) * table_bytes
             tables = workspace.array((workers, wanted), np.uint8, "tables")
+            sums = workspace.array((workers, strip * self.room), dtype, "sums")
             kernels.convolve_binary(
                 image, halo, indexed.indices, indexed.constants, size, indexed.at_once, pixels, vectors, then, tables,
                 strip, sums, workers,

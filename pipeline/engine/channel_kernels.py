@@ -244,8 +244,11 @@ def _zero(kind: Any) -> ir.Constant:
 
 
 def _emit_accumulate(step: _Step, pixels: int, vectors: int, few: bool, builder: Any, arguments: Any) -> None:
-    """Add `count` steps to the sums of pixels × vectors; a step reads at its offset, in bytes, from the source."""
-    source, stride, offsets, weights, count, sums = arguments
+    """Set the sums of pixels × vectors to those at `begin` and `count` steps more.
+
+    A step reads at its offset, in bytes, from the source. The first sums of pixels are `between` bytes apart.
+    """
+    source, stride, offsets, weights, count, begin, between, sums = arguments
 
     def advance(index: Any, held: list[Any]) -> list[Any]:
         offset = _load(builder, builder.add(offsets, builder.mul(index, _constant(8))), _I64, align=8)
@@ -258,45 +261,47 @@ def _emit_accumulate(step: _Step, pixels: int, vectors: int, few: bool, builder:
             following += [step.meet(builder, total, x, w) for total, w in zip(totals, these, strict=True)]
         return following
 
-    begin = _zero(step.sums)
-    places = range(0, pixels * vectors * VECTOR_BYTES, VECTOR_BYTES)
+    places = [(pixel, vectors * pixel + v, v) for pixel in range(pixels) for v in range(vectors)]
+    firsts = [builder.add(begin, builder.mul(between, _constant(pixel))) for pixel in range(pixels)]
+    zero = _zero(step.sums)
     if few:
-        held = _walk(builder, count, [begin for _ in places], advance)
-        for place, value in zip(places, held, strict=True):
-            element, offset = step.sums.element, place // LANES
+        held = _walk(builder, count, [zero for _ in places], advance)
+        element = step.sums.element
+        for (pixel, place, v), value in zip(places, held, strict=True):
+            before = _load(builder, firsts[pixel], element, 4 * v, align=4)
             if element is _FLOAT:
-                zero = ir.Constant(_FLOAT, 0.0)
-                name = "llvm.vector.reduce.fadd.v16f32"
-                f = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_FLOAT, [_FLOAT, _VF]), name)
-                total = builder.call(f, [zero, value], fastmath=("reassoc",))
-                total = builder.fadd(total, _load(builder, sums, element, offset, 4))
+                kind = ir.FunctionType(_FLOAT, [_FLOAT, _VF])
+                reduce = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.fadd.v16f32")
+                total = builder.call(reduce, [before, value], fastmath=("reassoc",))
             else:
-                total = _call(builder, "llvm.vector.reduce.add.v16i32", element, value)
-                total = builder.add(total, _load(builder, sums, element, offset, 4))
-            builder.store(total, _at(builder, sums, element, offset), align=4)
+                total = builder.add(before, _call(builder, "llvm.vector.reduce.add.v16i32", element, value))
+            builder.store(total, _at(builder, sums, element, 4 * place), align=4)
     elif step.sums is _V16:
-        held = _walk(builder, count, [begin for _ in places], advance)
-        for place, value in zip(places, held, strict=True):
+        held = _walk(builder, count, [zero for _ in places], advance)
+        for (pixel, place, v), value in zip(places, held, strict=True):
             for half in range(2):
                 wide = builder.sext(_shuffle(builder, value, list(range(16 * half, 16 * half + 16))), _V32)
-                target = _at(builder, sums, _V32, 2 * place + VECTOR_BYTES * half)
-                builder.store(builder.add(builder.load(target, align=64), wide), target, align=64)
+                before = _load(builder, firsts[pixel], _V32, VECTOR_BYTES * (2 * v + half))
+                target = _at(builder, sums, _V32, VECTOR_BYTES * (2 * place + half))
+                builder.store(builder.add(before, wide), target, align=VECTOR_BYTES)
     else:
-        held = [_load(builder, sums, step.sums, place) for place in places]
+        held = [_load(builder, firsts[pixel], step.sums, VECTOR_BYTES * v) for pixel, _, v in places]
         held = _walk(builder, count, held, advance)
-        for place, value in zip(places, held, strict=True):
-            builder.store(value, _at(builder, sums, step.sums, place), align=VECTOR_BYTES)
+        for (_, place, _), value in zip(places, held, strict=True):
+            builder.store(value, _at(builder, sums, step.sums, VECTOR_BYTES * place), align=VECTOR_BYTES)
 
 
 def _accumulator(steps: dict[Any, _Step], few: bool) -> Any:
-    def accumulate(typingctx, like, pixels, vectors, source, stride, offsets, weights, count, sums):
+    def accumulate(
+        typingctx, like, pixels, vectors, source, stride, offsets, weights, count, begin, between, sums
+    ):
         step = steps[like.dtype]
 
         def codegen(context, builder, signature, arguments):
             _emit_accumulate(step, pixels.count, vectors.count, few, builder, arguments[3:])
             return context.get_dummy_value()
 
-        return types.void(like, pixels, vectors, *[types.int64] * 6), codegen
+        return types.void(like, pixels, vectors, *[types.int64] * 8), codegen
 
     return intrinsic(accumulate)
 
@@ -306,21 +311,20 @@ _accumulate = _accumulator(_STEPS, few=False)
 _accumulate_few = _accumulator(_STEPS_OF_FEW, few=True)
 
 
-def _table_uint32(builder: Any, pixel: Any, constants: Any, table: Any) -> None:
+def _table_uint32(builder: Any, pixel: Any, constants: list[Any], table: Any) -> None:
     """The 32 signed sums of five channels: four of them, minus and plus the fifth."""
-    total = None
-    for channel in range(4):
-        x = _spread(builder, _load(builder, pixel, _FLOAT, 4 * channel, align=4))
-        sign = _load(builder, constants, _VF, VECTOR_BYTES * channel)
-        total = builder.fmul(x, sign) if total is None else _multiply_add(builder, x, sign, total)
-    fifth = builder.fmul(_spread(builder, _load(builder, pixel, _FLOAT, 16, align=4)), _load(builder, constants, _VF, 256))
+    x = [_spread(builder, _load(builder, pixel, _FLOAT, 4 * channel, align=4)) for channel in range(5)]
+    total = builder.fmul(x[0], constants[0])
+    for channel in range(1, 4):
+        total = _multiply_add(builder, x[channel], constants[channel], total)
+    fifth = builder.fmul(x[4], constants[4])
     builder.store(builder.fsub(total, fifth), _at(builder, table, _VF), align=VECTOR_BYTES)
     builder.store(builder.fadd(total, fifth), _at(builder, table, _VF, VECTOR_BYTES), align=VECTOR_BYTES)
 
 
-def _table_uint16(builder: Any, pixel: Any, constants: Any, table: Any) -> None:
+def _table_uint16(builder: Any, pixel: Any, constants: list[Any], table: Any) -> None:
     """Likewise in int16, four channels' levels counted from 128: minus and plus the fifth are neighbours."""
-    signs, start, fifth = (_load(builder, constants, kind, VECTOR_BYTES * i) for i, kind in enumerate((_V8, _V32, _V8)))
+    signs, start, fifth = constants
     total = _dot_bytes(builder, start, _spread(builder, _load(builder, pixel, _I32, align=1)), signs)
     twice = _shuffle(builder, builder.bitcast(total, _V16), [2 * (i // 2) for i in range(32)])
     last = builder.bitcast(_spread(builder, _load(builder, pixel, _I16, 4, align=1)), _V8)
@@ -328,12 +332,11 @@ def _table_uint16(builder: Any, pixel: Any, constants: Any, table: Any) -> None:
     builder.store(builder.add(twice, last), _at(builder, table, _V16), align=VECTOR_BYTES)
 
 
-def _table_uint8(builder: Any, pixel: Any, constants: Any, table: Any) -> None:
-    """The 16 sums of each of four times four channels, of their levels where a sign is +1 and of 63 less them where not."""
+def _table_uint8(builder: Any, pixel: Any, constants: list[Any], table: Any) -> None:
+    """The 16 sums of each of four times four channels: of levels where a sign is +1, of 63 less them where not."""
     totals = []
     for group in range(4):
-        signs = _load(builder, constants, _V8, 2 * VECTOR_BYTES * group)
-        start = _load(builder, constants, _V32, 2 * VECTOR_BYTES * group + VECTOR_BYTES)
+        signs, start = constants[2 * group : 2 * group + 2]
         x = _spread(builder, _load(builder, pixel, _I32, 4 * group, align=1))
         totals.append(_dot_bytes(builder, start, x, signs))
     name = "llvm.x86.avx512.packssdw.512"
@@ -342,16 +345,22 @@ def _table_uint8(builder: Any, pixel: Any, constants: Any, table: Any) -> None:
     builder.store(packed, _at(builder, table, _V8), align=VECTOR_BYTES)
 
 
-_TABLES = {types.uint32: (_table_uint32, 128), types.uint16: (_table_uint16, 64), types.uint8: (_table_uint8, 64)}
+# By the type of the indices: what makes a table, its constants, its bytes.
+_TABLES = {
+    types.uint32: (_table_uint32, [_VF] * 5, 2 * VECTOR_BYTES),
+    types.uint16: (_table_uint16, [_V8, _V32, _V8], VECTOR_BYTES),
+    types.uint8: (_table_uint8, [_V8, _V32] * 4, VECTOR_BYTES),
+}
 
 
 @intrinsic
 def _build_tables(typingctx, like, source, stride, count, constants, tables):
     """The tables of one group of channels for `count` neighbouring pixels, which are `stride` bytes apart."""
-    emit, size = _TABLES[like.dtype]
+    emit, kinds, size = _TABLES[like.dtype]
 
     def codegen(context, builder, signature, arguments):
-        _, first, between, pixels, constants, place = arguments
+        _, first, between, pixels, place_of_constants, place = arguments
+        constants = [_load(builder, place_of_constants, kind, VECTOR_BYTES * i) for i, kind in enumerate(kinds)]
         with cgutils.for_range(builder, pixels) as pixel:
             here = builder.add(first, builder.mul(pixel.index, between))
             emit(builder, here, constants, builder.add(place, builder.mul(pixel.index, _constant(size))))
@@ -366,38 +375,47 @@ def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
     scaled, inverse_step, lowest, highest = (
         _spread(builder, _load(builder, numbers, _FLOAT, 4 * i, align=4)) for i in range(4)
     )
-    zero, none = _zero(_VF), _constant(0)
-    with cgutils.for_range(builder, pixels) as pixel, cgutils.for_range(builder, vectors) as vector:
-
-        def place(first: Any, step: Any, places: Any, size: int, pixel: Any = pixel, vector: Any = vector) -> Any:
-            channel = _load(builder, builder.add(places, builder.mul(vector.index, _constant(8))), _I64, align=8)
-            moved = builder.add(first, builder.mul(pixel.index, step))
-            return builder.add(moved, builder.mul(channel, _constant(size)))
-
+    zero, none, least = _zero(_VF), _constant(0), builder.fptosi(lowest, _V32)
+    has_residual, has_out, has_levels = (builder.icmp_signed("!=", image, none) for image in (residual, out, levels))
+    with cgutils.for_range(builder, vectors) as vector:
         offset = builder.mul(vector.index, _constant(VECTOR_BYTES))
-        start = builder.add(builder.add(sums, builder.mul(pixel.index, sums_stride)), offset)
-        value = builder.sitofp(_load(builder, start, _V32), _VF) if integers else _load(builder, start, _VF)
+        start = builder.add(sums, offset)
         scale, bias, slope = (_load(builder, builder.add(v, offset), _VF, align=4) for v in (scales, biases, slopes))
-        value = _multiply_add(builder, scale, value, bias)
-        positive = builder.fcmp_ordered(">", value, zero)
-        value = builder.select(positive, value, builder.fmul(slope, value))
-        before = builder.block
-        with builder.if_then(builder.icmp_signed("!=", residual, none)):
-            other = _load(builder, place(residual, residual_step, residual_places, 4), _VF, align=4)
-            added = _multiply_add(builder, scaled, value, other)
-            within = builder.block
-        both = builder.phi(_VF)
-        both.add_incoming(value, before)
-        both.add_incoming(added, within)
-        with builder.if_then(builder.icmp_signed("!=", out, none)):
-            builder.store(both, _at(builder, place(out, out_step, out_places, 4), _VF), align=4)
-        with builder.if_then(builder.icmp_signed("!=", levels, none)):
-            level = _call(builder, "llvm.rint.v16f32", _VF, builder.fmul(both, inverse_step))
-            level = _call(builder, "llvm.maxnum.v16f32", _VF, level, lowest)
-            level = builder.fsub(_call(builder, "llvm.minnum.v16f32", _VF, level, highest), lowest)
-            kind = ir.VectorType(_I8, LANES)
-            level = builder.trunc(builder.fptosi(level, _V32), kind)
-            builder.store(level, _at(builder, place(levels, levels_step, levels_places, 1), kind), align=1)
+
+        def first(image: Any, places: Any, size: int, vector: Any = vector) -> Any:
+            channel = _load(builder, builder.add(places, builder.mul(vector.index, _constant(8))), _I64, align=8)
+            return builder.add(image, builder.mul(channel, _constant(size)))
+
+        to_residual = first(residual, residual_places, 4)
+        to_out = first(out, out_places, 4)
+        to_levels = first(levels, levels_places, 1)
+        with cgutils.for_range(builder, pixels) as pixel:
+
+            def place(begin: Any, step: Any, pixel: Any = pixel) -> Any:
+                return builder.add(begin, builder.mul(pixel.index, step))
+
+            here = place(start, sums_stride)
+            value = builder.sitofp(_load(builder, here, _V32), _VF) if integers else _load(builder, here, _VF)
+            value = _multiply_add(builder, scale, value, bias)
+            positive = builder.fcmp_ordered(">", value, zero)
+            value = builder.select(positive, value, builder.fmul(slope, value))
+            before = builder.block
+            with builder.if_then(has_residual):
+                other = _load(builder, place(to_residual, residual_step), _VF, align=4)
+                added = _multiply_add(builder, scaled, value, other)
+                within = builder.block
+            both = builder.phi(_VF)
+            both.add_incoming(value, before)
+            both.add_incoming(added, within)
+            with builder.if_then(has_out):
+                builder.store(both, _at(builder, place(to_out, out_step), _VF), align=4)
+            with builder.if_then(has_levels):
+                level = _call(builder, "llvm.maxnum.v16f32", _VF, builder.fmul(both, inverse_step), lowest)
+                level = _call(builder, "llvm.minnum.v16f32", _VF, level, highest)
+                level = builder.sub(_call(builder, "llvm.lrint.v16i32.v16f32", _V32, level), least)
+                kind = ir.VectorType(_I8, LANES)
+                level = builder.trunc(level, kind)
+                builder.store(level, _at(builder, place(to_levels, levels_step), kind), align=1)
 
 
 @intrinsic
@@ -466,8 +484,8 @@ def convolve(
     pixels, vectors : tuples of int
         As long as a microkernel has pixels, and vectors V; their contents do not matter.
     then : Then
-    sums : float32 or int32, shape (workers, at least P · V · 16), aligned
-        Room for them.
+    sums : float32 or int32, shape (workers, at least P · outputs), aligned
+        Room for them; P is the strip for binary filters.
     workers : int
         Threads to share the rows.
     """
@@ -493,18 +511,11 @@ def _convolve(worker, workers, image, halo, weights, size, pixels, vectors, then
             count = min(len(pixels), then.width - x)
             for block in range(blocks):
                 these = weights.ctypes.data + block * steps * VECTOR_BYTES * len(vectors)
-                _begin(sums, then.initial, block * outputs, outputs, len(pixels))
                 _accumulate(
-                    weights, pixels, vectors, source, item * channels, offsets.ctypes.data, these, steps, sums.ctypes.data
-                )
+                    weights, pixels, vectors, source, item * channels, offsets.ctypes.data, these, steps,
+                    then.initial.ctypes.data + 4 * block * outputs, 0, sums.ctypes.data,
+                )  # fmt: skip
                 _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, x, count, then)
-
-
-@njit(cache=True)
-def _begin(sums, initial, first, outputs, pixels):
-    for pixel in range(pixels):
-        for o in range(outputs):
-            sums[pixel * outputs + o] = initial[first + o]
 
 
 @njit(cache=True, parallel=True)
@@ -541,10 +552,9 @@ def _convolve_few(worker, workers, image, halo, weights, size, pixels, outputs, 
     for y in range(worker * then.height // workers, (worker + 1) * then.height // workers):
         for x in range(0, then.width, len(pixels)):
             source = image.ctypes.data + item * (((corner + y) * columns + corner + x) * channels)
-            _begin(sums, then.initial, 0, count_of, len(pixels))
             _accumulate_few(
                 weights, pixels, outputs, source, item * channels, offsets.ctypes.data, weights.ctypes.data, steps,
-                sums.ctypes.data,
+                then.initial.ctypes.data, 0, sums.ctypes.data,
             )  # fmt: skip
             for pixel in range(min(len(pixels), then.width - x)):
                 for o in range(count_of):
@@ -573,7 +583,7 @@ def convolve_binary(
     constants : uint8, shape (groups, bytes)
         What the tables of each group are made with.
     at_once : int
-        Steps whose sums cannot overflow.
+        Steps to take for a whole strip before the next; their sums cannot overflow.
     tables : uint8, shape (workers, bytes), aligned
         Room for the tables of ``size`` rows of a strip.
     strip : int
@@ -607,30 +617,38 @@ def _convolve_binary(
     corner = halo - size // 2
     top, bottom = worker * then.height // workers, (worker + 1) * then.height // workers
     for left in range(0, then.width, strip):
-        count = min(strip, -(-(then.width - left) // len(pixels)) * len(pixels)) + size - 1
+        columns_read = min(strip, -(-(then.width - left) // len(pixels)) * len(pixels)) + size - 1
         for row in range(top, bottom + size - 1 if bottom > top else top):
             source = image.ctypes.data + item * (((corner + row) * columns + corner + left) * channels)
             for group in range(groups):
                 _build_tables(
-                    indices, source + group * group_bytes, item * channels, count,
+                    indices, source + group * group_bytes, item * channels, columns_read,
                     constants.ctypes.data + group * constant_bytes,
                     tables.ctypes.data + row % size * row_bytes + group * wide * table_bytes,
                 )  # fmt: skip
             y = row - size + 1
             if y < top:
                 continue
-            for x in range(left, min(left + strip, then.width), len(pixels)):
-                first = tables.ctypes.data + (x - left) * table_bytes
-                for block in range(blocks):
-                    _begin(sums, then.initial, block * outputs, outputs, len(pixels))
-                    these = indices.ctypes.data + block * steps * VECTOR_BYTES * len(vectors)
-                    for step in range(0, steps, at_once):
+            # A part of the steps for the whole strip before the next part: its weights stay in the first-level cache.
+            stop = min(left + strip, then.width)
+            for step in range(0, steps, at_once):
+                for x in range(left, stop, len(pixels)):
+                    for block in range(blocks):
+                        these = indices.ctypes.data + (block * steps + step) * VECTOR_BYTES * len(vectors)
+                        place = sums.ctypes.data + 4 * outputs * ((x - left) * blocks + block * len(pixels))
+                        begin, between = then.initial.ctypes.data + 4 * block * outputs, 0
+                        if step > 0:
+                            begin, between = place, 4 * outputs
                         _accumulate(
-                            indices, pixels, vectors, first, 0, offsets.ctypes.data + 8 * (y % size * steps + step),
-                            these + step * VECTOR_BYTES * len(vectors), min(at_once, steps - step), sums.ctypes.data,
+                            indices, pixels, vectors, tables.ctypes.data + (x - left) * table_bytes, 0,
+                            offsets.ctypes.data + 8 * (y % size * steps + step), these, min(at_once, steps - step),
+                            begin, between, place,
                         )  # fmt: skip
-                    pixels_left = min(len(pixels), then.width - x)
-                    _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, x, pixels_left, then)
+            for x in range(left, stop, len(pixels)):
+                count = min(len(pixels), stop - x)
+                for block in range(blocks):
+                    place = sums.ctypes.data + 4 * outputs * ((x - left) * blocks + block * len(pixels))
+                    _finish_block(sums, place, 4 * outputs, block, outputs, y, x, count, then)
 
 
 @njit(cache=True, parallel=True)
@@ -638,8 +656,8 @@ def enter(x: Array, image: Array, halo: int) -> None:
     """Copy planes, float32 of shape (C, H, W), into an image, float32 of shape (rows, columns, at least C)."""
     channels, height, width = x.shape
     for y in prange(height):
-        for i in range(width):
-            for channel in range(channels):
+        for channel in range(channels):  # outside: planes far apart would push each other out of the cache
+            for i in range(width):
                 image[halo + y, halo + i, channel] = x[channel, y, i]
 
 

@@ -18,6 +18,7 @@ from pipeline.engine.workspace import aligned
 
 MIDDLE = 128  # what four of five channels' levels are counted from, for their sums to stay small
 TOP = 63  # the highest level of 6 bits
+FLOAT_GROUPS = 4
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ def index_float32(filters: NDArray[np.bool_], outputs: int, vectors: int) -> Ind
     # The signs of the first four channels by the first 16 entries, then +1 for the fifth channel if it is there.
     fifth = np.repeat(signs[:, 16:17, 4], 16, axis=1)
     constants = np.concatenate([signs[:, :16, :4].transpose(0, 2, 1), fifth[:, None]], axis=1).astype(np.float32)
-    steps = indices.shape[0] * indices.shape[1]
-    return Indexed(_blocks(indices, vectors, LANES), _bytes(constants), steps, np.zeros(outputs, np.float32))
+    at_once = FLOAT_GROUPS * indices.shape[1]
+    return Indexed(_blocks(indices, vectors, LANES), _bytes(constants), at_once, np.zeros(outputs, np.float32))
 
 
 def index_int8(filters: NDArray[np.bool_], outputs: int, vectors: int, quantization: Quantization) -> Indexed:

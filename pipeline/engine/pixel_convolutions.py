@@ -39,6 +39,11 @@ class Activation:
     values: Array
     levels: NDArray[np.int16]
 
+    @property
+    def inside(self) -> Array:
+        """The image itself in float32, shape (C, height, width)."""
+        return self.values
+
     @classmethod
     def of(cls, x: Array | Activation) -> Activation:
         """An array as an activation."""
