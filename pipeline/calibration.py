@@ -74,7 +74,8 @@ def calibrate_inputs(
         return {kind: candidates[0] for kind in BITS}
     exact = _outputs(packed, architecture, inputs, "float32")
     kept = {}
-    for kind in BITS:
+    kinds: tuple[Activations, ...] = ("int8", "int6")
+    for kind in kinds:
         losses = []
         for ranges in candidates:
             ranged = replace(packed, metadata={"activations": {kind: ranges}})

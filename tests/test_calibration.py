@@ -1,11 +1,14 @@
 """Activation ranges, against those that PyTorch's hooks see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from pipeline.binarize import BinaryConv2d
 from pipeline.calibration import SMALLEST_RANGE, calibrate
+from pipeline.engine import Engine
 from pipeline.errors import InputError
 from pipeline.inference import upscale
 from pipeline.models import build
@@ -22,21 +25,40 @@ IMAGES = [picture(0, 10, 13), picture(1, 9, 8, channels=1)]
 def test_ranges_are_percentiles_of_the_inputs(tmp_path, model, overrides, percentile):
     path = tmp_path / "network.safetensors"
     module = save_random(path, model, 2, channels=6, **overrides).float()
-    seen: dict[str, float] = {}
+    seen: dict[str, list[float]] = {}
     for name, layer in module.named_modules():
-        if isinstance(layer, BinaryConv2d):
+        if isinstance(layer, nn.Conv2d):
 
             def hook(_, inputs, name=name):
-                found = np.percentile(np.abs(inputs[0].numpy()), percentile)
-                seen[name] = max(seen.get(name, 0.0), float(found))
+                low, high = np.percentile(inputs[0].numpy(), [100 - percentile, percentile])
+                before = seen.get(name, [0.0, 0.0])
+                seen[name] = [min(before[0], float(low)), max(before[1], float(high))]
 
             layer.register_forward_pre_hook(hook)
     for image in IMAGES:
         upscale(module, image)
-    ranges = calibrate(path, IMAGES, percentile)
-    assert ranges.keys() == seen.keys()
-    np.testing.assert_allclose([ranges[name] for name in seen], list(seen.values()), rtol=1e-4)
-    assert calibrate(read(path), IMAGES, percentile) == ranges
+    ranges = calibrate(path, IMAGES, [percentile])
+    assert ranges.keys() == {"int8", "int6"} and ranges["int8"] == ranges["int6"]
+    assert ranges["int8"].keys() == seen.keys()
+    for name, found in ranges["int8"].items():
+        np.testing.assert_allclose(found, seen[name], rtol=1e-4, atol=1e-5)
+    assert calibrate(read(path), IMAGES, [percentile]) == ranges
+
+
+def test_the_percentile_is_kept_that_loses_least(tmp_path):
+    path = tmp_path / "network.safetensors"
+    save_random(path, "srresnet", 2, channels=6, blocks=2)
+    packed, percentiles = read(path), [51.0, 100.0, 99.0]
+    exact = [Engine(packed).upscale(image).astype(float) for image in IMAGES]
+    kept = calibrate(packed, IMAGES, percentiles)
+    for kind in ("int8", "int6"):
+        loss = {}
+        for percentile in percentiles:
+            metadata = {"activations": calibrate(packed, IMAGES, [percentile])}
+            engine = Engine(replace(packed, metadata=metadata), kind)
+            loss[percentile] = sum(np.square(engine.upscale(i) - e).sum() for i, e in zip(IMAGES, exact, strict=True))
+        best = calibrate(packed, IMAGES, [min(loss, key=loss.get)])
+        assert kept[kind] == best[kind] and loss[51.0] > 2 * min(loss.values())
 
 
 def test_an_input_of_zeros_has_a_range_too(tmp_path):
@@ -44,16 +66,23 @@ def test_an_input_of_zeros_has_a_range_too(tmp_path):
     with torch.no_grad():
         module.head.weight.zero_(), module.head.bias.zero_()
     save(module, tmp_path / "network.safetensors")
-    assert calibrate(tmp_path / "network.safetensors", IMAGES)["blocks.0.conv1"] == SMALLEST_RANGE
+    assert calibrate(tmp_path / "network.safetensors", IMAGES)["int8"]["blocks.0.conv1"] == [0.0, SMALLEST_RANGE]
 
 
-def test_a_float_network_has_no_ranges(tmp_path):
-    save_random(tmp_path / "network.safetensors", "vdsr", 2, "float", layers=3, channels=4)
-    assert calibrate(tmp_path / "network.safetensors", IMAGES) == {}
+def test_a_float_network_has_ranges_for_its_float_layers(tmp_path):
+    path = tmp_path / "network.safetensors"
+    save_random(path, "vdsr", 2, "float", layers=3, channels=4)
+    ranges = calibrate(path, IMAGES, [100.0, 99.9])
+    assert ranges["int8"].keys() == {"head", "blocks.0", "tail"}
+    packed = replace(read(path), metadata={"activations": ranges})
+    exact, rounded = Engine(packed).upscale(IMAGES[0]), Engine(packed, float_layers="int8").upscale(IMAGES[0])
+    assert 0 < np.abs(exact.astype(int) - rounded).mean() < 3
 
 
-@pytest.mark.parametrize(("images", "percentile"), [([], 100.0), (IMAGES, 0.0), (IMAGES, 100.1)])
-def test_nothing_to_calibrate_with(tmp_path, images, percentile):
+@pytest.mark.parametrize(
+    ("images", "percentiles"), [([], [100.0]), (IMAGES, [50.0]), (IMAGES, [100.0, 100.1]), (IMAGES, [])]
+)
+def test_nothing_to_calibrate_with(tmp_path, images, percentiles):
     save_random(tmp_path / "network.safetensors", "vdsr", 2, layers=3, channels=4)
     with pytest.raises(InputError, match=r"images|percentile"):
-        calibrate(tmp_path / "network.safetensors", images, percentile)
+        calibrate(tmp_path / "network.safetensors", images, percentiles)

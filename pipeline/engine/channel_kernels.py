@@ -106,7 +106,9 @@ class Then(NamedTuple):
 
 _I8, _I16, _I32, _I64, _FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 _BYTES = {_I8: 1, _I16: 2, _I32: 4, _FLOAT: 4}
-_V8, _V16, _V32, _VF = (ir.VectorType(element, VECTOR_BYTES // _BYTES[element]) for element in (_I8, _I16, _I32, _FLOAT))
+_V8, _V16, _V32, _VF = (
+    ir.VectorType(element, VECTOR_BYTES // _BYTES[element]) for element in (_I8, _I16, _I32, _FLOAT)
+)
 
 
 def _constant(value: int) -> ir.Constant:
@@ -292,9 +294,7 @@ def _emit_accumulate(step: _Step, pixels: int, vectors: int, few: bool, builder:
 
 
 def _accumulator(steps: dict[Any, _Step], few: bool) -> Any:
-    def accumulate(
-        typingctx, like, pixels, vectors, source, stride, offsets, weights, count, begin, between, sums
-    ):
+    def accumulate(typingctx, like, pixels, vectors, source, stride, offsets, weights, count, begin, between, sums):
         step = steps[like.dtype]
 
         def codegen(context, builder, signature, arguments):
@@ -455,7 +455,7 @@ def _finish_block(sums, start, stride, block, outputs, y, x, pixels, then):
     residual = _address(then.residual, 4, _first(then.residual, then.residual_halo, y, x, r))
     out = _address(then.out, 4, _first(then.out, then.out_halo, y, x, r))
     levels = _address(then.levels, 1, _first(then.levels, then.levels_halo, y, x, r))
-    _finish(
+    _finish(  # type: ignore[call-arg]  # Numba gives the typing context
         sums, start, stride, pixels, vectors,
         then.scale.ctypes.data + o, then.bias.ctypes.data + o, then.slope.ctypes.data + o, then.numbers.ctypes.data,
         residual, 4 * r * then.residual.shape[2], then.residual_places.ctypes.data + 8 * first,
@@ -477,8 +477,8 @@ def convolve(
         With `halo` pixels more on each side, at least ``size // 2``, and `SLACK_PIXELS` behind its end.
     halo : int
     weights : float32, shape (blocks, steps, V, 16), or int8, shape (blocks, steps, V, 64)
-        For each block of V vectors of outputs, what each step multiplies: one channel (four) at one tap with 16 outputs;
-        steps are in the order (row, column, channel).
+        For each block of V vectors of outputs, the weights of a step: of one input channel (of four) at one tap, for
+        16 outputs; steps are in the order (row, column, channel).
     size : int
         Height and width of the filters.
     pixels, vectors : tuples of int
@@ -621,7 +621,7 @@ def _convolve_binary(
         for row in range(top, bottom + size - 1 if bottom > top else top):
             source = image.ctypes.data + item * (((corner + row) * columns + corner + left) * channels)
             for group in range(groups):
-                _build_tables(
+                _build_tables(  # type: ignore[call-arg]
                     indices, source + group * group_bytes, item * channels, columns_read,
                     constants.ctypes.data + group * constant_bytes,
                     tables.ctypes.data + row % size * row_bytes + group * wide * table_bytes,

@@ -13,6 +13,7 @@ from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
 from pipeline.engine.quantization import Quantization, quantize, quantize_filters
 
+
 def convolution(x: NDArray, filters: NDArray) -> NDArray:
     """Convolve x with filters (a cross-correlation), zeros around the image, the output of the image's size.
 

@@ -28,6 +28,15 @@ FloatLayers = Literal["float32", "int8"]
 
 BITS = {"int8": 8, "int6": 6}
 
+# The ways of running a binary network that are evaluated and timed, by arguments of `Engine`.
+MODES: Mapping[str, Mapping[str, Any]] = {
+    "engine_float32": {"activations": "float32"},
+    "engine_int8": {"activations": "int8"},
+    "engine_int6": {"activations": "int6"},
+    "engine_int8_all": {"activations": "int8", "float_layers": "int8"},
+    "engine_int6_all": {"activations": "int6", "float_layers": "int8"},
+}
+
 
 class EngineOps:
     """The networks' operation by the compiled kernels.

@@ -9,23 +9,7 @@ from collections.abc import Hashable
 import numpy as np
 from numpy.typing import NDArray
 
-
 ALIGNMENT = 64
-
-
-def _references(arrays: list[NDArray], index: int) -> int:
-    return sys.getrefcount(arrays[index])
-
-
-# What `_references` gives for an array that only its list refers to; it differs between versions of Python.
-_IDLE = _references([np.empty(0)], 0)
-
-
-def aligned(array: NDArray) -> NDArray:
-    """The same in C order, beginning at a multiple of 64 bytes, as vectors must."""
-    copy = _room(array.shape, array.dtype)
-    copy[:] = array
-    return copy
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
@@ -33,6 +17,22 @@ def _room(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
     room = np.zeros(size + ALIGNMENT, np.uint8)
     start = -room.ctypes.data % ALIGNMENT
     return room[start : start + size].view(dtype).reshape(shape)
+
+
+def _references(arrays: list[NDArray], index: int) -> tuple[int, int]:
+    """To an array, and to the memory that all its views refer to."""
+    return sys.getrefcount(arrays[index]), sys.getrefcount(arrays[index].base)
+
+
+# What `_references` gives for an array that only its list refers to; it differs between versions of Python.
+_IDLE = _references([_room((1,), np.dtype(np.float32))], 0)
+
+
+def aligned(array: NDArray) -> NDArray:
+    """The same in C order, beginning at a multiple of 64 bytes, as vectors must."""
+    copy = _room(array.shape, array.dtype)
+    copy[:] = array
+    return copy
 
 
 class Workspace:

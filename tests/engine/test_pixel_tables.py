@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.kernels import TABLE_ROWS, VECTOR_BYTES
-from pipeline.engine.tables import look_up_offsets, table_indices
+from pipeline.engine.pixel_kernels import TABLE_ROWS, VECTOR_BYTES
+from pipeline.engine.pixel_tables import look_up_offsets, table_indices
 
 SIGNS = np.array([signs[::-1] for signs in itertools.product([-1, 1], repeat=4)])  # bit 0 is the first channel's
 

@@ -1,0 +1,88 @@
+"""The blocking parameters of the kernels in `pipeline.engine.channel_kernels`, fixed or tuned for this machine.
+
+They change no result, only how soon it is there. `python -m pipeline.engine.tune` measures which are best here and
+writes them to a file in the user's cache; without it the defaults below are used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, get_args
+
+from llvmlite import binding
+
+from pipeline.files import write_json
+
+Kind = Literal["float32", "int8", "few", "table_float32", "table_int8", "table_int6"]
+
+MOST_PIXELS = 12
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """How much a microkernel and its surroundings hold.
+
+    Attributes
+    ----------
+    sums : int
+        Vectors of sums in registers, pixels times vectors of outputs. Of the 32 registers, the others hold what is
+        read and the weights.
+    strip : int
+        Columns of the image whose tables are kept in the caches; not for float filters.
+    """
+
+    sums: int
+    strip: int = 0
+
+    def pixels(self, vectors: int) -> int:
+        """Neighbouring pixels of a microkernel for so many vectors of outputs."""
+        return max(1, min(MOST_PIXELS, self.sums // vectors))
+
+
+# Measured on a Zen 5 server. Float tables take two registers for each pixel, hence fewer sums.
+DEFAULTS: dict[Kind, Blocking] = {
+    "float32": Blocking(24),
+    "int8": Blocking(24),
+    "few": Blocking(24),
+    "table_float32": Blocking(16, 32),
+    "table_int8": Blocking(24, 48),
+    "table_int6": Blocking(24, 48),
+}
+
+
+def path() -> Path:
+    """Where this machine's tuned parameters are kept; the folder can be set as BINSR_CACHE."""
+    folder = os.environ.get("BINSR_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "binsr")
+    return Path(folder).expanduser() / f"blocking-{binding.get_host_cpu_name()}.json"
+
+
+@cache
+def _tuned() -> dict[str, Blocking]:
+    try:
+        found = json.loads(path().read_text(encoding="utf-8"))
+        return {
+            kind: Blocking(int(found[kind]["sums"]), int(found[kind]["strip"]))
+            for kind in get_args(Kind)
+            if 0 < int(found[kind]["sums"]) <= 28 and 0 <= int(found[kind]["strip"]) <= 4096
+        }
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # no such file, or not one of ours: the defaults are always right
+        return {}
+
+
+def blocking(kind: Kind) -> Blocking:
+    """The parameters of one kind of kernel: `float32` and `int8` filters, `few` of them, and binary ones by table."""
+    return _tuned().get(kind, DEFAULTS[kind])
+
+
+def keep(chosen: dict[Kind, Blocking]) -> None:
+    """Write parameters to the cache, for the next process to use."""
+    write_json(path(), {kind: asdict(value) for kind, value in chosen.items()})

@@ -1,0 +1,158 @@
+"""Filters arranged for `pipeline.engine.channel_kernels`, once, at load; each kind runs its own kernel."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numba import get_num_threads
+from numpy.typing import NDArray
+
+from pipeline.engine import channel_kernels as kernels
+from pipeline.engine.channel_blocking import Kind, blocking
+from pipeline.engine.channel_images import padded
+from pipeline.engine.channel_kernels import LANES
+from pipeline.engine.channel_tables import index_float32, index_int6, index_int8
+from pipeline.engine.networks import Array
+from pipeline.engine.quantization import Quantization
+from pipeline.engine.workspace import Workspace, aligned
+
+BLOCK = 64  # outputs of a microkernel, at most
+FEW = 4  # up to so many outputs, lanes are better spent on input channels
+
+
+class Filters(Protocol):
+    """Filters of one layer, ready to run.
+
+    Attributes
+    ----------
+    outputs : int
+        Outputs with those that fill up whole blocks.
+    initial : int32 or float32, shape (outputs,)
+        What each sum begins with.
+    """
+
+    outputs: int
+    initial: NDArray
+
+    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
+        """Convolve an image that has `halo` pixels around it, and write what `then` says, or the planes."""
+        ...
+
+
+def _length(count: int) -> tuple[int, ...]:
+    """A tuple whose length tells the compiler a number."""
+    return (1,) * count
+
+
+def _blocks(outputs: int, lanes: int) -> tuple[int, int]:
+    """Outputs filled up to whole blocks, and vectors of `lanes` outputs in a block."""
+    block = min(BLOCK, padded(outputs, lanes))
+    return padded(outputs, block), block // lanes
+
+
+def _initial(filters: NDArray, outputs: int, quantization: Quantization | None) -> NDArray:
+    """What makes up for levels that are counted from the lowest instead of from zero."""
+    if quantization is None:
+        return aligned(np.zeros(outputs, np.float32))
+    initial = np.zeros(outputs, np.int32)
+    initial[: len(filters)] = quantization.lowest * filters.astype(np.int64).sum(axis=(1, 2, 3))
+    return aligned(initial)
+
+
+def _workers(then: kernels.Then) -> int:
+    return min(get_num_threads(), then.height)
+
+
+class FloatFilters:
+    """Float filters, or rounded to int8.
+
+    Parameters
+    ----------
+    filters : float32 or int8, shape (O, I, k, k)
+    quantization : Quantization, optional
+        Of the input, for int8 filters.
+    """
+
+    def __init__(self, filters: NDArray, quantization: Quantization | None) -> None:
+        self.size = filters.shape[2]
+        self.outputs, vectors = _blocks(len(filters), LANES)
+        taps = filters.transpose(2, 3, 1, 0)  # row, column, input, output
+        at_once = 1 if quantization is None else 4  # inputs that a step takes
+        whole = np.zeros((*taps.shape[:2], padded(taps.shape[2], at_once), self.outputs), filters.dtype)
+        whole[:, :, : taps.shape[2], : len(filters)] = taps
+        steps = whole.reshape(-1, at_once, self.outputs // (vectors * LANES), vectors, LANES)
+        blocks = steps.transpose(2, 0, 3, 4, 1).reshape(steps.shape[2], len(steps), vectors, LANES * at_once)
+        self.weights = aligned(blocks)
+        self.initial = _initial(filters, self.outputs, quantization)
+        self.vectors = _length(vectors)
+        self.pixels = _length(blocking("float32" if quantization is None else "int8").pixels(vectors))
+
+    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
+        workers = _workers(then)
+        room = (workers, len(self.pixels) * len(self.vectors) * LANES)
+        sums = workspace.array(room, self.initial.dtype.type, "sums")
+        kernels.convolve(image, halo, self.weights, self.size, self.pixels, self.vectors, then, sums, workers)
+
+
+class FewFilters:
+    """At most `FEW` float filters, or rounded to int8; parameters as for `FloatFilters`."""
+
+    def __init__(self, filters: NDArray, quantization: Quantization | None) -> None:
+        self.size = filters.shape[2]
+        self.outputs = len(filters)
+        lanes = LANES if quantization is None else 4 * LANES
+        taps = filters.transpose(2, 3, 1, 0)
+        whole = np.zeros((*taps.shape[:2], padded(taps.shape[2], lanes), self.outputs), filters.dtype)
+        whole[:, :, : taps.shape[2]] = taps
+        self.weights = aligned(whole.reshape(1, -1, lanes, self.outputs).transpose(0, 1, 3, 2))
+        self.initial = _initial(filters, self.outputs, quantization)
+        self.counts = _length(self.outputs)
+        self.pixels = _length(blocking("few").pixels(self.outputs))
+
+    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
+        workers = _workers(then)
+        room = (workers, padded(len(self.pixels) * self.outputs))
+        sums = workspace.array(room, self.initial.dtype.type, "sums")
+        kernels.convolve_few(
+            image, halo, self.weights, self.size, self.pixels, self.counts, then, planes, sums, workers
+        )
+
+
+class BinaryFilters:
+    """Binary filters, as indices into tables.
+
+    Parameters
+    ----------
+    filters : bool, shape (O, I, k, k)
+    quantization : Quantization, optional
+        Of the input: 64 levels at most are 6 bits, else 8.
+    """
+
+    def __init__(self, filters: NDArray[np.bool_], quantization: Quantization | None) -> None:
+        self.size = filters.shape[2]
+        wide = quantization is not None and quantization.highest - quantization.lowest > 63
+        self.outputs, vectors = _blocks(len(filters), 2 * LANES if wide else LANES)
+        kind: Kind
+        if quantization is None:
+            kind, self.indexed = "table_float32", index_float32(filters, self.outputs, vectors)
+        elif wide:
+            kind, self.indexed = "table_int8", index_int8(filters, self.outputs, vectors, quantization)
+        else:
+            kind, self.indexed = "table_int6", index_int6(filters, self.outputs, vectors, quantization)
+        self.initial = aligned(self.indexed.initial)
+        self.vectors = _length(vectors)
+        self.pixels = _length(blocking(kind).pixels(vectors))
+        self.strip = blocking(kind).strip
+        self.table_bytes = 128 if quantization is None else 64
+
+    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
+        workers, indexed = _workers(then), self.indexed
+        strip = padded(min(self.strip, then.width), len(self.pixels))
+        room = self.size * len(indexed.constants) * (strip + self.size - 1) * self.table_bytes
+        tables: Any = workspace.array((workers, room), np.uint8, "tables")
+        sums = workspace.array((workers, strip * self.outputs), self.initial.dtype.type, "sums")
+        kernels.convolve_binary(
+            image, halo, indexed.indices, indexed.constants, self.size, indexed.at_once, self.pixels, self.vectors,
+            then, tables, strip, sums, workers,
+        )  # fmt: skip

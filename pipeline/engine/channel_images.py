@@ -1,0 +1,108 @@
+"""Images as `pipeline.engine.channel_kernels` want them: pixel by pixel, channels innermost, room around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engine import channel_kernels as kernels
+from pipeline.engine.channel_kernels import LANES, SLACK_PIXELS
+from pipeline.engine.networks import Array
+from pipeline.engine.quantization import Quantization
+from pipeline.engine.workspace import Workspace
+
+NO_VALUES = np.empty((0, 0, 0), np.float32)
+NO_LEVELS = np.empty((0, 0, 0), np.uint8)
+
+
+def padded(count: int, whole: int = LANES) -> int:
+    """`count`, filled up to whole vectors."""
+    return -(-count // whole) * whole
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A layer's output as its readers want it, pixel by pixel.
+
+    Attributes
+    ----------
+    channels, height, width : int
+    values : float32, shape (rows, columns, at least C), zero around the image
+        Empty where nothing reads them.
+    halo : int
+        Pixels around the image in `values`.
+    levels : uint8, shape (rows, columns, at least C)
+        Levels of `quantization` less its lowest; empty where nothing reads them.
+    levels_halo : int
+    quantization : Quantization, optional
+    """
+
+    channels: int
+    height: int
+    width: int
+    values: Array
+    halo: int
+    levels: NDArray[np.uint8] = field(default_factory=lambda: NO_LEVELS)
+    levels_halo: int = 0
+    quantization: Quantization | None = None
+
+    @property
+    def inside(self) -> Array:
+        """The image itself in float32, shape (height, width, C)."""
+        return self.values[self.halo : self.halo + self.height, self.halo : self.halo + self.width, : self.channels]
+
+
+class Images:
+    """Images in memory that is used again."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def room(self, channels: int, height: int, width: int, halo: int, fill: int | None = None) -> NDArray:
+        """An image of `channels` channels: float32, or uint8 with `fill` in it where nothing has been written yet.
+
+        What lies around the image stays as it is: only images of this size, at this place, are written into it.
+        """
+        dtype = np.float32 if fill is None else np.uint8
+        rows, columns = height + 2 * halo, width + 2 * halo
+        slack = -(-SLACK_PIXELS * max(1, 64 // channels) // columns)
+        purpose = ("image", height, width, halo, fill)
+        return self.workspace.array((rows + slack, columns, channels), dtype, purpose, fill or 0)
+
+    def enter(self, x: Array, halo: int) -> Activation:
+        """Planes, float32 of shape (C, H, W), as an image."""
+        channels, height, width = x.shape
+        values = self.room(channels if channels < LANES else padded(channels), height, width, halo)
+        kernels.enter(x, values, halo)
+        return Activation(channels, height, width, values, halo)
+
+    def with_values(self, x: Activation, halo: int) -> Activation:
+        """The same with at least `halo` pixels around."""
+        if x.halo >= halo:
+            return x
+        values = self.room(x.values.shape[2], x.height, x.width, halo)
+        inside = values[halo : halo + x.height, halo : halo + x.width]
+        inside[:] = x.values[x.halo : x.halo + x.height, x.halo : x.halo + x.width]
+        return replace(x, values=values, halo=halo)
+
+    def with_levels(self, x: Activation, quantization: Quantization, halo: int) -> Activation:
+        """The same rounded, with at least `halo` pixels around."""
+        if x.quantization == quantization and x.levels_halo >= halo:
+            return x
+        levels = self.room(x.values.shape[2], x.height, x.width, halo, fill=-quantization.lowest)
+        lowest, highest = np.float32(quantization.lowest), np.float32(quantization.highest)
+        kernels.round_levels(
+            x.values, x.halo, quantization.inverse_step, lowest, highest, levels, halo, x.height, x.width
+        )
+        return replace(x, levels=levels, levels_halo=halo, quantization=quantization)
+
+    def with_whole_vectors(self, x: Activation) -> Activation:
+        """The same with room for whole vectors of channels."""
+        if x.values.shape[2] % LANES == 0:
+            return x
+        values = self.room(padded(x.channels), x.height, x.width, x.halo)
+        inside = slice(x.halo, x.halo + x.height), slice(x.halo, x.halo + x.width)
+        values[(*inside, slice(x.channels))] = x.inside
+        return replace(x, values=values)

@@ -1,0 +1,86 @@
+"""Find this machine's best blocking parameters and keep them: ``python -m pipeline.engine.tune``, about a minute."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import median
+from typing import get_args
+
+import numpy as np
+from numba import get_num_threads
+
+from pipeline.engine import channel_blocking, channel_kernels
+from pipeline.engine.channel_blocking import Blocking, Kind
+from pipeline.engine.channel_convolutions import Convolution
+from pipeline.engine.epilogue import Epilogue
+from pipeline.engine.layers import Layer
+from pipeline.engine.quantization import Quantization
+from pipeline.engine.wanted import Wanted
+from pipeline.engine.workspace import Workspace
+from pipeline.errors import InputError, one_line_errors
+from pipeline.timing import alternate
+
+SUMS = (16, 20, 24, 28)
+STRIPS = (16, 32, 48, 96)
+CHANNELS, SIZE = 64, 120
+ROUNDS = 7
+
+
+def tune() -> dict[Kind, Blocking]:
+    """Time candidates for each kind of kernel on a layer of 64 channels and 120×120 pixels; the fastest of each."""
+    rng = np.random.default_rng(0)
+    x = rng.random((CHANNELS, SIZE, SIZE), np.float32)
+    chosen: dict[Kind, Blocking] = {}
+    for kind in get_args(Kind):
+        sums = [Blocking(count, channel_blocking.DEFAULTS[kind].strip) for count in SUMS]
+        best = _fastest(kind, sums, x, rng)
+        if best.strip:
+            best = _fastest(kind, [replace(best, strip=strip) for strip in STRIPS], x, rng)
+        chosen[kind] = best
+    return chosen
+
+
+def _fastest(kind: Kind, candidates: list[Blocking], x: np.ndarray, rng: np.random.Generator) -> Blocking:
+    runs = {str(number): _layer(kind, candidate, x, rng) for number, candidate in enumerate(candidates)}
+    seconds = alternate(runs, ROUNDS)
+    return candidates[int(min(runs, key=lambda name: median(seconds[name])))]
+
+
+def _layer(kind: Kind, candidate: Blocking, x: np.ndarray, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+    """One layer of that kind, ready to be called."""
+    outputs = 3 if kind == "few" else CHANNELS
+    filters = rng.standard_normal((outputs, CHANNELS, 3, 3)).astype(np.float32)
+    one = np.ones(outputs, np.float32)
+    layer = Layer(filters > 0 if kind.startswith("table") else filters, Epilogue(one, one, one))
+    bits = {"int8": 8, "table_int8": 8, "table_int6": 6}.get(kind)
+    quantization = None if bits is None else Quantization.of(0.0, 1.0, bits)
+    wanted = Wanted(planes=True) if kind == "few" else Wanted(quantization=Quantization.of(-1.0, 1.0, 8))
+    workspace = Workspace()
+    before = dict(channel_blocking.DEFAULTS)
+    try:
+        channel_blocking.DEFAULTS[kind] = candidate
+        convolution = Convolution(layer, quantization, wanted, workspace)
+    finally:
+        channel_blocking.DEFAULTS.update(before)
+    images = convolution.images
+    entered = images.enter(x, 1)
+    if quantization is not None:
+        entered = images.with_levels(entered, quantization, 1)
+    return lambda: convolution(entered)
+
+
+def main() -> None:
+    if not channel_kernels.supported():
+        raise InputError("processor: it has no AVX-512 with VBMI and VNNI; the kernels for others need no tuning")
+    channel_blocking.path().unlink(missing_ok=True)
+    chosen = tune()
+    channel_blocking.keep(chosen)
+    print(f"{channel_blocking.path()}, tuned with {get_num_threads()} threads:")
+    for kind, value in chosen.items():
+        pixels = f"{value.pixels(3 if kind == 'few' else 2 if kind == 'table_int8' else 4)} pixels a microkernel"
+        print(f"  {kind}: {pixels}" + (f", strips of {value.strip} columns" if value.strip else ""))
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
