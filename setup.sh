@@ -23,4 +23,7 @@ fi
 # Torch first and by itself: its pin decides between builds, and everything else accepts it.
 .venv/bin/pip install --quiet --constraint constraints.txt torch
 .venv/bin/pip install --quiet --constraint constraints.txt --editable '.[test]'
+# What the benchmark compares with. Without them it runs too, and says in the report what is missing.
+.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[peers]' ||
+    echo "note: not all of the benchmark's other runtimes could be installed; make setup tries again after a change" >&2
 touch .venv/ready

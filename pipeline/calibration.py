@@ -73,7 +73,7 @@ def calibrate_inputs(
     if len(candidates) == 1 or not packed.binary:
         return {kind: candidates[0] for kind in BITS}
     exact = _outputs(packed, architecture, inputs, "float32")
-    kept = {}
+    kept: dict[str, Ranges] = {}
     kinds: tuple[Activations, ...] = ("int8", "int6")
     for kind in kinds:
         losses = []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from pipeline.data.registry import dataset
@@ -161,9 +161,10 @@ class Train(Section):
 
 class Export(Section):
     float_dtype: Literal["float32", "float16"]  # of everything but the packed bits
-    calibration_images: Count  # crops of the training set that set the int8 activation ranges
+    calibration_images: Count  # crops of the training set that set the activations' ranges
     calibration_crop: Count  # side of those crops, LR pixels
-    calibration_percentile: Annotated[float, Field(gt=50, le=100)]
+    # Ranges to try: so much of a layer's input lies within them, 100 is all; the one that loses least is kept.
+    calibration_percentiles: Annotated[list[Annotated[float, Field(gt=50, le=100)]], Field(min_length=1)]
 
 
 class Evaluate(Section):
@@ -176,8 +177,17 @@ class Benchmark(Section):
     network: Network
     lr_height: Count
     lr_width: Count
+    sizes: Annotated[list[Annotated[int, Field(ge=16)]], Field(min_length=1)]  # sides of further, square LR images
     threads: Count
     repeats: Annotated[int, Field(ge=3)]
+    seconds: Positive  # a backend whose repeats have taken as long is not repeated further, after three at least
+
+    @field_validator("sizes")
+    @classmethod
+    def _ascending(cls, sizes: list[int]) -> list[int]:
+        if sizes != sorted(set(sizes)):
+            raise ValueError("must ascend, each once")
+        return sizes
 
 
 class Thresholds(Section):

@@ -9,7 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "numpy", "numba", "llvmlite", "pillow", "scikit-image", "safetensors", "dvc")
+PACKAGES = (
+    "torch", "numpy", "numba", "llvmlite", "pillow", "scikit-image", "safetensors", "dvc",
+    "onnx", "onnxruntime", "openvino", "nncf",
+)  # fmt: skip
 
 
 def environment() -> dict[str, Any]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
-from statistics import median
 from typing import Any
 
+import numpy as np
 
-def alternate(functions: Mapping[str, Callable[[], Any]], repeats: int, warmup: int = 1) -> dict[str, list[float]]:
+FEWEST = 3  # counted repeats, whatever the budget: a median needs them
+# Between two functions: threads of the one that ended spin on for some milliseconds, on cores that the next one needs.
+PAUSE_SECONDS = 0.02
+
+
+def alternate(
+    functions: Mapping[str, Callable[[], Any]], repeats: int, warmup: int = 1, budget: float = math.inf
+) -> dict[str, list[float]]:
     """Run each function in turn, `repeats` rounds of all of them, so that drift meets all alike.
 
     Parameters
@@ -18,15 +26,20 @@ def alternate(functions: Mapping[str, Callable[[], Any]], repeats: int, warmup: 
         Counted rounds.
     warmup : int
         Rounds that are not counted: compilation, first touch of memory.
+    budget : float
+        Seconds: a function whose counted runs have taken as long sits out further rounds, after three at least.
 
     Returns
     -------
     dict
-        Name to the seconds of each counted round.
+        Name to the seconds of each counted run.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for round_number in range(warmup + repeats):
         for name, function in functions.items():
+            if len(seconds[name]) >= FEWEST and sum(seconds[name]) >= budget:
+                continue
+            time.sleep(PAUSE_SECONDS)
             start = time.perf_counter()
             function()
             if round_number >= warmup:
@@ -35,6 +48,7 @@ def alternate(functions: Mapping[str, Callable[[], Any]], repeats: int, warmup: 
 
 
 def summary(seconds: list[float]) -> dict[str, float]:
-    """Median, minimum and maximum in milliseconds."""
-    values = {"median_ms": median(seconds), "min_ms": min(seconds), "max_ms": max(seconds)}
-    return {name: round(1000 * value, 3) for name, value in values.items()}
+    """Median, minimum, maximum and quartiles in milliseconds, and the number of ``repeats``."""
+    names = {"min_ms": 0.0, "q1_ms": 0.25, "median_ms": 0.5, "q3_ms": 0.75, "max_ms": 1.0}
+    values = {name: round(1000 * float(np.quantile(seconds, share)), 3) for name, share in names.items()}
+    return {**values, "repeats": len(seconds)}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 
 from pipeline.engine import Engine
+from pipeline.engine.runner import MODES
 from pipeline.errors import one_line_errors
 from pipeline.evaluation import Image
 from pipeline.inference import channels_last, upscale
@@ -29,10 +30,10 @@ def main() -> None:
     module = channels_last(load(run.packed).to(device))
     backends: dict[str, Callable[[Image], Image]] = {
         "torch": lambda image: upscale(module, image),
-        "engine_float32": Engine.load(run.packed).upscale,
     }
-    if run.weights == "binary":
-        backends["engine_int8"] = Engine.load(run.packed, activations="int8").upscale
+    for name, arguments_of_mode in MODES.items():
+        if run.weights == "binary" or name == "engine_float32":
+            backends[name] = Engine.load(run.packed, **arguments_of_mode).upscale
     write_scores(run.name, arguments.set, run.scale, backends, params.evaluate.kept_images)
 
 

@@ -1,4 +1,4 @@
-"""Pack one trained network; for a binary one, calibrate its int8 activation ranges on crops of the training set."""
+"""Pack one trained network; for a binary one, calibrate its activations' ranges on crops of the training set."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def main() -> None:
                 params.export.calibration_images,
                 params.seed,
             )
-            metadata["activations"] = calibrate(read(temporary), images, params.export.calibration_percentile)
+            metadata["activations"] = calibrate(read(temporary), images, params.export.calibration_percentiles)
             save(module, temporary, metadata, params.export.float_dtype)
     write_json(run.export_record, footprint(module, run.packed))
 

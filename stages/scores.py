@@ -25,7 +25,7 @@ def write_scores(
     summary, rows = {}, []
     for backend, upscale in backends.items():
         place = f"{method}/{backend}" if backend == "engine_int8" else method
-        keeps = backend != "engine_float32"  # what it shows is what PyTorch shows
+        keeps = backend == "engine_int8" or not backend.startswith("engine_")  # others show what those show
 
         def keep(index: int, sr: Image, place: str = place, keeps: bool = keeps) -> None:
             if keeps and index < kept:

@@ -15,7 +15,14 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 NO_RESULT_DEPENDS_ON = {
     f"{name}.py"
     for name in ("pipeline/__init__", "pipeline/data/__init__", "pipeline/errors", "pipeline/files", "pipeline/params")
-} | {"pipeline/data/folders.py", "pipeline/runs.py", "stages/__init__.py", "stages/arguments.py"}
+} | {
+    "pipeline/data/folders.py",
+    "pipeline/engine/bench.py",  # a command for the user's own machine
+    "pipeline/engine/reference.py",  # the definitions that kernels are tested against
+    "pipeline/runs.py",
+    "stages/__init__.py",
+    "stages/arguments.py",
+}
 
 LIST_IMPORTS = """
 import importlib, sys

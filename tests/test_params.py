@@ -71,6 +71,7 @@ def changed(quick, path, value):
         ("train.vdsr.float.start", "float", "a float network has no float twin"),
         ("train.edsr.binary.learning_rate", 0, "train.edsr.binary.learning_rate: Input should be greater than 0"),
         ("benchmark.repeats", 1, "benchmark.repeats:"),
+        ("benchmark.sizes", [128, 64], "benchmark.sizes: must ascend, each once"),
     ],
 )
 def test_a_wrong_field_is_named_in_one_line(tmp_path, quick, path, value, said):

@@ -44,7 +44,7 @@ class Copy:
             network |= {"blocks": 1, "channels": 8}
         for weights in ("float", "binary"):
             params["train"]["edsr"][weights] |= {"iterations": 30, "validate_every": 15, "checkpoint_every": 10}
-        params["benchmark"] |= {"lr_height": 16, "lr_width": 16, "repeats": 3}
+        params["benchmark"] |= {"lr_height": 16, "lr_width": 16, "sizes": [16, 24], "repeats": 3, "seconds": 0.1}
 
     def change(self, edit) -> None:
         """Edit the params in place."""
@@ -117,7 +117,8 @@ def test_changed_code_runs_only_what_uses_it(done, file, stages):
         (lambda params: params["train"]["edsr"]["binary"].update(learning_rate=0.1), {"train_binary@edsr-2"}),
         (lambda params: params["train"]["vdsr"]["float"].update(learning_rate=0.1), set()),
         (lambda params: params["network"]["vdsr"].update(layers=5), set()),
-        (lambda params: params["benchmark"].update(repeats=9), {"benchmark@edsr-2"}),
+        (lambda params: params["benchmark"].update(repeats=9), {"benchmark@edsr-2", "benchmark_layers"}),
+        (lambda params: params["benchmark"].update(sizes=[16]), {"benchmark@edsr-2"}),
         (lambda params: params["report"]["claims"]["speedup"].update(partly=3.0), set()),
     ],
 )

@@ -18,6 +18,8 @@ from pipeline.engine.quantization import Quantization
 from pipeline.engine.workspace import Workspace, aligned
 
 BLOCK = 64  # outputs of a microkernel, at most
+PARTS = 8  # that each worker takes, so that none waits long for a slower one
+LEAST_ROWS, MOST_ROWS = 4, 32
 FEW = 4  # up to so many outputs, lanes are better spent on input channels
 
 
@@ -60,8 +62,11 @@ def _initial(filters: NDArray, outputs: int, quantization: Quantization | None) 
     return aligned(initial)
 
 
-def _workers(then: kernels.Then) -> int:
-    return min(get_num_threads(), then.height)
+def _shares(then: kernels.Then, strips: int = 1) -> tuple[int, int, NDArray[np.int64]]:
+    """Workers, rows that one of them takes at a time, and a counter of what has been taken."""
+    workers = min(get_num_threads(), then.height)
+    rows = then.height * strips // (PARTS * workers)
+    return workers, min(max(rows, LEAST_ROWS), MOST_ROWS), np.zeros(1, np.int64)
 
 
 class FloatFilters:
@@ -89,10 +94,10 @@ class FloatFilters:
         self.pixels = _length(blocking("float32" if quantization is None else "int8").pixels(vectors))
 
     def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
-        workers = _workers(then)
+        workers, rows, counter = _shares(then)
         room = (workers, len(self.pixels) * len(self.vectors) * LANES)
         sums = workspace.array(room, self.initial.dtype.type, "sums")
-        kernels.convolve(image, halo, self.weights, self.size, self.pixels, self.vectors, then, sums, workers)
+        kernels.convolve(image, halo, self.weights, self.size, self.pixels, self.vectors, then, sums, rows, counter)
 
 
 class FewFilters:
@@ -111,11 +116,11 @@ class FewFilters:
         self.pixels = _length(blocking("few").pixels(self.outputs))
 
     def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
-        workers = _workers(then)
+        workers, rows, counter = _shares(then)
         room = (workers, padded(len(self.pixels) * self.outputs))
         sums = workspace.array(room, self.initial.dtype.type, "sums")
         kernels.convolve_few(
-            image, halo, self.weights, self.size, self.pixels, self.counts, then, planes, sums, workers
+            image, halo, self.weights, self.size, self.pixels, self.counts, then, planes, sums, rows, counter
         )
 
 
@@ -147,12 +152,12 @@ class BinaryFilters:
         self.table_bytes = 128 if quantization is None else 64
 
     def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
-        workers, indexed = _workers(then), self.indexed
-        strip = padded(min(self.strip, then.width), len(self.pixels))
+        strip, indexed = padded(min(self.strip, then.width), len(self.pixels)), self.indexed
+        workers, rows, counter = _shares(then, -(-then.width // strip))
         room = self.size * len(indexed.constants) * (strip + self.size - 1) * self.table_bytes
         tables: Any = workspace.array((workers, room), np.uint8, "tables")
         sums = workspace.array((workers, strip * self.outputs), self.initial.dtype.type, "sums")
         kernels.convolve_binary(
             image, halo, indexed.indices, indexed.constants, self.size, indexed.at_once, self.pixels, self.vectors,
-            then, tables, strip, sums, workers,
+            then, tables, strip, sums, rows, counter,
         )  # fmt: skip

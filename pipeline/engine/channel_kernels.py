@@ -433,6 +433,18 @@ def _finish(
     return types.void(like, *[types.int64] * 17), codegen
 
 
+@intrinsic
+def _take(typingctx, counter):
+    """Give the number at an address and count it up, whatever other threads do meanwhile."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.atomic_rmw(
+            "add", builder.inttoptr(arguments[0], ir.PointerType(_I64)), _constant(1), "monotonic"
+        )
+
+    return types.int64(types.int64), codegen
+
+
 @njit(cache=True)
 def _first(image, halo, y, x, shuffle):
     """The place of the pixel that (y, x) becomes the first of, in elements; -1 if there is no image."""
@@ -467,7 +479,7 @@ def _finish_block(sums, start, stride, block, outputs, y, x, pixels, then):
 @njit(cache=True, parallel=True)
 def convolve(
     image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, vectors: tuple, then: Then,
-    sums: NDArray, workers: int,
+    sums: NDArray, rows: int, counter: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Convolve with float filters.
 
@@ -486,15 +498,17 @@ def convolve(
     then : Then
     sums : float32 or int32, shape (workers, at least P · outputs), aligned
         Room for them; P is the strip for binary filters.
-    workers : int
-        Threads to share the rows.
+    rows : int
+        Rows that a worker takes at a time: on a shared machine one is slower than another, now this one, now that.
+    counter : int64, shape (1,)
+        Zero; counts what has been taken.
     """
-    for worker in prange(workers):
-        _convolve(worker, workers, image, halo, weights, size, pixels, vectors, then, sums[worker])
+    for worker in prange(len(sums)):
+        _convolve(image, halo, weights, size, pixels, vectors, then, sums[worker], rows, counter)
 
 
 @njit(cache=True)
-def _convolve(worker, workers, image, halo, weights, size, pixels, vectors, then, sums):
+def _convolve(image, halo, weights, size, pixels, vectors, then, sums, rows, counter):
     blocks, steps = weights.shape[:2]
     _, columns, channels = image.shape
     item, outputs = image.itemsize, LANES * len(vectors)
@@ -505,23 +519,26 @@ def _convolve(worker, workers, image, halo, weights, size, pixels, vectors, then
         offsets[step] = item * ((tap // size * columns + tap % size) * channels) + 4 * (step % at_once)
     corner = halo - size // 2
     # A block of pixels in all blocks of outputs before the next: the pixels stay in the first-level cache.
-    for y in range(worker * then.height // workers, (worker + 1) * then.height // workers):
-        for x in range(0, then.width, len(pixels)):
-            source = image.ctypes.data + item * (((corner + y) * columns + corner + x) * channels)
-            count = min(len(pixels), then.width - x)
-            for block in range(blocks):
-                these = weights.ctypes.data + block * steps * VECTOR_BYTES * len(vectors)
-                _accumulate(
-                    weights, pixels, vectors, source, item * channels, offsets.ctypes.data, these, steps,
-                    then.initial.ctypes.data + 4 * block * outputs, 0, sums.ctypes.data,
-                )  # fmt: skip
-                _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, x, count, then)
+    top = rows * _take(counter.ctypes.data)
+    while top < then.height:
+        for y in range(top, min(top + rows, then.height)):
+            for x in range(0, then.width, len(pixels)):
+                source = image.ctypes.data + item * (((corner + y) * columns + corner + x) * channels)
+                count = min(len(pixels), then.width - x)
+                for block in range(blocks):
+                    these = weights.ctypes.data + block * steps * VECTOR_BYTES * len(vectors)
+                    _accumulate(
+                        weights, pixels, vectors, source, item * channels, offsets.ctypes.data, these, steps,
+                        then.initial.ctypes.data + 4 * block * outputs, 0, sums.ctypes.data,
+                    )  # fmt: skip
+                    _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, x, count, then)
+        top = rows * _take(counter.ctypes.data)
 
 
 @njit(cache=True, parallel=True)
 def convolve_few(
     image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, outputs: tuple, then: Then,
-    planes: Array, sums: NDArray, workers: int,
+    planes: Array, sums: NDArray, rows: int, counter: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Convolve with float filters of few outputs, lanes being input channels; no pixel shuffle, nothing rounded.
 
@@ -534,12 +551,12 @@ def convolve_few(
     planes : float32, shape (O, height, width)
         Written in place of ``then.out`` unless empty.
     """
-    for worker in prange(workers):
-        _convolve_few(worker, workers, image, halo, weights, size, pixels, outputs, then, planes, sums[worker])
+    for worker in prange(len(sums)):
+        _convolve_few(image, halo, weights, size, pixels, outputs, then, planes, sums[worker], rows, counter)
 
 
 @njit(cache=True)
-def _convolve_few(worker, workers, image, halo, weights, size, pixels, outputs, then, planes, sums):
+def _convolve_few(image, halo, weights, size, pixels, outputs, then, planes, sums, rows, counter):
     steps = weights.shape[1]
     _, columns, channels = image.shape
     item, count_of = image.itemsize, len(outputs)
@@ -549,30 +566,34 @@ def _convolve_few(worker, workers, image, halo, weights, size, pixels, outputs, 
         tap = step // at_once
         offsets[step] = item * ((tap // size * columns + tap % size) * channels) + VECTOR_BYTES * (step % at_once)
     corner, zero = halo - size // 2, np.float32(0)
-    for y in range(worker * then.height // workers, (worker + 1) * then.height // workers):
-        for x in range(0, then.width, len(pixels)):
-            source = image.ctypes.data + item * (((corner + y) * columns + corner + x) * channels)
-            _accumulate_few(
-                weights, pixels, outputs, source, item * channels, offsets.ctypes.data, weights.ctypes.data, steps,
-                then.initial.ctypes.data, 0, sums.ctypes.data,
-            )  # fmt: skip
-            for pixel in range(min(len(pixels), then.width - x)):
-                for o in range(count_of):
-                    value = then.scale[o] * np.float32(sums[pixel * count_of + o]) + then.bias[o]
-                    value = value if value > zero else then.slope[o] * value
-                    if then.residual.size:
-                        before = then.residual[then.residual_halo + y, then.residual_halo + x + pixel, o]
-                        value = before + then.numbers[0] * value
-                    if planes.size:
-                        planes[o, y, x + pixel] = value
-                    else:
-                        then.out[then.out_halo + y, then.out_halo + x + pixel, o] = value
+    top = rows * _take(counter.ctypes.data)
+    while top < then.height:
+        for y in range(top, min(top + rows, then.height)):
+            for x in range(0, then.width, len(pixels)):
+                source = image.ctypes.data + item * (((corner + y) * columns + corner + x) * channels)
+                _accumulate_few(
+                    weights, pixels, outputs, source, item * channels, offsets.ctypes.data, weights.ctypes.data, steps,
+                    then.initial.ctypes.data, 0, sums.ctypes.data,
+                )  # fmt: skip
+                for pixel in range(min(len(pixels), then.width - x)):
+                    for o in range(count_of):
+                        value = then.scale[o] * np.float32(sums[pixel * count_of + o]) + then.bias[o]
+                        value = value if value > zero else then.slope[o] * value
+                        if then.residual.size:
+                            before = then.residual[then.residual_halo + y, then.residual_halo + x + pixel, o]
+                            value = before + then.numbers[0] * value
+                        if planes.size:
+                            planes[o, y, x + pixel] = value
+                        else:
+                            then.out[then.out_halo + y, then.out_halo + x + pixel, o] = value
+        top = rows * _take(counter.ctypes.data)
 
 
 @njit(cache=True, parallel=True)
 def convolve_binary(
     image: NDArray, halo: int, indices: NDArray, constants: NDArray[np.uint8], size: int, at_once: int,
-    pixels: tuple, vectors: tuple, then: Then, tables: NDArray[np.uint8], strip: int, sums: NDArray, workers: int,
+    pixels: tuple, vectors: tuple, then: Then, tables: NDArray[np.uint8], strip: int, sums: NDArray, rows: int,
+    counter: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Convolve with binary filters by look-ups in tables.
 
@@ -588,18 +609,19 @@ def convolve_binary(
         Room for the tables of ``size`` rows of a strip.
     strip : int
         Columns whose tables are kept at a time, a multiple of the microkernel's pixels.
+    rows : int
+        Rows of a strip that a worker takes at a time; tables are made for ``size - 1`` more.
     """
-    # Strips in turn: each worker has a part of each strip's rows, as tables are made for a few rows more.
-    for worker in prange(workers):
+    for worker in prange(len(sums)):
         _convolve_binary(
-            worker, workers, image, halo, indices, constants, size, at_once, pixels, vectors, then, tables[worker],
-            strip, sums[worker],
+            image, halo, indices, constants, size, at_once, pixels, vectors, then, tables[worker], strip, sums[worker],
+            rows, counter,
         )  # fmt: skip
 
 
 @njit(cache=True)
 def _convolve_binary(
-    worker, workers, image, halo, indices, constants, size, at_once, pixels, vectors, then, tables, strip, sums
+    image, halo, indices, constants, size, at_once, pixels, vectors, then, tables, strip, sums, rows, counter
 ):
     blocks, steps = indices.shape[:2]
     _, columns, channels = image.shape
@@ -615,10 +637,13 @@ def _convolve_binary(
             group, row, column = step // (size * size), step // size % size, step % size
             offsets[turn, step] = (turn + row) % size * row_bytes + (group * wide + column) * table_bytes
     corner = halo - size // 2
-    top, bottom = worker * then.height // workers, (worker + 1) * then.height // workers
-    for left in range(0, then.width, strip):
+    strips, bands = -(-then.width // strip), -(-then.height // rows)
+    part = _take(counter.ctypes.data)
+    while part < strips * bands:
+        left, top = part // bands * strip, part % bands * rows
+        bottom = min(top + rows, then.height)
         columns_read = min(strip, -(-(then.width - left) // len(pixels)) * len(pixels)) + size - 1
-        for row in range(top, bottom + size - 1 if bottom > top else top):
+        for row in range(top, bottom + size - 1):
             source = image.ctypes.data + item * (((corner + row) * columns + corner + left) * channels)
             for group in range(groups):
                 _build_tables(  # type: ignore[call-arg]
@@ -649,6 +674,7 @@ def _convolve_binary(
                 for block in range(blocks):
                     place = sums.ctypes.data + 4 * outputs * ((x - left) * blocks + block * len(pixels))
                     _finish_block(sums, place, 4 * outputs, block, outputs, y, x, count, then)
+        part = _take(counter.ctypes.data)
 
 
 @njit(cache=True, parallel=True)

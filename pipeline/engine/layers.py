@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,6 +58,21 @@ def layers_of(packed: PackedNetwork, architecture: Architecture) -> dict[str, La
         reason = " ".join(str(error).split())
         raise InputError(f"network: the tensors do not fit {architecture.model} ({reason}); save it again") from error
     return folding.finished()
+
+
+def reach_of(layers: Mapping[str, Layer]) -> int:
+    """How far from an output pixel its inputs lie at most, in pixels of the network's input.
+
+    An output is only ever added to what was convolved since, so that additions reach no further.
+    """
+    reach, arrives = 0.0, {}
+    for name, layer in layers.items():  # in the order in which they run
+        before, factor = arrives.get(name, (0.0, 1))
+        after = before + layer.filters.shape[2] // 2 / factor
+        reach = max(reach, after)
+        for reader in layer.readers:
+            arrives[reader] = (max(after, arrives.get(reader, (0.0, 1))[0]), factor * layer.shuffle)
+    return math.ceil(reach)
 
 
 class _Folding:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine import channel_convolutions, channel_kernels, pixel_convolutions
-from pipeline.engine.layers import Layer, layers_of
+from pipeline.engine.layers import Layer, layers_of, reach_of
 from pipeline.engine.networks import Architecture, Array
 from pipeline.engine.quantization import Quantization
+from pipeline.engine.tiles import cut
 from pipeline.engine.wanted import wanted_of
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
@@ -27,6 +28,7 @@ Activations = Literal["float32", "int8", "int6"]
 FloatLayers = Literal["float32", "int8"]
 
 BITS = {"int8": 8, "int6": 6}
+TILE = 1024
 
 # The ways of running a binary network that are evaluated and timed, by arguments of `Engine`.
 MODES: Mapping[str, Mapping[str, Any]] = {
@@ -81,6 +83,9 @@ class Engine:
         Threads to run on; by default as many as Numba is set to.
     architecture : Architecture, optional
         How the layers follow each other; by default what the network's metadata say.
+    tile : int, optional
+        Side of the tiles that larger images are cut into, in pixels of the network's input. Memory is bounded by it,
+        and results are the same to the bit. None for no tiles.
 
     Raises
     ------
@@ -96,6 +101,7 @@ class Engine:
         threads: int | None = None,
         architecture: Architecture | None = None,
         float_layers: FloatLayers = "float32",
+        tile: int | None = TILE,
     ) -> None:
         for field, value, choices in (
             ("activations", activations, get_args(Activations)),
@@ -106,9 +112,12 @@ class Engine:
         most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at run time
         if threads is not None and not 1 <= threads <= most:
             raise InputError(f"threads: {threads}; choose 1 to {most}, or set NUMBA_NUM_THREADS")
+        if tile is not None and tile < 1:
+            raise InputError(f"tile: {tile}; choose 1 or more, or none")
         self.architecture = architecture or Architecture.of(packed)
-        self.threads = threads
+        self.threads, self.tile = threads, tile
         layers = layers_of(packed, self.architecture)
+        self._reach = reach_of(layers)
         self._lock = threading.Lock()
         self._shape: tuple[int, ...] | None = None
         self.ops = EngineOps(layers, quantizations_of(packed, layers, activations, float_layers))
@@ -120,11 +129,12 @@ class Engine:
         activations: Activations = "float32",
         threads: int | None = None,
         float_layers: FloatLayers = "float32",
+        tile: int | None = TILE,
     ) -> Engine:
         """Load a packed network from a file; parameters and errors as for the class."""
         packed = read(path)
         try:
-            return cls(packed, activations, threads, float_layers=float_layers)
+            return cls(packed, activations, threads, float_layers=float_layers, tile=tile)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
@@ -168,10 +178,24 @@ class Engine:
             raise InputError(f"input: {x.dtype} of shape {x.shape}; give float32 of shape ({channels}, h, w)")
         x = np.require(x, requirements=["C", "W"])  # for another kind of array Numba would compile the kernels anew
         with self._lock, _threads(self.threads):
-            if x.shape != self._shape:  # arrays of another size are of no more use
-                self.ops.workspace.clear()
-                self._shape = x.shape
-            return self.architecture.forward(self.ops, x)
+            if self.tile is None or max(x.shape[1:]) <= self.tile + 2 * self._reach:
+                return self._run(x)
+            rows, columns = (cut(length, self.tile, self._reach) for length in x.shape[1:])
+            result, scale = np.empty((0, 0, 0), np.float32), 1
+            for row in rows:
+                for column in columns:
+                    out = self._run(np.ascontiguousarray(x[:, row.read, column.read]))
+                    if not result.size:
+                        scale = out.shape[1] // (row.read.stop - row.read.start)
+                        result = np.empty((len(out), scale * x.shape[1], scale * x.shape[2]), np.float32)
+                    result[:, row.write(scale), column.write(scale)] = out[:, row.inside(scale), column.inside(scale)]
+            return result
+
+    def _run(self, x: Array) -> Array:
+        if x.shape != self._shape:  # arrays of another size are of no more use
+            self.ops.workspace.clear()
+            self._shape = x.shape
+        return self.architecture.forward(self.ops, x)
 
 
 def quantizations_of(

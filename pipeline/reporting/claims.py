@@ -17,7 +17,6 @@ FULL_PARAMETERS = {"srresnet": 1_350_000, "edsr": 1_350_000, "vdsr": 660_000}
 # The papers train for 200 000 (VDSR) to 1 000 000 (SRResNet) iterations; less than half the shortest is brief.
 FULL_ITERATIONS = 100_000
 STANDARD_SETS = ("Set5", "Set14", "B100", "Urban100")
-ENGINES = ("engine_float32", "engine_int8")
 
 
 class Verdict(StrEnum):
@@ -158,10 +157,11 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
 def speed_claim(results: Results, limits: Thresholds) -> Claim:
     """Judge "5× faster" by whole networks, each with its faster engine mode, against PyTorch channels_last."""
     fastest = {
-        pair: max((ratio, engine) for engine in ENGINES if (ratio := benchmark.speedup(engine)) is not None)
+        pair: max((ratio, engine) for engine in benchmark.engines if (ratio := benchmark.speedup(engine)) is not None)
         for pair, benchmark in results.benchmarks.items()
-        if any(benchmark.speedup(engine) is not None for engine in ENGINES)
+        if any(benchmark.speedup(engine) is not None for engine in benchmark.engines)
     }
+    engines = dict.fromkeys(engine for benchmark in results.benchmarks.values() for engine in benchmark.engines)
     verdict, headline, measures = Verdict.UNMEASURED, "—", []
     conditions = "No network was timed."
     if fastest:
@@ -171,7 +171,7 @@ def speed_claim(results: Results, limits: Thresholds) -> Claim:
         measures = [
             _speed_measure("best network", best, *fastest[best]),
             _speed_measure("worst network", worst, *fastest[worst]),
-            *(measure for engine in ENGINES for measure in _engine_measure(results, engine)),
+            *(measure for engine in engines for measure in _engine_measure(results, engine)),
         ]
         timed = next(iter(results.benchmarks.values()))
         cpu = timed.environment.get("cpu", "an unnamed CPU")

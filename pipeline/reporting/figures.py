@@ -19,12 +19,6 @@ from pipeline.runs import Run
 WIDTH, CURVE_WIDTH = 320, 380  # CSS pixels at which the text has its own size
 VALUE: dict[str, Any] = {"va": "center", "color": svg.INK, "fontsize": 11}
 LAYER_COLOURS = {"binary": svg.BINARY, "float": svg.FLOAT, "other": svg.NEUTRAL}
-BACKEND_COLOURS = {
-    "torch": svg.FLOAT_SOFT,
-    "torch_channels_last": svg.FLOAT,
-    "engine_float32": svg.BINARY_SOFT,
-    "engine_int8": svg.BINARY,
-}
 WEIGHT_COLOURS = {"float": svg.FLOAT, "binary": svg.BINARY}
 
 
@@ -56,7 +50,7 @@ def accuracy_panels(results: Results) -> list[Panel]:
             axes.plot(pair, [y, y], color=svg.RULE, linewidth=3, zorder=2)
             for gain, weights in zip(pair, WEIGHTS, strict=True):
                 axes.plot([gain], [y], "o", color=WEIGHT_COLOURS[weights], markersize=7, zorder=3)
-        _rows(axes, range(len(rows)), [f"{_short(name)} ×{scale}" for name, scale in rows])
+        name_rows(axes, range(len(rows)), [f"{_short(name)} ×{scale}" for name, scale in rows])
         axes.set_xlim(low - margin, high + margin)
         axes.set_xlabel("gain over bicubic, dB PSNR-Y")
         axes.grid(axis="x")
@@ -87,7 +81,7 @@ def size_panels(files: Mapping[Run, Export]) -> list[Panel]:
             saved = reduction(files, model, run.scale)
             change = f"  {labels.number(-100 * saved, 1)} %" if run.weights == "binary" else ""
             axes.text(start / 1e6 + largest / 6e7, y, labels.byte_size(export.bytes) + change, **VALUE)
-        _rows(axes, heights, [f"×{run.scale} {run.weights}" for run in bars])
+        name_rows(axes, heights, [f"×{run.scale} {run.weights}" for run in bars])
         axes.set_xlim(0, largest / 1e6 * 1.35)
         axes.set_xlabel("MB on disk")
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -95,39 +89,6 @@ def size_panels(files: Mapping[Run, Export]) -> list[Panel]:
         text = "; ".join(f"×{run.scale} {run.weights} {labels.byte_size(files[run].bytes)}" for run in bars)
         title = labels.model(model)
         panels.append(Panel(title, svg.inline(figure, f"size-{model}", f"{title}, size on disk. {text}.")))
-    return panels
-
-
-def speed_panels(results: Results) -> list[Panel]:
-    """Draw each model's median times with their range, a bar for every backend and scale."""
-    panels = []
-    for model in results.models:
-        bars = [
-            (scale, backend, results.benchmarks[model, scale].backends[backend])
-            for scale in results.scales
-            for backend in BACKEND_COLOURS
-            if backend in results.benchmarks[model, scale].backends
-        ]
-        if not bars:
-            continue
-        longest = max(timing.max_ms for _, _, timing in bars)
-        heights = _grouped([scale for scale, _, _ in bars])
-        figure, axes = svg.panel(WIDTH, 76 + 24 * heights[-1])
-        for y, (_, backend, timing) in zip(heights, bars, strict=True):
-            axes.barh(y, timing.median_ms, height=0.62, color=BACKEND_COLOURS[backend])
-            axes.plot([timing.min_ms, timing.max_ms], [y, y], color=svg.INK, linewidth=1.2)
-            axes.text(timing.max_ms + longest / 50, y, labels.milliseconds(timing.median_ms), **VALUE)
-        _rows(axes, heights, [f"×{scale} {_backend(backend)}" for scale, backend, _ in bars])
-        axes.set_xlim(0, longest * 1.28)
-        axes.set_xlabel("milliseconds for one image")
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.grid(axis="x")
-        text = "; ".join(
-            f"×{scale} {labels.backend(backend)} {labels.milliseconds(timing.median_ms)}"
-            for scale, backend, timing in bars
-        )
-        title = labels.model(model)
-        panels.append(Panel(title, svg.inline(figure, f"speed-{model}", f"{title}, median times. {text}.")))
     return panels
 
 
@@ -174,7 +135,8 @@ def _grouped(keys: list[int]) -> list[float]:
     return heights
 
 
-def _rows(axes: Axes, heights: Sequence[float], names: list[str]) -> None:
+def name_rows(axes: Axes, heights: Sequence[float], names: list[str]) -> None:
+    """Name the rows of a panel at its left, the first on top."""
     axes.set_yticks(heights, names)
     axes.set_ylim(heights[-1] + 0.6, -0.6)
     axes.tick_params(length=0)
@@ -184,7 +146,3 @@ def _rows(axes: Axes, heights: Sequence[float], names: list[str]) -> None:
 
 def _short(name: str) -> str:
     return name if len(name) <= 14 else name[:13] + "…"
-
-
-def _backend(name: str) -> str:
-    return {"torch": "PyTorch", "torch_channels_last": "PyTorch c.l."}.get(name, labels.backend(name).replace(",", ""))

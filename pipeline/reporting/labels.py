@@ -9,9 +9,14 @@ MODELS = {"srresnet": "SRResNet", "edsr": "EDSR", "vdsr": "VDSR"}
 BACKENDS = {
     "torch": "PyTorch",
     "torch_channels_last": "PyTorch, channels_last",
-    "engine_float32": "engine, float32",
-    "engine_int8": "engine, int8",
+    "torch_compile": "PyTorch, compiled",
+    "onnxruntime_float32": "ONNX Runtime, float32",
+    "onnxruntime_int8": "ONNX Runtime, int8",
+    "openvino_float32": "OpenVINO, float32",
+    "openvino_int8": "OpenVINO, int8",
 }
+
+PIECES = {"layer": "64→64 layer", "wide_layer": "256→256 layer", "body": "residual blocks", "network": "whole network"}
 
 LAYERS = {"binary": "packed filters", "float": "float filters", "other": "other values"}
 
@@ -23,7 +28,19 @@ def model(name: str) -> str:
 
 def backend(name: str) -> str:
     """Return a readable name for a way of running a network."""
+    kind, _, settings = name.partition("_")
+    if kind == "engine" and settings:  # the engine's settings are many
+        return f"engine, {settings.replace('_', ' ')}"
     return BACKENDS.get(name, name)
+
+
+def short_backend(name: str) -> str:
+    """Return likewise, to stand beside a bar."""
+    shorter = {"PyTorch, channels_last": "PyTorch c.l.", "float32": "f32"}
+    text = backend(name)
+    for long, short in shorter.items():
+        text = text.replace(long, short)
+    return text.replace("ONNX Runtime", "ONNX R.").replace(",", "")
 
 
 def byte_size(size: float) -> str:

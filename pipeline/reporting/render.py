@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from markupsafe import Markup
 
 from pipeline.files import write_json, write_text
 from pipeline.params import Params
-from pipeline.reporting import claims, figures, labels, tables
+from pipeline.reporting import claims, figures, labels, speed_figures, speed_tables, tables
 from pipeline.reporting.crops import make_pictures
 from pipeline.reporting.results import Results
 
@@ -66,8 +67,16 @@ def write_report(
         size_panels=figures.size_panels(results.footprint),
         footprint_rows=tables.size_rows(results.footprint),
         size_rows=tables.size_rows(results.exports),
-        speed_panels=figures.speed_panels(results),
-        speed_tables=tables.speed_tables(results),
+        time_panels=speed_figures.time_panels(results),
+        ratio_panels=speed_figures.ratio_panels(results),
+        kind_panels=speed_figures.kind_panels(results),
+        scaling_panels=speed_figures.scaling_panels(results),
+        ceiling_rows=speed_tables.ceiling_rows(results),
+        missing_backends=speed_tables.missing_backends(results),
+        resource_rows=speed_tables.resource_rows(results),
+        thread_counts=speed_tables.thread_counts(results),
+        speed_tables=speed_tables.speed_tables(results),
+        benchmark_csv=base64.b64encode(results.benchmark_csv.encode()).decode(),
         training_panels=figures.training_panels(results),
         pictures=pictures,
     )  # fmt: skip

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import InputError
+from pipeline.reporting.benchmarks import Benchmark, Layers
 from pipeline.runs import MODELS, SCALES, Run, Weights, prepared_folder
 
 T = TypeVar("T")
@@ -87,35 +88,6 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Times of one whole network on one image, in milliseconds."""
-
-    median_ms: float
-    min_ms: float
-    max_ms: float
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """The backends timed against each other for one model at one scale."""
-
-    model: str
-    scale: int
-    parameters: int
-    lr_size: tuple[int, int]
-    threads: int
-    repeats: int
-    backends: dict[str, Timing]
-    environment: dict[str, Any] = field(default_factory=dict)
-
-    def speedup(self, backend: str) -> float | None:
-        """Return how many times faster `backend` is than PyTorch in channels_last, or None if not timed."""
-        if backend not in self.backends or "torch_channels_last" not in self.backends:
-            return None
-        return self.backends["torch_channels_last"].median_ms / self.backends[backend].median_ms
-
-
-@dataclass(frozen=True)
 class PreparedIndex:
     """What a prepared set holds: its name, its images and the hashes of its files."""
 
@@ -138,6 +110,8 @@ class Results:
     bicubic: dict[tuple[str, int], Evaluation]
     evaluations: dict[tuple[str, Run], Evaluation]
     benchmarks: dict[tuple[str, int], Benchmark]
+    layers: Layers
+    benchmark_csv: str  # every time of the two above
     prepared: list[PreparedIndex]
     image_folder: Path
 
@@ -202,6 +176,10 @@ def read_results(
         benchmarks={
             (model, scale): _json(results / "benchmark" / f"{model}-x{scale}.json", Benchmark) for model, scale in pairs
         },
+        layers=_json(results / "benchmark" / "layers.json", Layers),
+        benchmark_csv=_joined(
+            [results / "benchmark" / f"{name}.csv" for name in ("layers", *(f"{m}-x{s}" for m, s in pairs))]
+        ),
         prepared=[_json(root / prepared_folder(name) / "index.json", PreparedIndex) for name in all_sets],
         image_folder=results / "images",
     )
@@ -242,6 +220,12 @@ def _rows(path: Path, kind: type[T]) -> list[T]:
         return TypeAdapter(list[kind]).validate_python(cells)  # type: ignore[valid-type]
     except ValidationError as error:
         raise _malformed(path, error) from None
+
+
+def _joined(paths: Sequence[Path]) -> str:
+    """Tables with the same header as one."""
+    tables = [_text(path).splitlines(keepends=True) for path in paths]
+    return "".join([*tables[0][:1], *(line for table in tables for line in table[1:])])
 
 
 def _text(path: Path) -> str:

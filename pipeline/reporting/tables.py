@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.reporting import labels
-from pipeline.reporting.claims import reduction, times
+from pipeline.reporting.claims import reduction
 from pipeline.reporting.published import published
 from pipeline.reporting.results import WEIGHTS, Evaluation, Export, Quality, Results
 from pipeline.runs import Run
@@ -61,28 +61,6 @@ class SizeRow:
     binary_parameters: str
 
 
-@dataclass(frozen=True)
-class SpeedRow:
-    """One backend's time for one network, and how it compares with PyTorch in channels_last."""
-
-    weights: str
-    by: str
-    median: str
-    span: str
-    ratio: str
-    slower: bool
-
-
-@dataclass(frozen=True)
-class SpeedTable:
-    """The backends timed against each other for one network."""
-
-    network: str
-    lr_size: str
-    repeats: int
-    rows: list[SpeedRow] = field(default_factory=list)
-
-
 def accuracy_tables(results: Results) -> list[AccuracyTable]:
     """Return a table for every test set and scale."""
     return [
@@ -95,29 +73,6 @@ def accuracy_tables(results: Results) -> list[AccuracyTable]:
 def size_rows(files: Mapping[Run, Export]) -> list[SizeRow]:
     """Return a row for every file."""
     return [_size_row(files, run) for run in files]
-
-
-def speed_tables(results: Results) -> list[SpeedTable]:
-    """Return a table for every timed network."""
-    tables = []
-    for model, scale in results.pairs:
-        timed = results.benchmarks[model, scale]
-        rows = []
-        for backend, timing in timed.backends.items():
-            ratio = timed.speedup(backend)
-            rows.append(
-                SpeedRow(
-                    weights="binary" if backend.startswith("engine") else "float",
-                    by=labels.backend(backend),
-                    median=labels.milliseconds(timing.median_ms),
-                    span=f"{labels.milliseconds(timing.min_ms)} – {labels.milliseconds(timing.max_ms)}",
-                    ratio=NONE if ratio is None else times(ratio),
-                    slower=backend.startswith("engine") and ratio is not None and ratio < 1,
-                )
-            )
-        size = "×".join(map(str, timed.lr_size))
-        tables.append(SpeedTable(labels.network(model, scale), size, timed.repeats, rows))
-    return tables
 
 
 def _accuracy_rows(results: Results, test_set: str, scale: int) -> list[AccuracyRow]:

@@ -123,16 +123,61 @@ def _write_network(
             backends["engine_int8"] = level - 0.004
         for test_set in params.data.test:
             _write_scores(root, test_set, name, backends)
+    _write_benchmark(root, model, scale, speedup, parameters)
+
+
+def _write_benchmark(root: Path, model: str, scale: int, speedup: float, parameters: int) -> None:
     median = MILLISECONDS[model]
-    times = {"torch": 2.6 * median, "torch_channels_last": median}
-    times |= {"engine_float32": 1.6 * median / speedup, "engine_int8": median / speedup}
+    whole = _measurement(median, speedup)
     benchmark = {
-        "model": model, "scale": scale, "parameters": parameters, "lr_size": [128, 128], "threads": 2, "repeats": 7,
+        "model": model, "scale": scale, "parameters": parameters, "repeats": 7, **whole,
         "environment": {"cpu": "Example CPU at 3 GHz", "cores": 2, "python": "3.11", "packages": {"torch": "2.13.0"}},
-        "backends": {k: {"median_ms": v, "min_ms": 0.93 * v, "max_ms": 1.1 * v} for k, v in times.items()},
-        "speedup": {"engine_float32": speedup / 1.6, "engine_int8": speedup},
+        "body": _measurement(0.7 * median, speedup),
+        "amdahl": {"total_ms": median, "binary_ms": 0.7 * median, "binary_macs": 8_000_000, "float_macs": 2_000_000,
+                   "ceiling": 3.3333, "layers": []},
+        "engine_layers": {
+            name: {"binary": 0.15 * median, "float": 0.3 * median, "other": 0.01 * median}
+            for name in ("engine_float32", "engine_int8")
+        },
+        "sizes": [_measurement(median * side**2 / 128**2, speedup * side / 128, side) for side in (64, 128, 256)],
+        "thread_counts": [_measurement(median * 2 / threads, speedup, threads=threads) for threads in (1, 2)],
+        "memory": {
+            "lr_size": [128, 128],
+            "backends": {
+                name: {"loaded_mib": 120.5, "peak_mib": 180.75, "forward_mib": 60.25} for name in whole["backends"]
+            },
+            "missing": {"torch_compile": "not measured"},
+        },
     }  # fmt: skip
-    _json(root / f"results/benchmark/{model}-x{scale}.json", benchmark)
+    path = root / f"results/benchmark/{model}-x{scale}.json"
+    _json(path, benchmark)
+    _csv(path.with_suffix(".csv"), [{"model": model, "median_ms": median}])
+    layers = {
+        name: {"channels": channels, "layers": count, **_measurement(median / 10, speedup)}
+        for name, channels, count in (("layer", 64, 8), ("wide_layer", 256, 4))
+    }
+    _json(root / "results/benchmark/layers.json", {"pieces": layers, "machine_limit": None})
+    _csv(root / "results/benchmark/layers.csv", [{"model": "", "median_ms": median / 10}])
+
+
+def _measurement(median: float, speedup: float, side: int = 128, threads: int = 2) -> dict[str, Any]:
+    """Times of all backends but one, the engine's int8 `speedup` times as fast as PyTorch in channels_last."""
+    times = {"torch": 2.6 * median, "torch_channels_last": median, "torch_compile": 0.9 * median}
+    times |= {"onnxruntime_float32": 1.2 * median, "onnxruntime_int8": 0.6 * median, "openvino_int8": 0.3 * median}
+    times |= {"engine_float32": 1.6 * median / speedup, "engine_int8": median / speedup}
+    return {
+        "lr_size": [side, side],
+        "threads": threads,
+        "backends": {
+            name: {
+                "median_ms": ms, "min_ms": 0.93 * ms, "q1_ms": 0.97 * ms, "q3_ms": 1.04 * ms, "max_ms": 1.1 * ms,
+                "repeats": 7, "snr_db": 40.0, "precision": "uint8" if name.endswith("int8") else "float32",
+            }
+            for name, ms in times.items()
+        },
+        "missing": {"openvino_float32": "openvino is not installed: pip install 'binsr[peers]'"},
+        "speedup": {},
+    }  # fmt: skip
 
 
 def _write_scores(root: Path, test_set: str, method: str, levels: dict[str, float]) -> None:

@@ -1,10 +1,12 @@
 """The page as a whole: its sections, its numbers, what it loads, and how a browser shows it."""
 
+import base64
 import os
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -101,7 +103,25 @@ def test_values_of_the_files_are_shown(standard):
         "1f" * 32,
     ):
         assert value in text, value
-    assert "slower than PyTorch in channels_last in all 8 comparisons" in text
+    assert "slower than PyTorch in channels_last in all 20 comparisons" in text
+
+
+def test_missing_backends_and_the_table_of_all_times_are_there(quick):
+    page = Page(quick.read_text())
+    assert "OpenVINO, float32: openvino is not installed: pip install 'binsr[peers]' (everywhere)" in page.text
+    link = next(link for link in page.links if link.startswith("data:text/csv;base64,"))
+    rows = base64.b64decode(link.partition(",")[2]).decode().splitlines()
+    assert rows[0] == "model,median_ms" and [row.split(",")[0] for row in rows[1:]] == ["", "srresnet", "edsr", "vdsr"]
+
+
+def test_the_machines_limit_is_shown_where_it_was_measured(quick, tmp_path):
+    assert "What it can do at most" not in quick.read_text()
+    params = make_params(["vdsr"], [2], ["embedded-test"])
+    write_run(tmp_path, params, images=False)
+    results = read_results(tmp_path, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    results = replace(results, layers=replace(results.layers, machine_limit={"loads, GB/s": 123.5}))
+    page = write_report(results, params, "", ENVIRONMENT, ROOT / "reports/templates", tmp_path / "reports")
+    assert "loads, GB/s" in page.read_text() and "123.5" in page.read_text()
 
 
 def test_published_values_stand_beside_the_standard_sets_only(standard, quick):
@@ -121,7 +141,7 @@ def test_verdicts_and_their_reach_are_stated(quick, standard):
 
 def test_figures_have_text_alternatives_and_the_colours_of_the_page(quick):
     plots = re.findall(r"<svg.*?</svg>", quick.read_text(), re.DOTALL)
-    assert len(plots) == 3 + 3 + 3 + 6
+    assert len(plots) == 3 + 3 + (3 + 4 + 3 + 3) + 6  # accuracy, size, speed, training
     assert all('role="img" aria-label="' in plot for plot in plots)
     assert not any("#010a0" in plot or "#000000" in plot for plot in plots)
     assert "SRResNet ×2 on" not in plots[0] and "float +1.20 dB, binary +1.09 dB" in plots[0]

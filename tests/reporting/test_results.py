@@ -41,7 +41,9 @@ def test_results_of_runs_outside_the_matrix_do_not_matter(tmp_path):
         "results/export/srresnet-x2-binary.json",
         "results/evaluate/embedded-test/bicubic-x2.json",
         "results/evaluate/embedded-test/vdsr-x2-float.csv",
+        "results/benchmark/vdsr-x2.csv",
         "results/benchmark/vdsr-x2.json",
+        "results/benchmark/layers.json",
         "data/prepared/embedded-valid/index.json",
     ],
 )
