@@ -1,0 +1,127 @@
+"""Where a network's time goes: by layer in PyTorch, by kind of layer in the engine, and what speed that allows.
+
+A layer's time runs from the start of its convolution to the start of the next: with the normalization, activation,
+shuffle and addition that follow, which the engine runs as one.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.benchmark import engines
+from pipeline.benchmark.pieces import Piece
+from pipeline.inference import channels_last
+
+BEFORE = ""  # the time before the first convolution
+
+
+def where_time_goes(piece: Piece, x: NDArray[np.float32], threads: int, repeats: int) -> dict[str, Any]:
+    """Time the float network in PyTorch channels_last layer by layer.
+
+    Returns
+    -------
+    dict
+        ``layers``: of each its ``name``, whether its twin is ``binary``, ``macs`` (multiply-adds for this input) and
+        ``ms`` (median). ``total_ms``, and ``binary_ms``: of the layers whose twins are binary. ``binary_macs`` and
+        ``float_macs``. ``ceiling``: how many times faster the network would be if its binary layers took no time, None
+        if it has no others.
+    """
+    module = channels_last(copy.deepcopy(piece.real))
+    convolutions = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)}
+    starts: list[tuple[str, float]] = []
+    macs: dict[str, int] = {}
+    for name, layer in convolutions.items():
+        layer.register_forward_pre_hook(_note_start(name, starts))
+        layer.register_forward_hook(_count(name, macs))
+    batch = torch.from_numpy(x)[None].contiguous(memory_format=torch.channels_last)
+    seconds: dict[str, list[float]] = {name: [] for name in (BEFORE, *convolutions)}
+    torch.set_num_threads(threads)
+    with torch.inference_mode():
+        module(batch)
+        for _ in range(repeats):
+            starts[:] = [(BEFORE, time.perf_counter())]
+            module(batch)
+            ends = [start for _, start in starts[1:]] + [time.perf_counter()]
+            for (name, start), end in zip(starts, ends, strict=True):
+                seconds[name].append(end - start)
+    ms = {name: 1000 * median(values) for name, values in seconds.items()}
+    binary = {name for name in convolutions if name in piece.packed.binary}
+    total, inside = sum(ms.values()), sum(ms[name] for name in binary)
+    return {
+        "layers": [
+            {"name": name, "binary": name in binary, "macs": macs[name], "ms": round(ms[name], 3)}
+            for name in convolutions
+        ],
+        "total_ms": round(total, 3),
+        "binary_ms": round(inside, 3),
+        "binary_macs": sum(macs[name] for name in binary),
+        "float_macs": sum(count for name, count in macs.items() if name not in binary),
+        "ceiling": round(total / (total - inside), 3) if total > inside else None,
+    }
+
+
+def engine_by_kind(piece: Piece, x: NDArray[np.float32], name: str, threads: int, repeats: int) -> dict[str, float]:
+    """Time the engine by kind of layer.
+
+    Returns
+    -------
+    dict
+        ``binary``, ``float`` and ``other`` (what is no convolution), medians in milliseconds.
+
+    Raises
+    ------
+    UnavailableError
+        If the engine does not run the network so.
+    """
+    engine = engines.load(name, piece.packed, piece.architecture, threads)
+    ops = _Timed(engine.ops, piece.packed.binary)
+    engine.ops = ops  # type: ignore[assignment]  # stands in for it
+    engine.forward(x)
+    found: dict[str, list[float]] = {"binary": [], "float": [], "other": []}
+    for _ in range(repeats):
+        ops.seconds = {"binary": 0.0, "float": 0.0}
+        start = time.perf_counter()
+        engine.forward(x)
+        total = time.perf_counter() - start
+        for kind, value in {**ops.seconds, "other": total - sum(ops.seconds.values())}.items():
+            found[kind].append(value)
+    return {kind: round(1000 * median(values), 3) for kind, values in found.items()}
+
+
+class _Timed:
+    """The engine's operations, timed."""
+
+    def __init__(self, ops: Any, binary: Any) -> None:
+        self.ops, self.binary = ops, binary
+        self.seconds = {"binary": 0.0, "float": 0.0}
+
+    def conv(self, layer: str, x: Any, **arguments: Any) -> Any:
+        start = time.perf_counter()
+        out = self.ops.conv(layer, x, **arguments)
+        self.seconds["binary" if layer in self.binary else "float"] += time.perf_counter() - start
+        return out
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ops, name)
+
+
+def _note_start(name: str, starts: list[tuple[str, float]]) -> Callable[..., None]:
+    return lambda *_: starts.append((name, time.perf_counter()))
+
+
+def _count(name: str, macs: dict[str, int]) -> Callable[..., None]:
+    def count(layer: nn.Module, _: Any, out: Tensor) -> None:
+        weight: Any = layer.weight
+        macs[name] = math.prod(out.shape[2:]) * weight.numel()
+
+    return count

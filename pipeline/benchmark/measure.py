@@ -1,0 +1,157 @@
+"""All backends against each other on one piece: checked, then timed in alternation in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pipeline.benchmark import engines
+from pipeline.benchmark.backends import Backend, UnavailableError, one_line
+from pipeline.benchmark.engines import ENGINES
+from pipeline.benchmark.exports import Exports
+from pipeline.benchmark.peers import PEERS
+from pipeline.benchmark.pieces import Piece
+from pipeline.timing import alternate, summary
+
+BASELINES = ("torch_channels_last", "openvino_int8")  # what speed is compared with
+BACKENDS = (*PEERS, *ENGINES)
+FLOAT_SNR_DB = 60.0  # float32 backends differ by rounding only, some 100 dB below the signal
+INTEGER_SNR_DB = 10.0  # below it, what was timed is not the network
+MOST_SNR_DB = 200.0  # stands for outputs that are equal
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long to measure: threads, rounds, and the seconds after which a backend sits out further rounds."""
+
+    threads: int
+    repeats: int
+    seconds: float
+
+
+def measure(
+    piece: Piece, height: int, width: int, settings: Settings, folder: Path, names: Collection[str] = BACKENDS
+) -> dict[str, Any]:
+    """Time backends on one piece.
+
+    Parameters
+    ----------
+    piece : Piece
+    height, width : int
+        Of the LR image.
+    settings : Settings
+    folder : Path
+        Where the piece's exported files are kept; the same for the same piece.
+    names : collection of str
+        Of the backends, from `BACKENDS`.
+
+    Returns
+    -------
+    dict
+        ``lr_size``, ``threads``, ``backends`` (name to the times of `pipeline.timing.summary`, ``snr_db`` against
+        PyTorch with the same weights in float32, and ``precision``), ``missing`` (name to the reason, in one line) and
+        ``speedup`` (baseline to name to ratio of medians).
+    """
+    x = piece.input(height, width)
+    expected = {
+        module: _output(module, x)  # of those that are asked for: they may be large
+        for module in {piece.binary if name in ENGINES else piece.real for name in names}
+    }
+    exports = Exports(piece.real, piece.calibration, folder)
+    ready: dict[str, Backend] = {}
+    quality: dict[str, float] = {}
+    missing: dict[str, str] = {}
+    for name in names:
+        try:
+            ready[name] = build(name, piece, exports, x, settings.threads)
+            quality[name] = _checked(ready[name], name, expected[piece.binary if name in ENGINES else piece.real])
+        except UnavailableError as error:
+            ready.pop(name, None)
+            missing[name] = str(error)
+    runs = {name: backend.run for name, backend in ready.items()}
+    seconds = alternate(runs, settings.repeats, warmup=0, budget=settings.seconds)  # the check was the warm-up
+    backends = {
+        name: summary(values) | {"snr_db": quality[name], "precision": ready[name].precision}
+        for name, values in seconds.items()
+    }
+    return {
+        "lr_size": [height, width],
+        "threads": settings.threads,
+        "backends": backends,
+        "missing": missing,
+        "speedup": speedup(backends),
+    }
+
+
+def build(name: str, piece: Piece, exports: Exports, x: NDArray[np.float32], threads: int) -> Backend:
+    """Make one backend ready for one input.
+
+    Raises
+    ------
+    UnavailableError
+        If it cannot run here: a package is missing or a tool failed.
+    """
+    if name in ENGINES:
+        return engines.bind(name, engines.load(name, piece.packed, piece.architecture, threads), x)
+    try:
+        return PEERS[name](exports, x, threads)
+    except UnavailableError:
+        raise
+    except Exception as error:  # whatever others' tools raise: the rest can be measured all the same
+        raise UnavailableError(f"failed: {type(error).__name__}: {one_line(error)}") from error
+
+
+def speedup(backends: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """For each baseline that was timed, how many times faster than it each backend is."""
+    return {
+        baseline: {
+            name: round(backends[baseline]["median_ms"] / times["median_ms"], 3) for name, times in backends.items()
+        }
+        for baseline in BASELINES
+        if baseline in backends
+    }
+
+
+def rows(record: Mapping[str, Any], piece: str, **about: Any) -> list[dict[str, Any]]:
+    """A measurement as rows of a table, one a backend, those that are missing with the reason.
+
+    Each begins with `about` and the name of the piece.
+    """
+    columns = ("median_ms", "min_ms", "q1_ms", "q3_ms", "max_ms", "repeats", "snr_db", "precision")
+    return [
+        {
+            **about,
+            "piece": piece,
+            "lr_height": record["lr_size"][0],
+            "lr_width": record["lr_size"][1],
+            "threads": record["threads"],
+            "backend": name,
+            **{column: record["backends"].get(name, {}).get(column, "") for column in columns},
+            **{f"speedup_over_{baseline}": record["speedup"].get(baseline, {}).get(name, "") for baseline in BASELINES},
+            "missing": record["missing"].get(name, ""),
+        }
+        for name in (*record["backends"], *record["missing"])
+    ]
+
+
+def _output(module: nn.Module, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        return module(torch.from_numpy(x)[None])[0].numpy()
+
+
+def _checked(backend: Backend, name: str, expected: NDArray[np.float32]) -> float:
+    """The ratio of signal to error of a backend's output, in dB; it must be that of the network it should run."""
+    signal = np.square(expected, dtype=np.float64).sum()
+    error = np.square(backend.run().astype(np.float64) - expected).sum()
+    snr = float(10 * np.log10(signal / max(error, signal / 10 ** (MOST_SNR_DB / 10))))
+    least = FLOAT_SNR_DB if name.startswith("torch") or name.endswith("float32") else INTEGER_SNR_DB
+    if not snr >= least:
+        raise UnavailableError(f"wrong output: {snr:.1f} dB of signal to error against PyTorch, {least:.0f} expected")
+    return round(snr, 1)

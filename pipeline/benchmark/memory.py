@@ -1,0 +1,140 @@
+"""Peak memory of one forward pass, each backend in a process of its own.
+
+A child (``python -m pipeline.benchmark.memory FOLDER BACKEND``) imports only what its backend needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.benchmark.backends import Backend, UnavailableError, one_line
+
+REQUEST, PACKED = "memory.json", "packed.safetensors"
+WARM_UP_SIZE = 16  # side of the LR image of the first forward pass, which compiles and loads what it needs
+NOT_MEASURED = {"torch_compile": "not measured: its compiler's own memory is taken in the same process"}
+
+
+def write_request(
+    folder: Path, config: Mapping[str, Any], enlarged: int, height: int, width: int, threads: int, files: dict[str, str]
+) -> None:
+    """Write what the children measure.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the packed network too, as `PACKED`.
+    config : mapping
+        Arguments of `pipeline.models.build` for the float network.
+    enlarged : int
+        The side of the network's input is this times that of the LR image.
+    height, width : int
+        Of the LR image.
+    threads : int
+    files : dict
+        By name of a runtime's backend: the file it reads.
+    """
+    channels = 1 if config["model"] == "vdsr" else 3
+    request = {
+        "config": dict(config),
+        "channels": channels,
+        "size": [height * enlarged, width * enlarged],
+        "warm_up": WARM_UP_SIZE * enlarged,
+        "threads": threads,
+        "files": files,
+    }
+    (folder / REQUEST).write_text(json.dumps(request))
+
+
+def peak_memory(folder: Path, backend: str) -> dict[str, float]:
+    """Measure one backend in a child process.
+
+    Returns
+    -------
+    dict
+        ``loaded_mib``: resident when all is imported and loaded; ``peak_mib``: at most, during one forward pass;
+        ``forward_mib``: their difference.
+
+    Raises
+    ------
+    UnavailableError
+        If the backend does not run there.
+    """
+    if backend in NOT_MEASURED:
+        raise UnavailableError(NOT_MEASURED[backend])
+    command = [sys.executable, "-m", "pipeline.benchmark.memory", str(folder), backend]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UnavailableError(f"failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("backend")
+    arguments = parser.parse_args()
+    request = json.loads((arguments.folder / REQUEST).read_text())
+    try:
+        print(json.dumps(_measure(_loader(arguments.folder, arguments.backend, request), request)))
+    except (UnavailableError, OSError) as error:
+        sys.exit(one_line(error))
+
+
+def _measure(load: Callable[[NDArray[np.float32]], Backend], request: Mapping[str, Any]) -> dict[str, float]:
+    rng = np.random.default_rng(0)
+    small, x = (
+        rng.random((request["channels"], *size), np.float32) for size in ([request["warm_up"]] * 2, request["size"])
+    )
+    load(small).run()
+    backend = load(x)
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    loaded = _status("VmRSS")
+    backend.run()
+    peak = _status("VmHWM")
+    return {"loaded_mib": loaded, "peak_mib": peak, "forward_mib": round(peak - loaded, 1)}
+
+
+def _loader(folder: Path, name: str, request: Mapping[str, Any]) -> Callable[[NDArray[np.float32]], Backend]:
+    """What makes the backend ready for an input. Imports stand here: they count as memory of those that need them."""
+    threads = request["threads"]
+    if name.startswith("engine"):
+        from pipeline.benchmark import engines
+        from pipeline.packed import read
+
+        loaded = engines.load(name, read(folder / PACKED), None, threads)
+        return lambda x: engines.bind(name, loaded, x)
+    if name in request["files"]:
+        from pipeline.benchmark.runtimes import RUNTIMES
+
+        load = RUNTIMES[name][1]
+        return lambda x: load(Path(request["files"][name]), x, threads)
+    from pipeline.benchmark.exports import Exports
+    from pipeline.benchmark.peers import PEERS
+    from pipeline.models import build
+
+    config = dict(request["config"])
+    module = build(config.pop("model"), **config).eval()
+    return lambda x: PEERS[name](Exports(module, [], folder), x, threads)
+
+
+def _status(field: str) -> float:
+    """A size that the system gives for this process, in MiB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    raise UnavailableError(f"the system does not tell {field}")
+
+
+if __name__ == "__main__":
+    main()

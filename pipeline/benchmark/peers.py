@@ -1,0 +1,74 @@
+"""How others run the float network on a CPU: PyTorch, ONNX Runtime, OpenVINO, in float32 and in int8.
+
+Each is called with the network, an input (float32, shape (C, h, w)) and a number of threads.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pipeline.benchmark.backends import Backend, UnavailableError
+from pipeline.benchmark.exports import Exports
+from pipeline.benchmark.runtimes import RUNTIMES
+from pipeline.inference import channels_last
+
+Build = Callable[[Exports, NDArray[np.float32], int], Backend]
+
+
+def torch_default(network: Exports, x: NDArray[np.float32], threads: int) -> Backend:
+    """PyTorch as it comes."""
+    return _torch(network.module, torch.from_numpy(x)[None], threads)
+
+
+def torch_channels_last(network: Exports, x: NDArray[np.float32], threads: int) -> Backend:
+    """PyTorch with the layout that its convolutions are fastest with."""
+    return _torch(channels_last(copy.deepcopy(network.module)), _channels_last(x), threads)
+
+
+def torch_compile(network: Exports, x: NDArray[np.float32], threads: int) -> Backend:
+    """PyTorch's compiler, with its weights frozen so that they are laid out and folded ahead of time."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise UnavailableError(f"no C++ compiler: install {compiler}, or name yours in CXX")
+    # Whole or not at all: what the compiler leaves over would be run by plain PyTorch without a word.
+    options = {"fullgraph": True, "dynamic": False, "options": {"freezing": True}}
+    module = channels_last(copy.deepcopy(network.module))
+    compiled: Any = torch.compile(module, **options)  # type: ignore[call-overload]  # knows no unpacked arguments
+    backend = _torch(compiled, _channels_last(x), threads)
+    backend.run()  # compiles
+    return backend
+
+
+def _from_file(file: str, load: Callable[[Path, NDArray[np.float32], int], Backend]) -> Build:
+    return lambda network, x, threads: load(getattr(network, file), x, threads)
+
+
+PEERS: Mapping[str, Build] = {
+    "torch": torch_default,
+    "torch_channels_last": torch_channels_last,
+    "torch_compile": torch_compile,
+    **{name: _from_file(*source) for name, source in RUNTIMES.items()},
+}
+
+
+def _torch(module: nn.Module, batch: torch.Tensor, threads: int) -> Backend:
+    def run() -> NDArray:
+        torch.set_num_threads(threads)  # the process's setting, which others share
+        with torch.inference_mode():
+            return module(batch)[0].numpy()
+
+    return Backend(run, "float32")
+
+
+def _channels_last(x: NDArray[np.float32]) -> torch.Tensor:
+    return torch.from_numpy(x)[None].contiguous(memory_format=torch.channels_last)

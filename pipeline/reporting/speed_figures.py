@@ -1,0 +1,203 @@
+"""The figures of the section on speed: times, ratios by piece, where the time goes, and how it scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+from pipeline.reporting import labels, svg
+from pipeline.reporting.benchmarks import BASELINE, ENGINE, Benchmark, Measurement, Timing
+from pipeline.reporting.claims import times
+from pipeline.reporting.figures import VALUE, WIDTH, Panel, name_rows
+from pipeline.reporting.results import Results
+
+STRONGEST = "openvino_int8"  # of the peers; it stands beside the engine where not all have room
+KIND_COLOURS = {"binary": svg.BINARY, "float": svg.FLOAT, "other": svg.NEUTRAL}
+LINE_COLOURS = {"openvino_int8": svg.FLOAT, "openvino_float32": svg.FLOAT_SOFT, "onnxruntime_int8": svg.NEUTRAL}
+FARTHEST_CEILING = 2.5  # times the longest bar
+LABEL_GAP = 0.075  # between the labels of two lines, as a share of the panel's height
+
+
+def time_panels(results: Results) -> list[Panel]:
+    """Draw each network's median times with their range, a bar for every backend; missing ones by name."""
+    return [_time_panel(benchmark) for benchmark in results.benchmarks.values()]
+
+
+def ratio_panels(results: Results) -> list[Panel]:
+    """Draw how many times faster than PyTorch the engine and its strongest peer are, piece by piece.
+
+    One panel has the single layers, and each network one with its blocks, itself, and its ceiling by Amdahl's law.
+    """
+    layers: Mapping[str, Measurement] = results.layers.pieces
+    panels = [_ratio_panel("Single layers", "ratio-layers", layers, None)]
+    for (model, scale), benchmark in results.benchmarks.items():
+        pieces: dict[str, Measurement] = {"body": benchmark.body, "network": benchmark}
+        name = f"ratio-{model}-x{scale}"
+        panels.append(_ratio_panel(labels.network(model, scale), name, pieces, benchmark.amdahl.ceiling))
+    return panels
+
+
+def kind_panels(results: Results) -> list[Panel]:
+    """Draw each network's time by kind of layer, in PyTorch and in the engine."""
+    panels = []
+    for (model, scale), benchmark in results.benchmarks.items():
+        amdahl = benchmark.amdahl
+        bars = {BASELINE: {"binary": amdahl.binary_ms, "float": amdahl.total_ms - amdahl.binary_ms}}
+        bars |= benchmark.engine_layers
+        longest = max(sum(parts.values()) for parts in bars.values())
+        figure, axes = svg.panel(WIDTH, 76 + 24 * len(bars))
+        for y, parts in enumerate(bars.values()):
+            start = 0.0
+            for kind, colour in KIND_COLOURS.items():
+                axes.barh(y, parts.get(kind, 0.0), left=start, height=0.62, color=colour)
+                start += parts.get(kind, 0.0)
+            axes.text(start + longest / 50, y, labels.milliseconds(start), **VALUE)
+        name_rows(axes, list(range(len(bars))), [labels.short_backend(name) for name in bars])
+        _bottom(axes, "milliseconds for one image", longest * 1.3)
+        text = "; ".join(
+            f"{labels.backend(name)}: "
+            + ", ".join(f"{labels.milliseconds(value)} {kind}" for kind, value in parts.items())
+            for name, parts in bars.items()
+        )
+        title = labels.network(model, scale)
+        drawing = svg.inline(figure, f"kinds-{model}-x{scale}", f"{title}, time by kind of layer. {text}.")
+        panels.append(Panel(title, drawing))
+    return panels
+
+
+def scaling_panels(results: Results) -> list[Panel]:
+    """Draw how many times faster than PyTorch each backend is, over the size of the image."""
+    panels = []
+    for (model, scale), benchmark in results.benchmarks.items():
+        lines = {
+            name: points
+            for name in dict.fromkeys(name for timed in benchmark.sizes for name in timed.backends if name != BASELINE)
+            if (points := _ratios_by_side(benchmark.sizes, name))
+        }
+        if not lines:
+            continue
+        figure, axes = svg.panel(WIDTH, 230)
+        highest = 1.08 * max(1.0, *(ratio for points in lines.values() for _, ratio in points))
+        axes.axhline(1, color=svg.MUTED, linewidth=1)
+        for name, points in lines.items():
+            sides, ratios = zip(*points, strict=True)
+            axes.plot(sides, ratios, color=_line_colour(name), linewidth=1.9, marker="o", markersize=4)
+        sides_shown = [timed.lr_size[0] for timed in benchmark.sizes]
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(FixedLocator(sides_shown))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xticklabels([str(side) for side in sides_shown])
+        axes.set_ylim(0, highest)
+        axes.set_xlabel("side of the square LR image, pixels")
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="y")
+        axes.tick_params(length=0)
+        _label_ends(axes, lines, highest)
+        text = "; ".join(
+            f"{labels.backend(name)}: " + ", ".join(f"{times(ratio)} at {side}" for side, ratio in points)
+            for name, points in lines.items()
+        )
+        title = labels.network(model, scale)
+        description = f"{title}, speed over PyTorch channels_last by image size. {text}."
+        panels.append(Panel(title, svg.inline(figure, f"sizes-{model}-x{scale}", description)))
+    return panels
+
+
+def _time_panel(benchmark: Benchmark) -> Panel:
+    bars = [*benchmark.backends, *benchmark.missing]
+    longest = max((timing.max_ms for timing in benchmark.backends.values()), default=1.0)
+    figure, axes = svg.panel(WIDTH, 64 + 23 * len(bars))
+    said = []
+    for y, name in enumerate(bars):
+        timing = benchmark.backends.get(name)
+        if timing is None:
+            axes.text(longest / 50, y, "missing", **VALUE | {"color": svg.MUTED})
+        else:
+            axes.barh(y, timing.median_ms, height=0.62, color=_bar_colour(name))
+            axes.plot([timing.min_ms, timing.max_ms], [y, y], color=svg.INK, linewidth=1.2)
+            axes.text(timing.max_ms + longest / 50, y, labels.milliseconds(timing.median_ms), **VALUE)
+        said.append(f"{labels.backend(name)} {_said(timing)}")
+    name_rows(axes, list(range(len(bars))), [labels.short_backend(name) for name in bars])
+    _bottom(axes, "milliseconds for one image", longest * 1.32)
+    title = labels.network(benchmark.model, benchmark.scale)
+    name = f"speed-{benchmark.model}-x{benchmark.scale}"
+    return Panel(title, svg.inline(figure, name, f"{title}, median times. {'; '.join(said)}."))
+
+
+def _said(timing: Timing | None) -> str:
+    return "missing" if timing is None else labels.milliseconds(timing.median_ms)
+
+
+def _ratio_panel(title: str, name: str, pieces: Mapping[str, Measurement], ceiling: float | None) -> Panel:
+    speeds = {
+        piece: {
+            backend: ratio for backend in (STRONGEST, *timed.engines) if (ratio := timed.speedup(backend)) is not None
+        }
+        for piece, timed in pieces.items()
+    }
+    highest = max([1.0, *(ratio for ratios in speeds.values() for ratio in ratios.values())])
+    shown = ceiling is not None and ceiling <= FARTHEST_CEILING * highest  # one far off would leave the bars no room
+    most = max(highest, ceiling or 0.0) if shown else highest
+    rows = sum(1.3 + len(ratios) for ratios in speeds.values()) + (ceiling is not None and not shown)
+    figure, axes = svg.panel(WIDTH, 60 + 24 * rows)
+    names: dict[float, str] = {}
+    said = []
+    y = 0.0
+    for piece, ratios in speeds.items():
+        axes.text(0, y, labels.PIECES[piece], **VALUE | {"color": svg.MUTED})
+        for backend, ratio in ratios.items():
+            y += 1
+            names[y] = labels.short_backend(backend)
+            axes.barh(y, ratio, height=0.62, color=_bar_colour(backend))
+            axes.text(ratio + most / 60, y, times(ratio), **VALUE)
+            said.append(f"{labels.PIECES[piece]}, {labels.backend(backend)}: {times(ratio)}")
+        ends = [y - len(ratios) + 0.5, y + 0.5]
+        axes.plot([1, 1], ends, color=svg.MUTED, linewidth=1)
+        if piece == "network" and ceiling is not None:
+            if shown:
+                axes.plot([ceiling] * 2, ends, color=svg.INK, linewidth=1.6, linestyle=":")
+            else:
+                y += 1
+                axes.text(0, y, f"ceiling far to the right: {times(ceiling)}", **VALUE | {"color": svg.MUTED})
+            said.append(f"ceiling of the whole network: {times(ceiling)}")
+        y += 1.3
+    name_rows(axes, list(names), list(names.values()))
+    axes.set_ylim(y - 0.7, -0.6)
+    _bottom(axes, "speed, PyTorch channels_last = 1", most * 1.2)
+    description = f"{title}, speed over PyTorch channels_last. {'; '.join(said)}."
+    return Panel(title, svg.inline(figure, name, description))
+
+
+def _ratios_by_side(sizes: list[Measurement], name: str) -> list[tuple[int, float]]:
+    return [(timed.lr_size[0], ratio) for timed in sizes if (ratio := timed.speedup(name)) is not None]
+
+
+def _label_ends(axes: Axes, lines: Mapping[str, list[tuple[int, float]]], highest: float) -> None:
+    """Name each line at its right end, the names moved apart where they would cover each other."""
+    right = max(side for points in lines.values() for side, _ in points)
+    below = -LABEL_GAP * highest
+    for name in sorted(lines, key=lambda name: lines[name][-1][1]):
+        below = max(below + LABEL_GAP * highest, lines[name][-1][1])
+        style: dict[str, Any] = VALUE | {"fontsize": 10, "clip_on": False}
+        axes.text(right * 1.12, below, labels.short_backend(name), **style)
+
+
+def _bottom(axes: Axes, label: str, most: float) -> None:
+    axes.set_xlim(0, most)
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.grid(axis="x")
+
+
+def _bar_colour(name: str) -> str:
+    exact = name.endswith("float32") or not name.startswith((ENGINE, "onnx", "openvino"))
+    if name.startswith(ENGINE):
+        return svg.BINARY_SOFT if exact else svg.BINARY
+    return svg.FLOAT_SOFT if exact else svg.FLOAT
+
+
+def _line_colour(name: str) -> str:
+    return LINE_COLOURS.get(name, _bar_colour(name))

@@ -1,0 +1,33 @@
+"""Time single layers, float in other runtimes and binary in the engine, in chains of equal ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pipeline.benchmark.measure import Settings
+from pipeline.benchmark.record import layers_record, layers_rows
+from pipeline.errors import one_line_errors
+from pipeline.files import write_csv, write_json
+from pipeline.params import load_params
+from pipeline.provenance import environment
+
+
+def main() -> None:
+    params = load_params()
+    benchmark, machine = params.benchmark, environment()
+    torch.manual_seed(params.seed)
+    record = layers_record(
+        params.binarize.model_dump(),
+        (benchmark.lr_height, benchmark.lr_width),
+        Settings(min(benchmark.threads, machine["cores"]), benchmark.repeats, benchmark.seconds),
+    )
+    path = Path("results", "benchmark", "layers.json")
+    write_json(path, {"repeats": benchmark.repeats, "environment": machine} | record)
+    write_csv(path.with_suffix(".csv"), layers_rows(record))
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,23 @@
+"""Small things to time."""
+
+import pytest
+import torch
+
+from pipeline.benchmark import pieces
+
+BINARIZATION = {"scale_rule": "learnable", "scope": "blocks"}
+SMALL = {
+    "srresnet": {"blocks": 1, "channels": 8},
+    "edsr": {"blocks": 1, "channels": 8, "residual_scale": 0.5},
+    "vdsr": {"layers": 4, "channels": 8},
+}
+
+
+def small_network(model: str, scale: int = 2) -> pieces.Piece:
+    torch.manual_seed(0)
+    return pieces.network(model, scale, SMALL[model], BINARIZATION)
+
+
+@pytest.fixture(scope="session")
+def edsr() -> pieces.Piece:
+    return small_network("edsr")
