@@ -1,5 +1,6 @@
 # Two commands: `make repro` runs the pipeline, `make test` the tests. Both set everything up first.
-.PHONY: setup repro test lint
+# `make ratios` measures every speed ratio three times, in some twenty minutes, and writes ratios/*.json.
+.PHONY: setup repro test lint ratios
 
 PYTHON ?= python3
 ACTIVATED = . .venv/bin/activate &&
@@ -19,3 +20,13 @@ lint: setup
 
 test: lint
 	$(ACTIVATED) python -m pytest
+
+RATIOS = layer wide_layer $(foreach model,srresnet edsr vdsr,$(model)-body $(model))
+ratios: setup $(addprefix ratios/,$(addsuffix .json,$(RATIOS)))
+
+ratios/%.json: FORCE
+	@mkdir -p ratios
+	$(ACTIVATED) python -m pipeline.engine.bench --runs 3 --scale 4 --json $@ \
+		--model $(firstword $(subst -, ,$*)) $(if $(findstring -body,$*),--body)
+
+FORCE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.engine.layers import Layer, layers_of
 from pipeline.engine.networks import Architecture, Array
-from pipeline.engine.runner import BITS, Activations, Engine, EngineOps
+from pipeline.engine.runner import Activations, Engine, EngineOps
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
 from pipeline.upscaling import upscale_image
@@ -39,7 +39,8 @@ def calibrate(
     Returns
     -------
     dict
-        "int8" and "int6" to the ranges by layer, as [low, high]; what `pipeline.packing.save` expects as
+        "int8", "int6" and "int1" to the ranges by layer, as [low, high], for signs as minus and plus the mean of the
+        inputs' absolute values; what `pipeline.packing.save` expects as
         ``metadata["activations"]``.
 
     Raises
@@ -70,11 +71,11 @@ def calibrate_inputs(
     if not percentiles:
         raise InputError("percentiles: none to try; give one or more, such as 100")
     candidates = [measure_ranges(packed, architecture, inputs, percentile) for percentile in percentiles]
-    if len(candidates) == 1 or not packed.binary:
-        return {kind: candidates[0] for kind in BITS}
-    exact = _outputs(packed, architecture, inputs, "float32")
-    kept: dict[str, Ranges] = {}
     kinds: tuple[Activations, ...] = ("int8", "int6")
+    kept: dict[str, Ranges] = {"int1": measure_magnitudes(packed, architecture, inputs)}
+    if len(candidates) == 1 or not packed.binary:
+        return {kind: candidates[0] for kind in kinds} | kept
+    exact = _outputs(packed, architecture, inputs, "float32")
     for kind in kinds:
         losses = []
         for ranges in candidates:
@@ -106,10 +107,29 @@ def measure_ranges(
     """
     if not 50 < percentile <= 100:
         raise InputError(f"percentile: {percentile}; choose one above 50, up to 100")
-    ops = _RangeOps(layers_of(packed, architecture), percentile)
-    for x in inputs:
-        architecture.forward(ops, x)
-    return ops.ranges
+    ranges: Ranges = {}
+
+    def widen(layer: str, values: Array) -> None:
+        low, high = (float(v) for v in np.percentile(values, [100 - percentile, percentile]))
+        before = ranges.get(layer, [0.0, SMALLEST_RANGE])
+        ranges[layer] = [min(before[0], low), max(before[1], high)]
+
+    _watch(packed, architecture, inputs, widen)
+    return ranges
+
+
+def measure_magnitudes(packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array]) -> Ranges:
+    """Measure minus and plus the mean of the absolute values of each layer's input; see `measure_ranges`."""
+    sums: dict[str, list[float]] = {}
+
+    def add(layer: str, values: Array) -> None:
+        total = sums.setdefault(layer, [0.0, 0.0])
+        total[0] += float(np.abs(values).sum(dtype=np.float64))
+        total[1] += values.size
+
+    _watch(packed, architecture, inputs, add)
+    means = {layer: max(total / count, SMALLEST_RANGE) for layer, (total, count) in sums.items()}
+    return {layer: [-mean, mean] for layer, mean in means.items()}
 
 
 def _outputs(
@@ -119,17 +139,22 @@ def _outputs(
     return [engine.forward(x) for x in inputs]
 
 
-class _RangeOps(EngineOps):
-    """The engine's operation with float32 activations, keeping the ranges of what layers read."""
+def _watch(
+    packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array], look: Callable[[str, Array], None]
+) -> None:
+    """Run the network with float32 activations and look at what each layer reads."""
+    ops = _WatchedOps(layers_of(packed, architecture), look)
+    for x in inputs:
+        architecture.forward(ops, x)
 
-    def __init__(self, layers: Mapping[str, Layer], percentile: float) -> None:
+
+class _WatchedOps(EngineOps):
+    """The engine's operation with float32 activations, each input looked at."""
+
+    def __init__(self, layers: Mapping[str, Layer], look: Callable[[str, Array], None]) -> None:
         super().__init__(layers, {})
-        self.percentile = percentile
-        self.ranges: Ranges = {name: [0.0, SMALLEST_RANGE] for name in layers}
+        self.look = look
 
     def conv(self, layer: str, x: Any, **arguments: Any) -> Any:
-        values = x if isinstance(x, np.ndarray) else x.inside
-        low, high = (float(v) for v in np.percentile(values, [100 - self.percentile, self.percentile]))
-        before = self.ranges[layer]
-        self.ranges[layer] = [min(before[0], low), max(before[1], high)]
+        self.look(layer, x if isinstance(x, np.ndarray) else x.inside)
         return super().conv(layer, x, **arguments)

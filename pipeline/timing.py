@@ -29,6 +29,7 @@ def alternate(
     budget : float
         Seconds: a function whose counted runs have taken as long sits out further rounds, after three at least.
 
+
     Returns
     -------
     dict

@@ -8,9 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-
 from pipeline.benchmark.measure import Settings
+from pipeline.benchmark.pieces import seed
 from pipeline.benchmark.record import network_record, network_rows
 from pipeline.errors import one_line_errors
 from pipeline.files import write_csv, write_json
@@ -27,7 +26,7 @@ def main() -> None:
     params = load_params()
     params.require(model, scale)
     benchmark, machine = params.benchmark, environment()
-    torch.manual_seed(params.seed)
+    seed(params.seed)
     overrides = params.benchmark_overrides(model, "float")
     record = network_record(
         model,

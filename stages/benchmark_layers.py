@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from pipeline.benchmark.measure import Settings
+from pipeline.benchmark.pieces import seed
 from pipeline.benchmark.record import layers_record, layers_rows
 from pipeline.errors import one_line_errors
 from pipeline.files import write_csv, write_json
@@ -17,7 +16,7 @@ from pipeline.provenance import environment
 def main() -> None:
     params = load_params()
     benchmark, machine = params.benchmark, environment()
-    torch.manual_seed(params.seed)
+    seed(params.seed)
     record = layers_record(
         params.binarize.model_dump(),
         (benchmark.lr_height, benchmark.lr_width),

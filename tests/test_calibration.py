@@ -38,11 +38,22 @@ def test_ranges_are_percentiles_of_the_inputs(tmp_path, model, overrides, percen
     for image in IMAGES:
         upscale(module, image)
     ranges = calibrate(path, IMAGES, [percentile])
-    assert ranges.keys() == {"int8", "int6"} and ranges["int8"] == ranges["int6"]
+    assert ranges.keys() == {"int8", "int6", "int1"} and ranges["int8"] == ranges["int6"]
     assert ranges["int8"].keys() == seen.keys()
     for name, found in ranges["int8"].items():
         np.testing.assert_allclose(found, seen[name], rtol=1e-4, atol=1e-5)
     assert calibrate(read(path), IMAGES, [percentile]) == ranges
+
+
+def test_signs_stand_for_the_mean_magnitude(tmp_path):
+    path = tmp_path / "network.safetensors"
+    module = save_random(path, "edsr", 2, channels=6, blocks=1).float()
+    seen: list[np.ndarray] = []
+    module.blocks[0].conv2.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].numpy().ravel()))
+    for image in IMAGES:
+        upscale(module, image)
+    mean = np.abs(np.concatenate(seen)).mean()
+    np.testing.assert_allclose(calibrate(path, IMAGES)["int1"]["blocks.0.conv2"], [-mean, mean], rtol=1e-4)
 
 
 def test_the_percentile_is_kept_that_loses_least(tmp_path):

@@ -17,7 +17,9 @@ NO_RESULT_DEPENDS_ON = {
     for name in ("pipeline/__init__", "pipeline/data/__init__", "pipeline/errors", "pipeline/files", "pipeline/params")
 } | {
     "pipeline/data/folders.py",
-    "pipeline/engine/bench.py",  # a command for the user's own machine
+    "pipeline/engine/bench.py",  # commands for the user's own machine
+    "pipeline/engine/probe.py",  # what it gives is shown beside results
+    "pipeline/engine/tune.py",
     "pipeline/engine/reference.py",  # the definitions that kernels are tested against
     "pipeline/runs.py",
     "stages/__init__.py",

@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 from pipeline.benchmark.backends import Backend, UnavailableError
 from pipeline.engine import Engine
+from pipeline.engine.runner import MODES
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork
 
-ENGINES: Mapping[str, dict[str, Any]] = {
-    "engine_float32": {"activations": "float32"},
-    "engine_int8": {"activations": "int8"},
-}  # name to arguments of `Engine`
+# Name to arguments of `Engine`: those of whole networks, and those that are of interest for single layers only.
+POPCOUNT: Mapping[str, Mapping[str, Any]] = {
+    "engine_int8_popcount": {"activations": "int8", "method": "popcount"},
+    "engine_int1_popcount": {"activations": "int1", "method": "popcount"},
+}
+ENGINES: Mapping[str, Mapping[str, Any]] = {**MODES, **POPCOUNT}
 
 
 def load(name: str, packed: PackedNetwork, architecture: Any, threads: int) -> Engine:

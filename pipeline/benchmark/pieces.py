@@ -27,6 +27,11 @@ from pipeline.packing import save
 CALIBRATION_INPUTS, CALIBRATION_SIZE = 8, 48  # by which int8 ranges are chosen, for the engine and for its peers
 
 
+def seed(number: int) -> None:
+    """Seed what fresh weights are drawn by."""
+    torch.manual_seed(number)
+
+
 class Forward(Protocol):
     """What the engine runs: a whole architecture or a part of one."""
 

@@ -11,15 +11,20 @@ from typing import Any
 from pipeline.benchmark import memory
 from pipeline.benchmark.amdahl import engine_by_kind, where_time_goes
 from pipeline.benchmark.backends import UnavailableError
-from pipeline.benchmark.engines import ENGINES
+from pipeline.benchmark.engines import POPCOUNT
 from pipeline.benchmark.exports import Exports
-from pipeline.benchmark.measure import BACKENDS, Settings, measure, rows, speedup
+from pipeline.benchmark.measure import BACKENDS, Settings, measure, rows
 from pipeline.benchmark.pieces import Piece, body, chain, network
 from pipeline.benchmark.runtimes import RUNTIMES
+from pipeline.engine.probe import load_rate
+from pipeline.engine.runner import MODES
 from pipeline.packing import save
 
 CHAINS = {"layer": (64, 8), "wide_layer": (256, 4)}  # name to channels and layers
-SCALED = ("torch_channels_last", "onnxruntime_int8", "openvino_float32", "openvino_int8", *ENGINES)
+SCALED = (
+    "torch_channels_last", "onnxruntime_int8", "openvino_float32", "openvino_int8",
+    "engine_float32", "engine_int8", "engine_int8_all", "engine_int6_all",
+)  # fmt: skip
 LONGEST_MS = 5_000.0  # of one forward pass: a backend that is expected to take longer sits out larger images
 
 
@@ -76,14 +81,17 @@ def layers_record(binarization: Mapping[str, Any], size: tuple[int, int], settin
     -------
     dict
         ``pieces``: by name, what `measure` gives for the chain, with ``channels`` and ``layers`` (its length);
-        ``machine_limit``: how fast this machine can do what the engine's kernels consist of, None where not measured.
+        ``machine_limit``: how fast this machine can do what the engine's kernels consist of, see
+        `pipeline.engine.probe.load_rate`.
     """
     pieces = {}
     for name, (channels, layers) in CHAINS.items():
         with tempfile.TemporaryDirectory() as folder:
-            record = measure(chain(channels, layers, binarization), *size, settings, Path(folder))
+            record = measure(
+                chain(channels, layers, binarization), *size, settings, Path(folder), (*BACKENDS, *POPCOUNT)
+            )
         pieces[name] = {"channels": channels, "layers": layers, **record}
-    return {"pieces": pieces, "machine_limit": None}
+    return {"pieces": pieces, "machine_limit": load_rate(settings.threads)}
 
 
 def network_rows(record: Mapping[str, Any], model: str, scale: int) -> list[dict[str, Any]]:
@@ -110,7 +118,7 @@ def layers_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _engine_layers(whole: Piece, size: tuple[int, int], settings: Settings) -> dict[str, dict[str, float]]:
     found = {}
-    for name in ENGINES:
+    for name in MODES:
         try:
             found[name] = engine_by_kind(whole, whole.input(*size), name, settings.threads, settings.repeats)
         except UnavailableError:
@@ -152,7 +160,12 @@ def _over_threads(whole: Piece, record: dict[str, Any], settings: Settings, fold
 def _only(record: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """A measurement's part that is about some of its backends."""
     parts = {key: {n: v for n, v in record[key].items() if n in names} for key in ("backends", "missing")}
-    return record | parts | {"speedup": speedup(parts["backends"])}
+    speeds = {
+        baseline: {name: ratio for name, ratio in ratios.items() if name in names}
+        for baseline, ratios in record["speedup"].items()
+        if baseline in names
+    }
+    return record | parts | {"speedup": speeds}
 
 
 def _memory(whole: Piece, size: tuple[int, int], settings: Settings, folder: Path) -> dict[str, Any]:

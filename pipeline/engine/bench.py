@@ -11,8 +11,9 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
+import pipeline.benchmark  # noqa: F401  # first: it says how idle threads wait
 from pipeline.errors import InputError, one_line_errors
 from pipeline.files import write_json
 from pipeline.params import Params, load_params
@@ -31,27 +32,38 @@ def main() -> None:
     threads = _within("threads", arguments.threads, 1, cores, default=min(defaults.threads, cores))
     repeats = _within("repeats", arguments.repeats, 3, 1000, default=defaults.repeats)
     runs = _within("runs", arguments.runs, 1, 100, default=1)
+    if arguments.body and arguments.model in LAYERS:
+        raise InputError(f"--body: {arguments.model} has none; name a network with --model")
     if arguments.json is not None and arguments.json.is_dir():
         raise InputError(f"--json: {arguments.json} is a folder; name a file")
 
     # Not before the arguments are known to be good: these take seconds to load.
-    from pipeline.benchmark.measure import Settings, measure
+    from pipeline.benchmark.engines import POPCOUNT
+    from pipeline.benchmark.measure import BACKENDS, Settings, measure
 
-    piece = _piece(arguments.model, arguments.scale, params)
-    name = LAYERS.get(arguments.model, f"{arguments.model} ×{arguments.scale}")
+    piece = _piece(arguments.model, arguments.scale, arguments.body, params)
+    name = LAYERS.get(arguments.model, f"{arguments.model} ×{arguments.scale}{', body' if arguments.body else ''}")
     heading = f"{name}, LR image {height}×{width}, {threads} of {cores} cores of {machine['cpu']}"
+    names = (*BACKENDS, *POPCOUNT) if arguments.model in LAYERS else BACKENDS
     records = []
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(threads, repeats, defaults.seconds)
         for number in range(1, runs + 1):
-            records.append(measure(piece, height, width, settings, Path(folder)))
+            records.append(measure(piece, height, width, settings, Path(folder), names))
             print(f"{heading}{f', run {number} of {runs}' if runs > 1 else ''}\n{table(records[-1], piece.layers)}\n")
     spans = ratios(records)
     if runs > 1:
         print(ranges_table(spans))
     if arguments.json is not None:
-        about = {"model": arguments.model, "scale": arguments.scale, "layers": piece.layers, "environment": machine}
-        write_json(arguments.json, about | {"runs": records, "ratios": spans})
+        about: dict[str, Any] = {
+            "model": arguments.model,
+            "scale": arguments.scale,
+            "body": arguments.body,
+            "layers": piece.layers,
+        }
+        fastest = ratios(records, "speedup_of_fastest")
+        about |= {"environment": machine, "runs": records, "ratios": spans, "ratios_of_fastest": fastest}
+        write_json(arguments.json, about)
 
 
 def table(record: Mapping[str, Any], layers: int = 1) -> str:
@@ -77,12 +89,14 @@ def table(record: Mapping[str, Any], layers: int = 1) -> str:
     return "\n".join([_aligned(lines), *reasons])
 
 
-def ratios(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+def ratios(
+    records: Sequence[Mapping[str, Any]], of: Literal["speedup", "speedup_of_fastest"] = "speedup"
+) -> dict[str, dict[str, dict[str, Any]]]:
     """The speed of each backend over each baseline, where every run has it: of the ``runs``, ``low`` and ``high``."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for baseline, speeds in records[0]["speedup"].items():
+    for baseline, speeds in records[0][of].items():
         for name in speeds:
-            values = [record["speedup"].get(baseline, {}).get(name) for record in records]
+            values = [record[of].get(baseline, {}).get(name) for record in records]
             if None not in values:
                 span = {"runs": values, "low": min(values), "high": max(values)}
                 found.setdefault(baseline, {})[name] = span
@@ -109,6 +123,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m pipeline.engine.bench", description=__doc__)
     parser.add_argument("--model", choices=(*MODELS, *LAYERS), default=MODELS[0])
+    parser.add_argument("--body", action="store_true", help="only the network's residual blocks (VDSR's inner layers)")
     parser.add_argument("--scale", type=int, choices=SCALES, default=SCALES[0], help="of a network")
     parser.add_argument("--size", help="of the LR image: a side, or HEIGHTxWIDTH")
     parser.add_argument("--threads", type=int)
@@ -138,14 +153,15 @@ def _within(field: str, value: int | None, least: int, most: int, default: int) 
     return value
 
 
-def _piece(model: str, scale: int, params: Params) -> Any:
+def _piece(model: str, scale: int, body: bool, params: Params) -> Any:
     from pipeline.benchmark import pieces
     from pipeline.benchmark.record import CHAINS
 
     if model in CHAINS:
         return pieces.chain(*CHAINS[model], params.binarize.model_dump())
     overrides = params.benchmark_overrides(model, "float")
-    return pieces.network(model, scale, overrides, params.binarize.model_dump())
+    network = pieces.network(model, scale, overrides, params.binarize.model_dump())
+    return pieces.body(network) if body else network
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

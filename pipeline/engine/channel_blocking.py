@@ -17,7 +17,7 @@ from llvmlite import binding
 
 from pipeline.files import write_json
 
-Kind = Literal["float32", "int8", "few", "table_float32", "table_int8", "table_int6"]
+Kind = Literal["float32", "int8", "few", "table_float32", "table_int8", "table_int6", "bits"]
 
 MOST_PIXELS = 12
 
@@ -32,7 +32,7 @@ class Blocking:
         Vectors of sums in registers, pixels times vectors of outputs. Of the 32 registers, the others hold what is
         read and the weights.
     strip : int
-        Columns of the image whose tables are kept in the caches; not for float filters.
+        Columns of the image whose sums, and tables for binary filters, are kept in the caches; not for few filters.
     """
 
     sums: int
@@ -45,12 +45,13 @@ class Blocking:
 
 # Measured on a Zen 5 server. Float tables take two registers for each pixel, hence fewer sums.
 DEFAULTS: dict[Kind, Blocking] = {
-    "float32": Blocking(24),
-    "int8": Blocking(24),
+    "float32": Blocking(24, 48),
+    "int8": Blocking(24, 48),
     "few": Blocking(24),
     "table_float32": Blocking(16, 32),
     "table_int8": Blocking(24, 48),
     "table_int6": Blocking(24, 48),
+    "bits": Blocking(24, 48),
 }
 
 
@@ -67,7 +68,7 @@ def _tuned() -> dict[str, Blocking]:
         return {
             kind: Blocking(int(found[kind]["sums"]), int(found[kind]["strip"]))
             for kind in get_args(Kind)
-            if 0 < int(found[kind]["sums"]) <= 28 and 0 <= int(found[kind]["strip"]) <= 4096
+            if kind in found and 0 < int(found[kind]["sums"]) <= 28 and 0 <= int(found[kind]["strip"]) <= 4096
         }
     except (
         OSError,

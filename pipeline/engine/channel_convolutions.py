@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.channel_filters import FEW, BinaryFilters, FewFilters, Filters, FloatFilters
-from pipeline.engine.channel_images import NO_LEVELS, NO_VALUES, Activation, Images, padded
+from pipeline.engine.channel_filters import FEW, BinaryFilters, BitFilters, FewFilters, Filters, FloatFilters
+from pipeline.engine.channel_images import NO_LEVELS, NO_VALUES, Activation, Images, padded, stored
 from pipeline.engine.channel_kernels import LANES, Then, leave
 from pipeline.engine.epilogue import Epilogue
 from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
 from pipeline.engine.quantization import Quantization, quantize_filters
-from pipeline.engine.wanted import Wanted
+from pipeline.engine.wanted import Method, Wanted
 from pipeline.engine.workspace import Workspace
 
 
@@ -27,9 +27,18 @@ class Convolution:
     wanted : Wanted
     workspace : Workspace
         Where memory comes from, shared with other layers.
+    method : {"tables", "popcount"}
+        How a binary layer meets levels; signs are always counted.
     """
 
-    def __init__(self, layer: Layer, quantization: Quantization | None, wanted: Wanted, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        quantization: Quantization | None,
+        wanted: Wanted,
+        workspace: Workspace,
+        method: Method = "tables",
+    ) -> None:
         self.quantization, self.wanted, self.images = quantization, wanted, Images(workspace)
         self.shuffle = layer.shuffle
         count, _, self.size, _ = layer.filters.shape
@@ -49,7 +58,10 @@ class Convolution:
         order = np.full((self.shuffle**2, padded(self.outputs)), -1)
         order[:, : self.outputs] = np.arange(count).reshape(self.outputs, -1).T
         arranged = _arranged(filters, order.ravel(), order.size)
-        self.filters = (BinaryFilters if layer.binary else FloatFilters)(arranged, quantization)
+        if quantization is not None and layer.binary and (quantization.signs or method == "popcount"):
+            self.filters = BitFilters(arranged, quantization)
+        else:
+            self.filters = (BinaryFilters if layer.binary else FloatFilters)(arranged, quantization)
         vectors = (epilogue.scale, epilogue.bias, epilogue.slope)
         self.epilogue = Epilogue(*(_arranged(v, order.ravel(), self.filters.outputs) for v in vectors))
 
@@ -73,9 +85,9 @@ class Convolution:
             out = images.room(padded(self.outputs), height, width, out_halo)
         levels, numbers = NO_LEVELS, [residual_scale, 0.0, 0.0, 0.0]
         if wanted.quantization is not None:
-            lowest, highest = wanted.quantization.lowest, wanted.quantization.highest
-            levels = images.room(padded(self.outputs), height, width, wanted.levels_halo, fill=-lowest)
-            numbers[1:] = [float(wanted.quantization.inverse_step), lowest, highest]
+            inverse_step, lowest, highest = stored(wanted.quantization)
+            levels = images.room(padded(self.outputs), height, width, wanted.levels_halo, fill=int(-lowest))
+            numbers[1:] = [float(inverse_step), float(lowest), float(highest)]
         then = Then(
             initial=self.filters.initial,
             scale=self.epilogue.scale,

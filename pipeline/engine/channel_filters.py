@@ -91,13 +91,17 @@ class FloatFilters:
         self.weights = aligned(blocks)
         self.initial = _initial(filters, self.outputs, quantization)
         self.vectors = _length(vectors)
-        self.pixels = _length(blocking("float32" if quantization is None else "int8").pixels(vectors))
+        parameters = blocking("float32" if quantization is None else "int8")
+        self.pixels, self.strip = _length(parameters.pixels(vectors)), parameters.strip
 
     def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
         workers, rows, counter = _shares(then)
-        room = (workers, len(self.pixels) * len(self.vectors) * LANES)
+        strip = padded(min(self.strip, then.width), len(self.pixels))
+        room = (workers, strip * len(self.vectors) * LANES)
         sums = workspace.array(room, self.initial.dtype.type, "sums")
-        kernels.convolve(image, halo, self.weights, self.size, self.pixels, self.vectors, then, sums, rows, counter)
+        kernels.convolve(
+            image, halo, self.weights, self.size, self.pixels, self.vectors, then, strip, sums, rows, counter
+        )
 
 
 class FewFilters:
@@ -124,6 +128,50 @@ class FewFilters:
         )
 
 
+class BitFilters:
+    """Binary filters, to be met with bit planes of the activations: the textbook XNOR or AND and population count.
+
+    Parameters
+    ----------
+    filters : bool, shape (O, I, k, k)
+    quantization : Quantization
+        Of the input.
+    """
+
+    def __init__(self, filters: NDArray[np.bool_], quantization: Quantization) -> None:
+        count, self.inputs, self.size, _ = filters.shape
+        self.signs = quantization.signs
+        self.planes = 1 if self.signs else int(quantization.highest - quantization.lowest).bit_length()
+        self.outputs, vectors = _blocks(count, LANES)
+        words = -(-self.inputs // 64)
+        bits = np.zeros((self.outputs, self.size**2, 64 * words), bool)
+        bits[:count, :, : self.inputs] = filters.reshape(count, self.inputs, -1).transpose(0, 2, 1)
+        packed = np.packbits(bits, axis=-1, bitorder="little").view(np.uint64)
+        packed = packed.reshape(self.outputs, -1).T  # steps, outputs
+        blocks = packed.reshape(len(packed), self.outputs // (vectors * LANES), 2 * vectors, 8)
+        self.weights = aligned(blocks.transpose(1, 0, 2, 3))
+        self.beside = np.zeros((self.size**2, self.outputs), np.int32)
+        self.beside[:, :count] = np.where(filters, 1, -1).sum(axis=1).reshape(count, -1).T
+        self.initial = aligned(quantization.lowest * self.beside.sum(axis=0, dtype=np.int32))
+        self.vectors = _length(2 * vectors)
+        parameters = blocking("bits")
+        self.pixels, self.strip = _length(parameters.pixels(2 * vectors)), parameters.strip
+
+    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
+        workers, rows, counter = _shares(then)
+        strip = padded(min(self.strip, then.width), len(self.pixels))
+        words = -(-self.inputs // 64)
+        bits = workspace.array((*image.shape[:2], self.planes, words), np.uint64, "bits")
+        total = workspace.array(image.shape[:2], np.int32, "total")
+        used = slice(then.height + 2 * halo)  # what lies behind is read with no effect, and need not be split
+        kernels.split(image[used], self.inputs, self.planes, bits[used], total[used])
+        sums = workspace.array((workers, strip * self.outputs), np.int32, "sums")
+        kernels.convolve_bits(
+            bits, total, halo, self.weights, self.size, self.signs, self.beside, self.pixels, self.vectors, then,
+            strip, sums, rows, counter,
+        )  # fmt: skip
+
+
 class BinaryFilters:
     """Binary filters, as indices into tables.
 
@@ -147,8 +195,7 @@ class BinaryFilters:
             kind, self.indexed = "table_int6", index_int6(filters, self.outputs, vectors, quantization)
         self.initial = aligned(self.indexed.initial)
         self.vectors = _length(vectors)
-        self.pixels = _length(blocking(kind).pixels(vectors))
-        self.strip = blocking(kind).strip
+        self.pixels, self.strip = _length(blocking(kind).pixels(vectors)), blocking(kind).strip
         self.table_bytes = 128 if quantization is None else 64
 
     def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:

@@ -16,10 +16,19 @@ from pipeline.engine.workspace import Workspace
 NO_VALUES = np.empty((0, 0, 0), np.float32)
 NO_LEVELS = np.empty((0, 0, 0), np.uint8)
 
+HUGE = np.float32(3e38)  # times which all that is above zero saturates, but for the least subnormal numbers
+
 
 def padded(count: int, whole: int = LANES) -> int:
     """`count`, filled up to whole vectors."""
     return -(-count // whole) * whole
+
+
+def stored(quantization: Quantization) -> tuple[np.float32, np.float32, np.float32]:
+    """Inverse step, lowest and highest level as kernels round by; signs are stored as 0 and 1."""
+    if quantization.signs:
+        return HUGE, np.float32(0), np.float32(1)
+    return quantization.inverse_step, np.float32(quantization.lowest), np.float32(quantization.highest)
 
 
 @dataclass(frozen=True)
@@ -91,11 +100,9 @@ class Images:
         """The same rounded, with at least `halo` pixels around."""
         if x.quantization == quantization and x.levels_halo >= halo:
             return x
-        levels = self.room(x.values.shape[2], x.height, x.width, halo, fill=-quantization.lowest)
-        lowest, highest = np.float32(quantization.lowest), np.float32(quantization.highest)
-        kernels.round_levels(
-            x.values, x.halo, quantization.inverse_step, lowest, highest, levels, halo, x.height, x.width
-        )
+        inverse_step, lowest, highest = stored(quantization)
+        levels = self.room(x.values.shape[2], x.height, x.width, halo, fill=int(-lowest))
+        kernels.round_levels(x.values, x.halo, inverse_step, lowest, highest, levels, halo, x.height, x.width)
         return replace(x, levels=levels, levels_halo=halo, quantization=quantization)
 
     def with_whole_vectors(self, x: Activation) -> Activation:

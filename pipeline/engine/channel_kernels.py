@@ -6,24 +6,27 @@ the type of the weights:
 
 - float32: ``sums += weights * x``, one input channel a step;
 - int8: four input channels a step, by the processor's dot product of bytes (VNNI);
-- uint32, uint16, uint8: binary filters. A table holds all signed sums of a few channels of one pixel, and a weight is
-  the index of the one that a filter wants, so that one permutation of a register is a look-up for every lane:
+- uint64: binary filters and activations in bit planes, 64 channels a step, by counting common bits; the textbook way;
+- uint32, uint16, uint8: binary filters too. A table holds all signed sums of a few channels of one pixel, and a weight
+  is the index of the one that a filter wants: one permutation of a register is a look-up for every lane.
 
-  ======  ===========  ==============  =============  ==========================  =====================
-  index   activations  sums in table   channels       multiply-adds an instruction  sums are kept in
-  ======  ===========  ==============  =============  ==========================  =====================
-  uint32  float32      32 × float32    5              80                            float32
-  uint16  8 bits       32 × int16      5              160                           int16, widened in time
-  uint8   6 bits       4 × 16 × uint8  4 × 4          256                           int32
-  ======  ===========  ==============  =============  ==========================  =====================
+  ======  ===========  ==============  ========  ========================  ======================
+  index   activations  sums in table   channels  multiply-adds a look-up   sums are kept in
+  ======  ===========  ==============  ========  ========================  ======================
+  uint32  float32      32 × float32    5         80                        float32
+  uint16  8 bits       32 × int16      5         160                       int16, widened in time
+  uint8   6 bits       4 × 16 × uint8  4 × 4     256                       int32
+  ======  ===========  ==============  ========  ========================  ======================
 
 Microkernels are emitted as LLVM vector code. All compiled code is in this one file: Numba's cache on disk notices a
 change of the file that a kernel is in, not of the files that it calls. Results do not depend on the number of threads:
 a pixel's sum is always taken in the same order.
 """
 
-# The compiled functions' parts need no types of their own: Numba infers them.
+# The compiled functions' parts need no types of their own: Numba infers them; and it gives intrinsics their first
+# argument.
 # mypy: disallow_untyped_defs = False
+# mypy: disable-error-code = "call-arg,var-annotated"
 
 from __future__ import annotations
 
@@ -105,10 +108,8 @@ class Then(NamedTuple):
 
 
 _I8, _I16, _I32, _I64, _FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
-_BYTES = {_I8: 1, _I16: 2, _I32: 4, _FLOAT: 4}
-_V8, _V16, _V32, _VF = (
-    ir.VectorType(element, VECTOR_BYTES // _BYTES[element]) for element in (_I8, _I16, _I32, _FLOAT)
-)
+_BYTES = {_I8: 1, _I16: 2, _I32: 4, _I64: 8, _FLOAT: 4}
+_V8, _V16, _V32, _V64, _VF = (ir.VectorType(element, VECTOR_BYTES // size) for element, size in _BYTES.items())
 
 
 def _constant(value: int) -> ir.Constant:
@@ -227,10 +228,15 @@ def _meet_uint8(builder: Any, total: Any, x: list[Any], indices: Any) -> Any:
     return _dot_bytes(builder, total, found, ir.Constant(_V8, [1] * 64))
 
 
+def _meet_uint64(builder: Any, total: Any, x: list[Any], bits: Any) -> Any:
+    return builder.add(total, _call(builder, "llvm.ctpop.v8i64", _V64, builder.and_(x[0], bits)))
+
+
 # By the type of the weights; the two last are for few outputs: lanes are input channels there.
 _STEPS = {
     types.float32: _Step(_read_spread(_FLOAT), _VF, _VF, _meet_float),
     types.int8: _Step(_read_spread(_I32), _V8, _V32, _meet_int8),
+    types.uint64: _Step(_read_spread(_I64), _V64, _V64, _meet_uint64),
     types.uint32: _Step(_read_table(_VF, 2), _V32, _VF, _meet_uint32),
     types.uint16: _Step(_read_table(_V16, 1), _V16, _V16, _meet_uint16),
     types.uint8: _Step(_read_table(_V8, 1), _V8, _V32, _meet_uint8),
@@ -286,6 +292,14 @@ def _emit_accumulate(step: _Step, pixels: int, vectors: int, few: bool, builder:
                 before = _load(builder, firsts[pixel], _V32, VECTOR_BYTES * (2 * v + half))
                 target = _at(builder, sums, _V32, VECTOR_BYTES * (2 * place + half))
                 builder.store(builder.add(before, wide), target, align=VECTOR_BYTES)
+    elif step.sums is _V64:
+        narrow, half = ir.VectorType(_I32, 8), VECTOR_BYTES // 2
+        before = [_load(builder, firsts[pixel], narrow, half * v, align=4) for pixel, _, v in places]
+        one = ir.Constant(_V64, [1] * 8)
+        held = [builder.shl(builder.sext(value, _V64), one) for value in before]  # a plane counts twice the next one
+        held = _walk(builder, count, held, advance)
+        for (_, place, _), value in zip(places, held, strict=True):
+            builder.store(builder.trunc(value, narrow), _at(builder, sums, narrow, half * place), align=half)
     else:
         held = [_load(builder, firsts[pixel], step.sums, VECTOR_BYTES * v) for pixel, _, v in places]
         held = _walk(builder, count, held, advance)
@@ -467,7 +481,7 @@ def _finish_block(sums, start, stride, block, outputs, y, x, pixels, then):
     residual = _address(then.residual, 4, _first(then.residual, then.residual_halo, y, x, r))
     out = _address(then.out, 4, _first(then.out, then.out_halo, y, x, r))
     levels = _address(then.levels, 1, _first(then.levels, then.levels_halo, y, x, r))
-    _finish(  # type: ignore[call-arg]  # Numba gives the typing context
+    _finish(
         sums, start, stride, pixels, vectors,
         then.scale.ctypes.data + o, then.bias.ctypes.data + o, then.slope.ctypes.data + o, then.numbers.ctypes.data,
         residual, 4 * r * then.residual.shape[2], then.residual_places.ctypes.data + 8 * first,
@@ -479,7 +493,7 @@ def _finish_block(sums, start, stride, block, outputs, y, x, pixels, then):
 @njit(cache=True, parallel=True)
 def convolve(
     image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, vectors: tuple, then: Then,
-    sums: NDArray, rows: int, counter: NDArray[np.int64],
+    strip: int, sums: NDArray, rows: int, counter: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Convolve with float filters.
 
@@ -496,19 +510,21 @@ def convolve(
     pixels, vectors : tuples of int
         As long as a microkernel has pixels, and vectors V; their contents do not matter.
     then : Then
-    sums : float32 or int32, shape (workers, at least P · outputs), aligned
-        Room for them; P is the strip for binary filters.
+    strip : int
+        Columns whose sums are finished together, a multiple of the microkernel's pixels.
+    sums : float32 or int32, shape (workers, at least strip · V · 16), aligned
+        Room for them; for binary filters, for all outputs.
     rows : int
         Rows that a worker takes at a time: on a shared machine one is slower than another, now this one, now that.
     counter : int64, shape (1,)
         Zero; counts what has been taken.
     """
     for worker in prange(len(sums)):
-        _convolve(image, halo, weights, size, pixels, vectors, then, sums[worker], rows, counter)
+        _convolve(image, halo, weights, size, pixels, vectors, then, strip, sums[worker], rows, counter)
 
 
 @njit(cache=True)
-def _convolve(image, halo, weights, size, pixels, vectors, then, sums, rows, counter):
+def _convolve(image, halo, weights, size, pixels, vectors, then, strip, sums, rows, counter):
     blocks, steps = weights.shape[:2]
     _, columns, channels = image.shape
     item, outputs = image.itemsize, LANES * len(vectors)
@@ -518,20 +534,21 @@ def _convolve(image, halo, weights, size, pixels, vectors, then, sums, rows, cou
         tap = step // at_once
         offsets[step] = item * ((tap // size * columns + tap % size) * channels) + 4 * (step % at_once)
     corner = halo - size // 2
-    # A block of pixels in all blocks of outputs before the next: the pixels stay in the first-level cache.
     top = rows * _take(counter.ctypes.data)
     while top < then.height:
         for y in range(top, min(top + rows, then.height)):
-            for x in range(0, then.width, len(pixels)):
-                source = image.ctypes.data + item * (((corner + y) * columns + corner + x) * channels)
-                count = min(len(pixels), then.width - x)
+            for left in range(0, then.width, strip):
+                stop = min(left + strip, then.width)
                 for block in range(blocks):
                     these = weights.ctypes.data + block * steps * VECTOR_BYTES * len(vectors)
-                    _accumulate(
-                        weights, pixels, vectors, source, item * channels, offsets.ctypes.data, these, steps,
-                        then.initial.ctypes.data + 4 * block * outputs, 0, sums.ctypes.data,
-                    )  # fmt: skip
-                    _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, x, count, then)
+                    for x in range(left, stop, len(pixels)):
+                        source = image.ctypes.data + item * (((corner + y) * columns + corner + x) * channels)
+                        _accumulate(
+                            weights, pixels, vectors, source, item * channels, offsets.ctypes.data, these, steps,
+                            then.initial.ctypes.data + 4 * block * outputs, 0,
+                            sums.ctypes.data + 4 * outputs * (x - left),
+                        )  # fmt: skip
+                    _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, left, stop - left, then)
         top = rows * _take(counter.ctypes.data)
 
 
@@ -608,7 +625,7 @@ def convolve_binary(
     tables : uint8, shape (workers, bytes), aligned
         Room for the tables of ``size`` rows of a strip.
     strip : int
-        Columns whose tables are kept at a time, a multiple of the microkernel's pixels.
+        Columns whose tables are kept at a time too.
     rows : int
         Rows of a strip that a worker takes at a time; tables are made for ``size - 1`` more.
     """
@@ -646,7 +663,7 @@ def _convolve_binary(
         for row in range(top, bottom + size - 1):
             source = image.ctypes.data + item * (((corner + row) * columns + corner + left) * channels)
             for group in range(groups):
-                _build_tables(  # type: ignore[call-arg]
+                _build_tables(
                     indices, source + group * group_bytes, item * channels, columns_read,
                     constants.ctypes.data + group * constant_bytes,
                     tables.ctypes.data + row % size * row_bytes + group * wide * table_bytes,
@@ -660,7 +677,7 @@ def _convolve_binary(
                 for x in range(left, stop, len(pixels)):
                     for block in range(blocks):
                         these = indices.ctypes.data + (block * steps + step) * VECTOR_BYTES * len(vectors)
-                        place = sums.ctypes.data + 4 * outputs * ((x - left) * blocks + block * len(pixels))
+                        place = sums.ctypes.data + 4 * outputs * (block * strip + x - left)
                         begin, between = then.initial.ctypes.data + 4 * block * outputs, 0
                         if step > 0:
                             begin, between = place, 4 * outputs
@@ -669,12 +686,133 @@ def _convolve_binary(
                             offsets.ctypes.data + 8 * (y % size * steps + step), these, min(at_once, steps - step),
                             begin, between, place,
                         )  # fmt: skip
-            for x in range(left, stop, len(pixels)):
-                count = min(len(pixels), stop - x)
-                for block in range(blocks):
-                    place = sums.ctypes.data + 4 * outputs * ((x - left) * blocks + block * len(pixels))
-                    _finish_block(sums, place, 4 * outputs, block, outputs, y, x, count, then)
+            for block in range(blocks):
+                place = sums.ctypes.data + 4 * outputs * block * strip
+                _finish_block(sums, place, 4 * outputs, block, outputs, y, left, stop - left, then)
         part = _take(counter.ctypes.data)
+
+
+@intrinsic
+def _split_planes(typingctx, levels, mask, planes, target, step):
+    """Write one 64-bit word for each bit of 64 neighbouring levels, from the highest, `step` bytes apart.
+
+    Gives the sum of those levels whose bit of `mask` is set.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        first, chosen, count, place, between = arguments
+        values = _load(builder, first, _V8, align=1)
+        total = cgutils.alloca_once_value(builder, _constant(0))
+        with cgutils.for_range(builder, count) as plane:
+            shift = builder.sub(builder.sub(count, _constant(1)), plane.index)
+            bit = _spread(builder, builder.trunc(builder.shl(_constant(1), shift), _I8))
+            found = builder.icmp_unsigned("!=", builder.and_(values, bit), _zero(_V8))
+            word = builder.and_(builder.bitcast(found, _I64), chosen)
+            builder.store(word, _at(builder, builder.add(place, builder.mul(plane.index, between)), _I64), align=8)
+            counted = builder.shl(_call(builder, "llvm.ctpop.i64", _I64, word), shift)
+            builder.store(builder.add(builder.load(total), counted), total)
+        return builder.load(total)
+
+    return types.int64(*[types.int64] * 5), codegen
+
+
+@njit(cache=True, parallel=True)
+def split(levels: NDArray[np.uint8], channels: int, planes: int, bits: NDArray[np.uint64], total: NDArray[np.int32]):
+    """Split levels into bit planes.
+
+    Parameters
+    ----------
+    levels : uint8, shape (rows, columns, at least `channels`)
+    channels : int
+    planes : int
+    bits : uint64, shape (rows, columns, planes, ceil(channels / 64))
+        Written, from the highest bit.
+    total : int32, shape (rows, columns)
+        Written: each pixel's sum.
+    """
+    rows, columns, words = bits.shape[0], bits.shape[1], bits.shape[3]
+    for row in prange(rows):
+        for column in range(columns):
+            count = 0
+            for word in range(words):
+                here = min(channels - 64 * word, 64)
+                mask = -1 if here == 64 else (1 << here) - 1
+                source = levels.ctypes.data + (row * levels.shape[1] + column) * levels.shape[2] + 64 * word
+                target = bits.ctypes.data + 8 * ((row * columns + column) * planes * words + word)
+                count += _split_planes(source, mask, planes, target, 8 * words)
+            total[row, column] = count
+
+
+@njit(cache=True, parallel=True)
+def convolve_bits(
+    bits: NDArray[np.uint64], total: NDArray[np.int32], halo: int, weights: NDArray[np.uint64], size: int,
+    signs: bool, beside: NDArray[np.int32], pixels: tuple, vectors: tuple, then: Then,
+    strip: int, sums: NDArray, rows: int, counter: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Convolve with binary filters by counting bits: ``2 popcount(x & w) - popcount(x)`` for each plane.
+
+    Parameters are those of `convolve`, but for
+
+    bits, total
+        See `split`; of an image with `halo` pixels more on each side.
+    weights : uint64, shape (blocks, steps, V, 8)
+        Bits are set for +1; steps are in the order (row, column, word of channels).
+    signs : bool
+        Whether the one plane's bits stand for +1 and -1 instead of 1 and 0.
+    beside : int32, shape (k², outputs)
+        The sum of a filter's weights at each tap: what -1 beside the image, where there are zeros, has taken away.
+    """
+    for worker in prange(len(sums)):
+        _convolve_bits(
+            bits, total, halo, weights, size, signs, beside, pixels, vectors, then, strip, sums[worker], rows, counter
+        )
+
+
+@njit(cache=True)
+def _convolve_bits(bits, total, halo, weights, size, signs, beside, pixels, vectors, then, strip, sums, rows, counter):
+    blocks, steps = weights.shape[:2]
+    _, columns, planes, words = bits.shape
+    outputs, pixel_bytes = 8 * len(vectors), 8 * planes * words
+    offsets = np.empty(steps, np.int64)
+    for step in range(steps):
+        tap = step // words
+        offsets[step] = (tap // size * columns + tap % size) * pixel_bytes + 8 * (step % words)
+    corner = halo - size // 2
+    nothing = np.zeros(outputs, np.int32)
+    top = rows * _take(counter.ctypes.data)
+    while top < then.height:
+        for y in range(top, min(top + rows, then.height)):
+            for left in range(0, then.width, strip):
+                stop = min(left + strip, then.width)
+                for block in range(blocks):
+                    these = weights.ctypes.data + block * steps * VECTOR_BYTES * len(vectors)
+                    for x in range(left, stop, len(pixels)):
+                        source = bits.ctypes.data + ((corner + y) * columns + corner + x) * pixel_bytes
+                        place = sums.ctypes.data + 4 * outputs * (x - left)
+                        begin, between = nothing.ctypes.data, 0
+                        for plane in range(planes):
+                            _accumulate(
+                                weights, pixels, vectors, source + 8 * words * plane, pixel_bytes, offsets.ctypes.data,
+                                these, steps, begin, between, place,
+                            )  # fmt: skip
+                            begin, between = place, 4 * outputs
+                    for x in range(left, stop):
+                        window = 0
+                        for row in range(size):
+                            for column in range(size):
+                                window += total[corner + y + row, corner + x + column]
+                        first, factor = (x - left) * outputs, 2 if signs else 1
+                        for o in range(outputs):
+                            counted = factor * (2 * sums[first + o] - window)
+                            sums[first + o] = counted + then.initial[block * outputs + o]
+                        if signs:
+                            for tap in range(size * size):
+                                row, column = y + tap // size - size // 2, x + tap % size - size // 2
+                                if not (0 <= row < then.height and 0 <= column < then.width):
+                                    for o in range(outputs):
+                                        sums[first + o] += beside[tap, block * outputs + o]
+                    _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, left, stop - left, then)
+        top = rows * _take(counter.ctypes.data)
 
 
 @njit(cache=True, parallel=True)

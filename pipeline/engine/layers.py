@@ -65,7 +65,8 @@ def reach_of(layers: Mapping[str, Layer]) -> int:
 
     An output is only ever added to what was convolved since, so that additions reach no further.
     """
-    reach, arrives = 0.0, {}
+    reach = 0.0
+    arrives: dict[str, tuple[float, int]] = {}
     for name, layer in layers.items():  # in the order in which they run
         before, factor = arrives.get(name, (0.0, 1))
         after = before + layer.filters.shape[2] // 2 / factor

@@ -93,7 +93,8 @@ class Convolution:
         x = Activation.of(x)
         height, width = x.height, x.width
         values, levels, halo, rounded = NO_VALUES, NO_LEVELS, 0, self.wanted.quantization
-        direct = rounded is not None and shuffle == 1  # what is shuffled is rounded by its reader
+        # What is shuffled, or becomes signs, is rounded by its reader.
+        direct = rounded is not None and shuffle == 1 and not rounded.signs
         if self.wanted.planes or self.wanted.halo is not None or not direct:
             shape = (self.outputs // shuffle**2, height * shuffle, width * shuffle)
             values = self.workspace.array(shape, np.float32)
@@ -134,8 +135,16 @@ class Convolution:
             levels = x.levels
             if not levels.size:
                 levels = self._levels_room(self.inputs, x.height, x.width, self.size)
-                kernels.pad_quantized(x.values, *_numbers(self.quantization), self.size // 2, levels)
+                self._round(x, self.size // 2, levels)
             kernels.convolve_binary_levels(levels, self.offsets, self.size, then, threads)
+
+    def _round(self, x: Activation, halo: int, levels: NDArray[np.int16]) -> None:
+        assert self.quantization is not None
+        if self.quantization.signs:
+            inside = slice(halo, halo + x.height), slice(halo, halo + x.width)
+            levels[(slice(self.inputs), *inside)] = quantize(x.values, self.quantization)
+        else:
+            kernels.pad_quantized(x.values, *_numbers(self.quantization), halo, levels)
 
     def _padded(self, x: Activation, rows: int) -> NDArray[np.float32]:
         """The values with a halo; those of a float layer that computes with integers are its levels."""

@@ -20,16 +20,24 @@ class Quantization:
         What one level stands for.
     lowest, highest : int
         Smallest and largest level, ``lowest <= 0 <= highest``; at most 255 apart.
+    signs : bool
+        Whether there are but two levels, -1 and +1, for what is not above zero and what is.
     """
 
     step: np.float32
     lowest: int
     highest: int
+    signs: bool = False
 
     @classmethod
     def of(cls, low: float, high: float, bits: int) -> Quantization:
-        """The 2^bits levels for activations in low..high; the range is widened to hold zero, and is not empty."""
+        """The 2^bits levels for activations in low..high; the range is widened to hold zero, and is not empty.
+
+        One bit are signs, of half the range's length.
+        """
         low, high = min(low, 0.0), max(high, 0.0)
+        if bits == 1:
+            return cls(np.float32((high - low) / 2), -1, 1, signs=True)
         intervals = 2**bits - 1
         step = np.float32((high - low) / intervals)
         lowest = int(np.rint(low / step))
@@ -46,6 +54,8 @@ def quantize(x: Array, quantization: Quantization) -> NDArray[np.int16]:
 
     Multiplying by the inverse is part of the definition: kernels do so, and their results must be the same to the bit.
     """
+    if quantization.signs:
+        return np.where(x > 0, 1, -1).astype(np.int16)
     levels = np.rint(x * quantization.inverse_step)
     return np.clip(levels, quantization.lowest, quantization.highest).astype(np.int16)
 

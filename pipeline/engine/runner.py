@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,16 +19,16 @@ from pipeline.engine.layers import Layer, layers_of, reach_of
 from pipeline.engine.networks import Architecture, Array
 from pipeline.engine.quantization import Quantization
 from pipeline.engine.tiles import cut
-from pipeline.engine.wanted import wanted_of
+from pipeline.engine.wanted import Method, wanted_of
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
 from pipeline.upscaling import upscale_image
 
-Activations = Literal["float32", "int8", "int6"]
+Activations = Literal["float32", "int8", "int6", "int1"]
 FloatLayers = Literal["float32", "int8"]
 
-BITS = {"int8": 8, "int6": 6}
+BITS = {"int8": 8, "int6": 6, "int1": 1}
 TILE = 1024
 
 # The ways of running a binary network that are evaluated and timed, by arguments of `Engine`.
@@ -48,15 +49,19 @@ class EngineOps:
     layers : mapping of str to Layer
     quantizations : mapping of str to Quantization
         Of the inputs of those layers that compute with integers.
+    method : {"tables", "popcount"}
+        See `Engine`.
     """
 
-    def __init__(self, layers: Mapping[str, Layer], quantizations: Mapping[str, Quantization]) -> None:
+    def __init__(
+        self, layers: Mapping[str, Layer], quantizations: Mapping[str, Quantization], method: Method = "tables"
+    ) -> None:
         self.workspace = Workspace()
-        kernels = channel_convolutions if channel_kernels.supported() else pixel_convolutions
+        kind: Any = pixel_convolutions.Convolution
+        if channel_kernels.supported():
+            kind = partial(channel_convolutions.Convolution, method=method)
         self.convolutions: dict[str, Any] = {
-            name: kernels.Convolution(
-                layer, quantizations.get(name), wanted_of(layer, layers, quantizations), self.workspace
-            )
+            name: kind(layer, quantizations.get(name), wanted_of(layer, layers, quantizations), self.workspace)
             for name, layer in layers.items()
         }
 
@@ -74,9 +79,9 @@ class Engine:
     Parameters
     ----------
     packed : PackedNetwork
-    activations : {"float32", "int8", "int6"}
+    activations : {"float32", "int8", "int6", "int1"}
         What the binary convolutions read: float32, the paper's W1A32, or rounded to 8 or 6 bits by the ranges in the
-        network's metadata (see `pipeline.calibration`).
+        network's metadata (see `pipeline.calibration`), or signs alone, for networks trained so (W1A1).
     float_layers : {"float32", "int8"}
         What the other convolutions compute with: float32, or activations and filters rounded to 8 bits.
     threads : int, optional
@@ -86,6 +91,9 @@ class Engine:
     tile : int, optional
         Side of the tiles that larger images are cut into, in pixels of the network's input. Memory is bounded by it,
         and results are the same to the bit. None for no tiles.
+    method : {"tables", "popcount"}
+        How binary layers meet rounded activations: by tables of signed sums, or by counting the bits of bit planes, the
+        textbook way, which is there to be compared with. Results are the same to the bit.
 
     Raises
     ------
@@ -102,16 +110,20 @@ class Engine:
         architecture: Architecture | None = None,
         float_layers: FloatLayers = "float32",
         tile: int | None = TILE,
+        method: Method = "tables",
     ) -> None:
         for field, value, choices in (
             ("activations", activations, get_args(Activations)),
             ("float_layers", float_layers, get_args(FloatLayers)),
+            ("method", method, get_args(Method)),
         ):
             if value not in choices:
                 raise InputError(f"{field}: {value!r}; choose {', '.join(choices)}")
         most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at run time
         if threads is not None and not 1 <= threads <= most:
             raise InputError(f"threads: {threads}; choose 1 to {most}, or set NUMBA_NUM_THREADS")
+        if method == "popcount" and not channel_kernels.supported():
+            raise InputError("method: popcount needs a processor with AVX-512 VBMI and VNNI; choose tables")
         if tile is not None and tile < 1:
             raise InputError(f"tile: {tile}; choose 1 or more, or none")
         self.architecture = architecture or Architecture.of(packed)
@@ -120,7 +132,7 @@ class Engine:
         self._reach = reach_of(layers)
         self._lock = threading.Lock()
         self._shape: tuple[int, ...] | None = None
-        self.ops = EngineOps(layers, quantizations_of(packed, layers, activations, float_layers))
+        self.ops = EngineOps(layers, quantizations_of(packed, layers, activations, float_layers), method)
 
     @classmethod
     def load(

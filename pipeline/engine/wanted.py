@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from pipeline.engine.layers import Layer
 from pipeline.engine.quantization import Quantization
+
+Method = Literal["tables", "popcount"]
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def test_two_runs_and_their_file(tmp_path):
         (["--repeats", "2"], "--repeats: 2; choose 3 to"),
         (["--runs", "x"], "--runs: invalid int value"),
         (["--json", "."], "--json: . is a folder"),
+        (["--model", "layer", "--body"], "--body: layer has none"),
         (["--fast"], "unrecognized arguments: --fast"),
     ],
 )

@@ -69,6 +69,30 @@ def test_rounded_is_what_the_definitions_give(tmp_path, model, mode):
     assert np.abs(got - expected).max() <= np.abs(expected - exact).max() < 0.4 * size
 
 
+@pytest.mark.skipif(not channel_kernels.supported(), reason="counting bits needs AVX-512 VBMI and VNNI here")
+@pytest.mark.parametrize("activations", ["int8", "int6"])
+def test_counting_bits_gives_what_tables_give(saved, activations):
+    x = np.random.default_rng(0).random((3, 20, 30), np.float32)
+    path = saved / "calibrated.safetensors"
+    tables = Engine.load(path, activations).forward(x)
+    np.testing.assert_array_equal(Engine(read(path), activations, method="popcount").forward(x), tables)
+
+
+@pytest.mark.parametrize("model", ["edsr", "vdsr"])
+def test_signs_for_activations_are_what_the_definitions_give(tmp_path, model):
+    path = tmp_path / "network.safetensors"
+    overrides = {"layers": 3, "channels": 9} if model == "vdsr" else SMALL
+    save_random(path, model, 2, **overrides)
+    save_random(path, model, 2, metadata={"activations": calibrate(path, IMAGES)}, **overrides)
+    packed = read(path)
+    architecture = Architecture.of(packed)
+    layers = layers_of(packed, architecture)
+    x = np.random.default_rng(0).random((architecture.channels, 14, 9), np.float32)
+    expected = architecture.forward(ReferenceOps(layers, quantizations_of(packed, layers, "int1", "float32")), x)
+    got = Engine.load(path, "int1").forward(x)
+    np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
+
+
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one processor")
 @pytest.mark.parametrize("activations", ["float32", "int8", "int6"])
 def test_threads_change_no_bit(saved, activations):
@@ -99,6 +123,7 @@ def test_a_view_and_a_read_only_array_run_too(saved):
         ("bare", {"float_layers": "int8"}, "metadata.activations.int8.head: None is no range; export with cal"),
         ("bare", {"activations": "int4"}, "activations: 'int4'; choose"),
         ("bare", {"float_layers": "int6"}, "float_layers: 'int6'; choose"),
+        ("bare", {"tile": 0}, "tile: 0; choose"),
         ("bare", {"threads": 0}, "threads: 0; choose 1 to"),
         ("bare", {"threads": 10_000}, "threads: 10000; choose 1 to"),
         ("missing", {}, "no such file"),
@@ -200,7 +225,7 @@ def test_results_do_not_depend_on_what_lies_in_freed_memory(saved):
         "import sys, numpy as np; from pipeline.engine import Engine;"
         f"path = {str(saved / 'calibrated.safetensors')!r};"
         "x = np.random.default_rng(0).random((3, 41, 70), np.float32);"
-        "[sys.stdout.buffer.write(Engine.load(path, activations=a).forward(x).tobytes()) for a in ('float32', 'int8', 'int6')]"
+        "[sys.stdout.buffer.write(Engine.load(path, a).forward(x).tobytes()) for a in ('float32', 'int8', 'int6')]"
     )
     results = {
         subprocess.run(

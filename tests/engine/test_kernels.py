@@ -206,3 +206,34 @@ def test_layers_of_other_channels_do_not_leave_theirs_behind(engine, binary, bit
         layer = random_layer(rng, 4, inputs, 3, binary)
         shared = engine.Convolution(layer, quantization, PLANES, workspace)
         np.testing.assert_array_equal(shared(x), run(engine, layer, quantization, x))
+
+
+@both
+@pytest.mark.parametrize("bits", [1, 6, 8])
+@settings(max_examples=40)
+@given(SIZES, st.integers(1, 140), OUTPUTS, KERNELS, st.floats(-2, 0.5), SEEDS)
+@example((17, 31), 64, 64, 3, -1.3, 0)
+def test_counting_bits_is_exact(engine, bits, size, inputs, outputs, k, low, seed):
+    """Signs and bit planes; beside the image there are zeros, not minus ones."""
+    if engine is pixel_convolutions and bits > 1:
+        pytest.skip("it has tables only")
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((inputs, *size)).astype(np.float32)
+    quantization = Quantization.of(low, 1.7, bits)
+    layer = random_layer(rng, outputs, inputs, k, True)
+    method = {} if engine is pixel_convolutions else {"method": "popcount"}
+    got = engine.Convolution(layer, quantization, PLANES, Workspace(), **method)(x)
+    np.testing.assert_allclose(got, expected_of(layer, quantization, x), rtol=1e-5, atol=1e-4)
+
+
+@both
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-30, -1e-30, 1e30, -1e30])
+def test_a_sign_is_plus_above_zero(engine, value):
+    quantization, x = Quantization.of(-1.0, 1.0, 1), np.full((1, 1, 1), value, np.float32)
+    expected = [[[1.0 if value > 0 else -1.0]]]
+    assert quantize(x, quantization).tolist() == expected
+    layer = Layer(np.ones((1, 1, 1, 1), bool), sums_only(1))
+    assert run(engine, layer, quantization, x).tolist() == expected
+    first = engine.Convolution(Layer(np.ones((1, 1, 1, 1), np.float32), sums_only(1)), None,
+                               Wanted(quantization=quantization), Workspace())  # fmt: skip
+    assert engine.Convolution(layer, quantization, PLANES, Workspace())(first(x)).tolist() == expected

@@ -1,0 +1,88 @@
+"""Tiles give the whole image's result to the bit, whatever their size."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.calibration import calibrate
+from pipeline.engine import Engine
+from pipeline.engine.layers import layers_of, reach_of
+from pipeline.engine.networks import Architecture
+from pipeline.engine.tiles import cut
+from pipeline.errors import InputError
+from pipeline.packed import read
+from tests.engine.random_networks import save_random
+from tests.small import picture
+
+NETWORKS = {"srresnet": {"blocks": 1, "channels": 20}, "edsr": {"blocks": 1, "channels": 6}, "vdsr": {"layers": 4}}
+
+
+@given(st.integers(1, 500), st.integers(1, 300), st.integers(0, 60))
+def test_every_pixel_once_and_all_tiles_alike(length, tile, reach):
+    spans = cut(length, tile, reach)
+    assert [n for span in spans for n in range(span.first, span.last)] == list(range(length))
+    assert len({span.read.stop - span.read.start for span in spans}) == 1
+    for span in spans:
+        assert span.last - span.first <= tile
+        assert span.read.start == 0 or span.first - span.read.start >= reach
+        assert span.read.stop == length or span.read.stop - span.last >= reach
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_reach_is_as_far_as_a_pixel_shows(tmp_path, model, scale):
+    path = tmp_path / "network.safetensors"
+    save_random(path, model, scale, "float", **NETWORKS[model])
+    packed = read(path)
+    reach = reach_of(layers_of(packed, Architecture.of(packed)))
+    engine = Engine(packed)
+    side = 2 * reach + 5
+    x = np.zeros((engine.architecture.channels, side, side), np.float32)
+    changed = x.copy()
+    changed[:, side // 2, side // 2] = 1
+    rows = np.flatnonzero((engine.forward(x) != engine.forward(changed)).any(axis=(0, 2)))
+    factor = 1 if model == "vdsr" else scale
+    middle = factor * (side // 2)
+    # From an input pixel to the furthest output pixel, of those that the pixel itself becomes: no more than the reach,
+    # which is rounded up, and not less by more than that.
+    furthest = max(middle - rows[0], rows[-1] - middle - factor + 1)
+    assert factor * (reach - 1) < furthest <= factor * reach
+
+
+@pytest.mark.parametrize(
+    "mode", [{}, {"activations": "int8"}, {"activations": "int6", "float_layers": "int8"}], ids=str
+)
+@pytest.mark.parametrize("model", NETWORKS)
+def test_tiles_change_no_bit(tmp_path, model, mode):
+    path = tmp_path / "network.safetensors"
+    save_random(path, model, 3, **NETWORKS[model])
+    ranges = calibrate(path, [picture(0, 12, 17)])
+    save_random(path, model, 3, metadata={"activations": ranges}, **NETWORKS[model])
+    whole = Engine.load(path, tile=None, **mode)
+    x = np.random.default_rng(0).random((whole.architecture.channels, 61, 83), np.float32)
+    expected = whole.forward(x)
+    for tile in (1 if model == "vdsr" else 7, 16, 40):
+        tiled = Engine.load(path, tile=tile, **mode)
+        np.testing.assert_array_equal(tiled.forward(x[:, :30, :40]), whole.forward(x[:, :30, :40]))
+        np.testing.assert_array_equal(tiled.forward(x), expected)
+
+
+def test_memory_is_bounded_by_the_tile(tmp_path):
+    path = tmp_path / "network.safetensors"
+    save_random(path, "vdsr", 2, **NETWORKS["vdsr"])
+    x = np.random.default_rng(0).random((1, 400, 600), np.float32)
+
+    def held(tile):
+        engine = Engine.load(path, tile=tile)
+        engine.forward(x)
+        kept = engine.ops.workspace._arrays.values()
+        return sum(array.nbytes for arrays in kept for array in arrays)
+
+    assert held(64) < held(None) / 8
+
+
+def test_a_tile_has_a_pixel_at_least(tmp_path):
+    save_random(tmp_path / "network.safetensors", "vdsr", 2, layers=3, channels=4)
+    with pytest.raises(InputError, match="tile: 0; choose 1 or more"):
+        Engine.load(tmp_path / "network.safetensors", tile=0)
