@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from pipeline.engine.layers import Layer, layers_of
 from pipeline.engine.networks import Architecture, Array
-from pipeline.engine.runner import Activations, Engine, EngineOps
+from pipeline.engine.runner import FLOAT_LAYERS, Activations, Engine, EngineOps
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
 from pipeline.upscaling import upscale_image
 
-Ranges = dict[str, list[float]]
+Ranges = dict[str, Any]
 
 SMALLEST_RANGE = 1e-6  # for a layer whose input is all zero: any range that is not empty represents it
 
@@ -39,9 +39,9 @@ def calibrate(
     Returns
     -------
     dict
-        "int8", "int6" and "int1" to the ranges by layer, as [low, high], for signs as minus and plus the mean of the
-        inputs' absolute values; what `pipeline.packing.save` expects as
-        ``metadata["activations"]``.
+        "int8", "int6" and "int1" to the ranges of binary layers' inputs as [low, high], for signs minus and plus the
+        mean absolute value; "float_layers" to the others', see `measure_channels`. It is what `pipeline.packing.save`
+        expects as ``metadata["activations"]``.
 
     Raises
     ------
@@ -72,7 +72,10 @@ def calibrate_inputs(
         raise InputError("percentiles: none to try; give one or more, such as 100")
     candidates = [measure_ranges(packed, architecture, inputs, percentile) for percentile in percentiles]
     kinds: tuple[Activations, ...] = ("int8", "int6")
-    kept: dict[str, Ranges] = {"int1": measure_magnitudes(packed, architecture, inputs)}
+    kept: dict[str, Ranges] = {
+        "int1": measure_magnitudes(packed, architecture, inputs),
+        FLOAT_LAYERS: measure_channels(packed, architecture, inputs),
+    }
     if len(candidates) == 1 or not packed.binary:
         return {kind: candidates[0] for kind in kinds} | kept
     exact = _outputs(packed, architecture, inputs, "float32")
@@ -89,7 +92,7 @@ def calibrate_inputs(
 def measure_ranges(
     packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array], percentile: float = 100.0
 ) -> Ranges:
-    """Measure the range of each layer's input, running the network with float32 activations.
+    """Measure the range of each binary layer's input, running the network with float32 activations.
 
     Parameters
     ----------
@@ -115,11 +118,34 @@ def measure_ranges(
         ranges[layer] = [min(before[0], low), max(before[1], high)]
 
     _watch(packed, architecture, inputs, widen)
-    return ranges
+    return {layer: found for layer, found in ranges.items() if layer in packed.binary}
+
+
+def measure_channels(packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array]) -> Ranges:
+    """Measure the largest absolute value of each channel of each float layer's input; see `measure_ranges`.
+
+    Returns
+    -------
+    dict of str to dict
+        ``largest``: a list by channel, to four digits; ``signed``: whether anything is below zero.
+    """
+    found: dict[str, tuple[Array, bool]] = {}
+
+    def widen(layer: str, values: Array) -> None:
+        largest, signed = found.get(layer, (np.zeros(len(values), np.float32), False))
+        here = np.abs(values).max(axis=(1, 2))
+        found[layer] = (np.maximum(largest, here), signed or bool((values < 0).any()))
+
+    _watch(packed, architecture, inputs, widen)
+    return {
+        layer: {"largest": [float(f"{value:.4g}") for value in largest], "signed": signed}
+        for layer, (largest, signed) in found.items()
+        if layer not in packed.binary
+    }
 
 
 def measure_magnitudes(packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array]) -> Ranges:
-    """Measure minus and plus the mean of the absolute values of each layer's input; see `measure_ranges`."""
+    """Measure minus and plus the mean absolute value of each binary layer's input; see `measure_ranges`."""
     sums: dict[str, list[float]] = {}
 
     def add(layer: str, values: Array) -> None:
@@ -129,7 +155,7 @@ def measure_magnitudes(packed: PackedNetwork, architecture: Architecture, inputs
 
     _watch(packed, architecture, inputs, add)
     means = {layer: max(total / count, SMALLEST_RANGE) for layer, (total, count) in sums.items()}
-    return {layer: [-mean, mean] for layer, mean in means.items()}
+    return {layer: [-mean, mean] for layer, mean in means.items() if layer in packed.binary}
 
 
 def _outputs(

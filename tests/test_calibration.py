@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.binarize import BinaryConv2d
 from pipeline.calibration import SMALLEST_RANGE, calibrate
 from pipeline.engine import Engine
 from pipeline.errors import InputError
@@ -27,7 +28,7 @@ def test_ranges_are_percentiles_of_the_inputs(tmp_path, model, overrides, percen
     module = save_random(path, model, 2, channels=6, **overrides).float()
     seen: dict[str, list[float]] = {}
     for name, layer in module.named_modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, BinaryConv2d):
 
             def hook(_, inputs, name=name):
                 low, high = np.percentile(inputs[0].numpy(), [100 - percentile, percentile])
@@ -38,11 +39,29 @@ def test_ranges_are_percentiles_of_the_inputs(tmp_path, model, overrides, percen
     for image in IMAGES:
         upscale(module, image)
     ranges = calibrate(path, IMAGES, [percentile])
-    assert ranges.keys() == {"int8", "int6", "int1"} and ranges["int8"] == ranges["int6"]
+    assert ranges.keys() == {"int8", "int6", "int1", "float_layers"} and ranges["int8"] == ranges["int6"]
     assert ranges["int8"].keys() == seen.keys()
     for name, found in ranges["int8"].items():
         np.testing.assert_allclose(found, seen[name], rtol=1e-4, atol=1e-5)
     assert calibrate(read(path), IMAGES, [percentile]) == ranges
+
+
+def test_float_layers_have_a_magnitude_for_each_channel(tmp_path):
+    path = tmp_path / "network.safetensors"
+    module = save_random(path, "srresnet", 2, channels=6, blocks=1).float()
+    seen: dict[str, list[np.ndarray]] = {}
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Conv2d) and not isinstance(layer, BinaryConv2d):
+            seen[name] = []
+            layer.register_forward_pre_hook(lambda _, inputs, name=name: seen[name].append(inputs[0][0].numpy()))
+    for image in IMAGES:
+        upscale(module, image)
+    found = calibrate(path, IMAGES, [99.0])["float_layers"]
+    assert found.keys() == seen.keys() == {"head", "conv", "upsample.0.conv", "tail"}
+    for name, values in seen.items():
+        largest = np.max([np.abs(v).max(axis=(1, 2)) for v in values], axis=0)
+        np.testing.assert_allclose(found[name]["largest"], largest, rtol=1e-3)
+        assert found[name]["signed"] == (min(v.min() for v in values) < 0) == (name != "head")
 
 
 def test_signs_stand_for_the_mean_magnitude(tmp_path):
@@ -84,7 +103,7 @@ def test_a_float_network_has_ranges_for_its_float_layers(tmp_path):
     path = tmp_path / "network.safetensors"
     save_random(path, "vdsr", 2, "float", layers=3, channels=4)
     ranges = calibrate(path, IMAGES, [100.0, 99.9])
-    assert ranges["int8"].keys() == {"head", "blocks.0", "tail"}
+    assert not ranges["int8"] and ranges["float_layers"].keys() == {"head", "blocks.0", "tail"}
     packed = replace(read(path), metadata={"activations": ranges})
     exact, rounded = Engine(packed).upscale(IMAGES[0]), Engine(packed, float_layers="int8").upscale(IMAGES[0])
     assert 0 < np.abs(exact.astype(int) - rounded).mean() < 3

@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.channel_filters import FEW, BinaryFilters, BitFilters, FewFilters, Filters, FloatFilters
-from pipeline.engine.channel_images import NO_LEVELS, NO_VALUES, Activation, Images, padded, stored
+from pipeline.engine.channel_images import NO_LEVELS, NO_VALUES, Activation, Images, inverse_steps, padded, stored
 from pipeline.engine.channel_kernels import LANES, Then, leave
 from pipeline.engine.epilogue import Epilogue
 from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
-from pipeline.engine.quantization import Quantization, quantize_filters
+from pipeline.engine.quantization import Quantization, with_steps
 from pipeline.engine.wanted import Method, Wanted
 from pipeline.engine.workspace import Workspace
+
+NO_STEPS = np.empty(0, np.float32)
 
 
 class Convolution:
@@ -45,12 +47,11 @@ class Convolution:
         self.outputs = count // self.shuffle**2  # channels after the pixel shuffle
         filters, epilogue = layer.filters, layer.epilogue
         if quantization is not None:
-            epilogue = epilogue.times(quantization.step)
-            if not layer.binary:
-                filters, scales = quantize_filters(filters)
-                epilogue = epilogue.times(scales)
+            filters, steps = with_steps(filters, quantization)
+            epilogue = epilogue.times(steps)
         self.few = not layer.binary and count <= FEW and self.shuffle == 1 and wanted.quantization is None
         self.filters: Filters
+        self.inverse_steps = NO_STEPS
         if self.few:
             self.filters, self.epilogue = FewFilters(filters, quantization), epilogue
             return
@@ -64,6 +65,9 @@ class Convolution:
             self.filters = (BinaryFilters if layer.binary else FloatFilters)(arranged, quantization)
         vectors = (epilogue.scale, epilogue.bias, epilogue.slope)
         self.epilogue = Epilogue(*(_arranged(v, order.ravel(), self.filters.outputs) for v in vectors))
+        if wanted.quantization is not None:
+            each = np.tile(inverse_steps(wanted.quantization, order.shape[1]), len(order))
+            self.inverse_steps = _arranged(each, np.arange(len(each)), self.filters.outputs)
 
     def __call__(
         self,
@@ -83,17 +87,18 @@ class Convolution:
         out, out_halo = NO_VALUES, wanted.halo or 0
         if wanted.halo is not None or (wanted.planes and not self.few):
             out = images.room(padded(self.outputs), height, width, out_halo)
-        levels, numbers = NO_LEVELS, [residual_scale, 0.0, 0.0, 0.0]
+        levels, numbers = NO_LEVELS, [residual_scale, 0.0, 0.0]
         if wanted.quantization is not None:
-            inverse_step, lowest, highest = stored(wanted.quantization)
+            lowest, highest = stored(wanted.quantization)
             levels = images.room(padded(self.outputs), height, width, wanted.levels_halo, fill=int(-lowest))
-            numbers[1:] = [float(inverse_step), float(lowest), float(highest)]
+            numbers[1:] = [float(lowest), float(highest)]
         then = Then(
             initial=self.filters.initial,
             scale=self.epilogue.scale,
             bias=self.epilogue.bias,
             slope=self.epilogue.slope,
             numbers=np.array(numbers, np.float32),
+            inverse_steps=self.inverse_steps,
             height=x.height,
             width=x.width,
             shuffle=shuffle,

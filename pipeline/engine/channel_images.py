@@ -24,11 +24,19 @@ def padded(count: int, whole: int = LANES) -> int:
     return -(-count // whole) * whole
 
 
-def stored(quantization: Quantization) -> tuple[np.float32, np.float32, np.float32]:
-    """Inverse step, lowest and highest level as kernels round by; signs are stored as 0 and 1."""
+def stored(quantization: Quantization) -> tuple[np.float32, np.float32]:
+    """Lowest and highest level as kernels round to; signs are stored as 0 and 1."""
     if quantization.signs:
-        return HUGE, np.float32(0), np.float32(1)
-    return quantization.inverse_step, np.float32(quantization.lowest), np.float32(quantization.highest)
+        return np.float32(0), np.float32(1)
+    return np.float32(quantization.lowest), np.float32(quantization.highest)
+
+
+def inverse_steps(quantization: Quantization, room: int) -> Array:
+    """What kernels multiply each of `room` channels by before they round, zeros behind those that there are."""
+    steps = np.asarray(HUGE if quantization.signs else quantization.inverse_step, np.float32)
+    each = np.zeros(room, np.float32)
+    each[: steps.size if steps.ndim else room] = steps
+    return each
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,9 @@ class Activation:
 
     @property
     def inside(self) -> Array:
-        """The image itself in float32, shape (height, width, C)."""
-        return self.values[self.halo : self.halo + self.height, self.halo : self.halo + self.width, : self.channels]
+        """The image itself in float32, shape (C, height, width)."""
+        rows, columns = slice(self.halo, self.halo + self.height), slice(self.halo, self.halo + self.width)
+        return self.values[rows, columns, : self.channels].transpose(2, 0, 1)
 
 
 class Images:
@@ -98,11 +107,12 @@ class Images:
 
     def with_levels(self, x: Activation, quantization: Quantization, halo: int) -> Activation:
         """The same rounded, with at least `halo` pixels around."""
-        if x.quantization == quantization and x.levels_halo >= halo:
+        if x.quantization is quantization and x.levels_halo >= halo:
             return x
-        inverse_step, lowest, highest = stored(quantization)
+        lowest, highest = stored(quantization)
+        steps = inverse_steps(quantization, x.values.shape[2])
         levels = self.room(x.values.shape[2], x.height, x.width, halo, fill=int(-lowest))
-        kernels.round_levels(x.values, x.halo, inverse_step, lowest, highest, levels, halo, x.height, x.width)
+        kernels.round_levels(x.values, x.halo, steps, lowest, highest, levels, halo, x.height, x.width)
         return replace(x, levels=levels, levels_halo=halo, quantization=quantization)
 
     def with_whole_vectors(self, x: Activation) -> Activation:
@@ -111,5 +121,5 @@ class Images:
             return x
         values = self.room(padded(x.channels), x.height, x.width, x.halo)
         inside = slice(x.halo, x.halo + x.height), slice(x.halo, x.halo + x.width)
-        values[(*inside, slice(x.channels))] = x.inside
+        values[(*inside, slice(x.channels))] = x.inside.transpose(1, 2, 0)
         return replace(x, values=values)

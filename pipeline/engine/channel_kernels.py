@@ -72,8 +72,10 @@ class Then(NamedTuple):
         What each sum begins with.
     scale, bias, slope : float32, shape (outputs,)
         See `pipeline.engine.epilogue.Epilogue`.
-    numbers : float32, shape (4,)
-        ``residual_scale``; and the next layer's inverse step, lowest level and highest level.
+    numbers : float32, shape (3,)
+        ``residual_scale``; and the next layer's lowest level and highest level.
+    inverse_steps : float32, shape (outputs,)
+        The next layer's levels for an activation of 1; empty for none.
     height, width : int
         Size of the image before the pixel shuffle.
     shuffle : int
@@ -93,6 +95,7 @@ class Then(NamedTuple):
     bias: Array
     slope: Array
     numbers: Array
+    inverse_steps: Array
     height: int
     width: int
     shuffle: int
@@ -384,11 +387,9 @@ def _build_tables(typingctx, like, source, stride, count, constants, tables):
 
 
 def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
-    sums, sums_stride, pixels, vectors, scales, biases, slopes, numbers, *targets = arguments
+    sums, sums_stride, pixels, vectors, scales, biases, slopes, steps, numbers, *targets = arguments
     residual, residual_step, residual_places, out, out_step, out_places, levels, levels_step, levels_places = targets
-    scaled, inverse_step, lowest, highest = (
-        _spread(builder, _load(builder, numbers, _FLOAT, 4 * i, align=4)) for i in range(4)
-    )
+    scaled, lowest, highest = (_spread(builder, _load(builder, numbers, _FLOAT, 4 * i, align=4)) for i in range(3))
     zero, none, least = _zero(_VF), _constant(0), builder.fptosi(lowest, _V32)
     has_residual, has_out, has_levels = (builder.icmp_signed("!=", image, none) for image in (residual, out, levels))
     with cgutils.for_range(builder, vectors) as vector:
@@ -400,6 +401,13 @@ def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
             channel = _load(builder, builder.add(places, builder.mul(vector.index, _constant(8))), _I64, align=8)
             return builder.add(image, builder.mul(channel, _constant(size)))
 
+        before_steps = builder.block
+        with builder.if_then(has_levels):
+            loaded = _load(builder, builder.add(steps, offset), _VF, align=4)
+            loading = builder.block
+        inverse_step = builder.phi(_VF)
+        inverse_step.add_incoming(zero, before_steps)
+        inverse_step.add_incoming(loaded, loading)
         to_residual = first(residual, residual_places, 4)
         to_out = first(out, out_places, 4)
         to_levels = first(levels, levels_places, 1)
@@ -434,7 +442,7 @@ def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
 
 @intrinsic
 def _finish(
-    typingctx, like, sums, sums_stride, pixels, vectors, scale, bias, slope, numbers,
+    typingctx, like, sums, sums_stride, pixels, vectors, scale, bias, slope, steps, numbers,
     residual, residual_step, residual_places, out, out_step, out_places, levels, levels_step, levels_places,
 ):  # fmt: skip
     """The epilogue of neighbouring pixels and vectors of channels: addresses (0 for none), strides in bytes, counts."""
@@ -444,7 +452,7 @@ def _finish(
         _emit_finish(integers, builder, arguments[1:])
         return context.get_dummy_value()
 
-    return types.void(like, *[types.int64] * 17), codegen
+    return types.void(like, *[types.int64] * 18), codegen
 
 
 @intrinsic
@@ -483,7 +491,8 @@ def _finish_block(sums, start, stride, block, outputs, y, x, pixels, then):
     levels = _address(then.levels, 1, _first(then.levels, then.levels_halo, y, x, r))
     _finish(
         sums, start, stride, pixels, vectors,
-        then.scale.ctypes.data + o, then.bias.ctypes.data + o, then.slope.ctypes.data + o, then.numbers.ctypes.data,
+        then.scale.ctypes.data + o, then.bias.ctypes.data + o, then.slope.ctypes.data + o,
+        then.inverse_steps.ctypes.data + o, then.numbers.ctypes.data,
         residual, 4 * r * then.residual.shape[2], then.residual_places.ctypes.data + 8 * first,
         out, 4 * r * then.out.shape[2], then.out_places.ctypes.data + 8 * first,
         levels, r * then.levels.shape[2], then.levels_places.ctypes.data + 8 * first,
@@ -837,14 +846,14 @@ def leave(image: Array, halo: int, planes: Array) -> None:
 
 @njit(cache=True, parallel=True)
 def round_levels(
-    image: Array, halo: int, inverse_step: np.float32, lowest: np.float32, highest: np.float32,
+    image: Array, halo: int, inverse_steps: Array, lowest: np.float32, highest: np.float32,
     levels: NDArray[np.uint8], levels_halo: int, height: int, width: int,
 ) -> None:  # fmt: skip
-    """Write ``clip(rint(x * inverse_step), lowest, highest) - lowest`` of an image of height × width pixels."""
+    """Write ``clip(rint(x * inverse_steps), lowest, highest) - lowest`` of an image of height × width pixels."""
     channels = image.shape[2]
     for y in prange(height):
         for i in range(width):
             for channel in range(channels):
-                value = np.rint(image[halo + y, halo + i, channel] * inverse_step)
+                value = np.rint(image[halo + y, halo + i, channel] * inverse_steps[channel])
                 level = np.int32(min(max(value, lowest), highest) - lowest)
                 levels[levels_halo + y, levels_halo + i, channel] = level

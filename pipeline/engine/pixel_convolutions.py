@@ -12,7 +12,7 @@ from pipeline.engine import pixel_kernels as kernels
 from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
 from pipeline.engine.pixel_tables import look_up_offsets, table_indices
-from pipeline.engine.quantization import Quantization, quantize, quantize_filters
+from pipeline.engine.quantization import Quantization, quantize, with_steps
 from pipeline.engine.wanted import Wanted
 from pipeline.engine.workspace import Workspace
 
@@ -67,14 +67,13 @@ class Convolution:
         self.quantization, self.wanted, self.workspace = quantization, wanted, workspace
         self.outputs, self.inputs, self.size, _ = layer.filters.shape
         self.binary = layer.binary
-        self.epilogue = layer.epilogue if quantization is None else layer.epilogue.times(quantization.step)
-        filters = layer.filters
+        filters, self.epilogue = layer.filters, layer.epilogue
+        if quantization is not None:
+            filters, steps = with_steps(filters, quantization)
+            self.epilogue = layer.epilogue.times(steps)
         if self.binary:
             self.offsets = look_up_offsets(table_indices(filters), self.size)
             return
-        if quantization is not None:
-            rounded, scales = quantize_filters(filters)
-            filters, self.epilogue = rounded.astype(np.float32), self.epilogue.times(scales)
         blocks, taps = -(-self.outputs // kernels.FLOAT_OUTPUTS), self.inputs * self.size**2
         weights = np.zeros((blocks * kernels.FLOAT_OUTPUTS, taps), np.float32)
         weights[: self.outputs] = filters.reshape(self.outputs, taps)
@@ -93,15 +92,15 @@ class Convolution:
         x = Activation.of(x)
         height, width = x.height, x.width
         values, levels, halo, rounded = NO_VALUES, NO_LEVELS, 0, self.wanted.quantization
-        # What is shuffled, or becomes signs, is rounded by its reader.
-        direct = rounded is not None and shuffle == 1 and not rounded.signs
+        # What is shuffled, becomes signs, or has steps of its own in each channel, is rounded by its reader.
+        direct = rounded is not None and shuffle == 1 and not rounded.signs and np.ndim(rounded.step) == 0
         if self.wanted.planes or self.wanted.halo is not None or not direct:
             shape = (self.outputs // shuffle**2, height * shuffle, width * shuffle)
             values = self.workspace.array(shape, np.float32)
         if direct:
             halo = self.wanted.levels_halo
             levels = self._levels_room(self.outputs, height, width, 2 * halo + 1)
-        inverse_step, lowest, highest = _numbers(rounded)
+        inverse_step, lowest, highest = _numbers(rounded if direct else None)
         then = kernels.Then(
             scale=self.epilogue.scale,
             bias=self.epilogue.bias,
@@ -181,4 +180,4 @@ def _numbers(quantization: Quantization | None) -> tuple[np.float32, np.float32,
     """Inverse step, lowest and highest level; zeros for none."""
     if quantization is None:
         return np.float32(0), np.float32(0), np.float32(0)
-    return quantization.inverse_step, np.float32(quantization.lowest), np.float32(quantization.highest)
+    return np.float32(quantization.inverse_step), np.float32(quantization.lowest), np.float32(quantization.highest)

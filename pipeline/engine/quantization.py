@@ -16,15 +16,15 @@ class Quantization:
 
     Attributes
     ----------
-    step : float32
-        What one level stands for.
+    step : float32, or of shape (C,)
+        What one level stands for, in every channel or in each; only float layers can have the latter.
     lowest, highest : int
         Smallest and largest level, ``lowest <= 0 <= highest``; at most 255 apart.
     signs : bool
         Whether there are but two levels, -1 and +1, for what is not above zero and what is.
     """
 
-    step: np.float32
+    step: np.float32 | Array
     lowest: int
     highest: int
     signs: bool = False
@@ -43,20 +43,28 @@ class Quantization:
         lowest = int(np.rint(low / step))
         return cls(step, lowest, lowest + intervals)
 
+    @classmethod
+    def of_channels(cls, largest: Array, signed: bool) -> Quantization:
+        """8 bits, a step for each channel, by its largest absolute value; from -128 if `signed`, else from 0."""
+        highest = 127 if signed else 255
+        steps = np.maximum(largest, np.float32(1e-6)).astype(np.float32) / np.float32(highest)
+        return cls(steps, -128 if signed else 0, highest)
+
     @property
-    def inverse_step(self) -> np.float32:
+    def inverse_step(self) -> np.float32 | Array:
         """Levels for an activation of 1."""
         return np.float32(1) / self.step
 
 
 def quantize(x: Array, quantization: Quantization) -> NDArray[np.int16]:
-    """Round activations to levels (halves to even), saturating at the lowest and the highest.
+    """Round activations, shape (C, H, W), to levels (halves to even), saturating at the lowest and the highest.
 
     Multiplying by the inverse is part of the definition: kernels do so, and their results must be the same to the bit.
     """
     if quantization.signs:
         return np.where(x > 0, 1, -1).astype(np.int16)
-    levels = np.rint(x * quantization.inverse_step)
+    inverse_step = np.asarray(quantization.inverse_step)
+    levels = np.rint(x * (inverse_step[:, None, None] if inverse_step.ndim else inverse_step))
     return np.clip(levels, quantization.lowest, quantization.highest).astype(np.int16)
 
 
@@ -76,3 +84,19 @@ def quantize_filters(filters: Array) -> tuple[NDArray[np.int8], Array]:
     largest = np.abs(filters).max(axis=(1, 2, 3))
     scales = np.where(largest > 0, largest / np.float32(127), np.float32(1)).astype(np.float32)
     return np.rint(filters / scales[:, None, None, None]).astype(np.int8), scales
+
+
+def with_steps(filters: NDArray, quantization: Quantization) -> tuple[NDArray, np.float32 | Array]:
+    """Filters for inputs in levels, and what their sums are to be multiplied by, for all filters or for each.
+
+    Parameters
+    ----------
+    filters : bool or float32, shape (O, I, k, k)
+        Float filters become int8; each channel's step is in them before they are rounded.
+    quantization : Quantization
+        Of the input.
+    """
+    if filters.dtype == np.bool_:
+        return filters, np.float32(quantization.step)
+    steps = np.broadcast_to(np.float32(quantization.step), filters.shape[1])
+    return quantize_filters(filters * steps[:, None, None])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.engine.epilogue import Epilogue
 from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
-from pipeline.engine.quantization import Quantization, quantize, quantize_filters
+from pipeline.engine.quantization import Quantization, quantize, with_steps
 
 
 def convolution(x: NDArray, filters: NDArray) -> NDArray:
@@ -75,8 +75,5 @@ class ReferenceOps:
         if layer not in self.quantizations:
             return finish(convolution(x, filters), epilogue, **then)
         quantization = self.quantizations[layer]
-        epilogue = epilogue.times(quantization.step)
-        if not self.layers[layer].binary:
-            filters, scales = quantize_filters(filters)
-            epilogue = epilogue.times(scales)
-        return finish(convolution(quantize(x, quantization), filters), epilogue, **then)
+        filters, steps = with_steps(filters, quantization)
+        return finish(convolution(quantize(x, quantization), filters), epilogue.times(steps), **then)

@@ -29,6 +29,7 @@ Activations = Literal["float32", "int8", "int6", "int1"]
 FloatLayers = Literal["float32", "int8"]
 
 BITS = {"int8": 8, "int6": 6, "int1": 1}
+FLOAT_LAYERS = "float_layers"  # where the metadata have the ranges of their inputs
 TILE = 1024
 
 # The ways of running a binary network that are evaluated and timed, by arguments of `Engine`.
@@ -223,9 +224,13 @@ def quantizations_of(
     binary = [name for name, layer in layers.items() if layer.binary]
     if activations != "float32" and not binary:
         raise InputError(f"activations: {activations} for a network that has no binary layers; choose float32")
-    chosen = [(name, activations) for name in binary if activations != "float32"]
-    chosen += [(name, float_layers) for name in layers if name not in binary and float_layers != "float32"]
-    return {name: Quantization.of(*_range(packed, kind, name), BITS[kind]) for name, kind in chosen}
+    found = {}
+    if activations != "float32":
+        found = {name: Quantization.of(*_range(packed, activations, name), BITS[activations]) for name in binary}
+    if float_layers != "float32":
+        others = {name: layer for name, layer in layers.items() if not layer.binary}
+        found |= {name: _by_channel(packed, name, layer.filters.shape[1]) for name, layer in others.items()}
+    return found
 
 
 def _range(packed: PackedNetwork, kind: str, layer: str) -> tuple[float, float]:
@@ -240,6 +245,20 @@ def _range(packed: PackedNetwork, kind: str, layer: str) -> tuple[float, float]:
     if not high > low:
         raise InputError(f"{field}: {found!r} is empty; {remedy}")
     return low, high
+
+
+def _by_channel(packed: PackedNetwork, layer: str, channels: int) -> Quantization:
+    field = f"metadata.activations.{FLOAT_LAYERS}.{layer}"
+    found = ((packed.metadata.get("activations") or {}).get(FLOAT_LAYERS) or {}).get(layer)
+    remedy = "export with calibration for int8"
+    if not isinstance(found, dict) or not isinstance(found.get("signed"), bool):
+        raise InputError(f"{field}: {found!r} has no ranges; {remedy}")
+    largest = found.get("largest")
+    if not isinstance(largest, list) or len(largest) != channels:
+        raise InputError(f"{field}.largest: not a list of {channels} numbers; {remedy}")
+    if not all(isinstance(value, int | float) and 0 <= value < math.inf for value in largest):
+        raise InputError(f"{field}.largest: {largest!r:.60} are not all finite and at least 0; {remedy}")
+    return Quantization.of_channels(np.array(largest, np.float32), found["signed"])
 
 
 @contextmanager

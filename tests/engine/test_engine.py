@@ -1,6 +1,7 @@
 """The engine from the outside: 8-bit images and activations, threads, errors, and no PyTorch."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -120,7 +121,7 @@ def test_a_view_and_a_read_only_array_run_too(saved):
             "metadata.activations.int8.blocks.0.conv1: None is no range; export with cal",
         ),
         ("float", {"activations": "int8"}, "no binary layers"),
-        ("bare", {"float_layers": "int8"}, "metadata.activations.int8.head: None is no range; export with cal"),
+        ("bare", {"float_layers": "int8"}, "metadata.activations.float_layers.head: None has no ranges; export with"),
         ("bare", {"activations": "int4"}, "activations: 'int4'; choose"),
         ("bare", {"float_layers": "int6"}, "float_layers: 'int6'; choose"),
         ("bare", {"tile": 0}, "tile: 0; choose"),
@@ -142,6 +143,24 @@ def test_a_range_must_be_two_numbers_apart(saved, range_):
     metadata = {"activations": {"int8": ranges}}
     with pytest.raises(InputError, match=r"metadata\.activations\.int8\.blocks\.0\.conv2"):
         Engine(PackedNetwork(packed.config, metadata, packed.binary, packed.tensors), "int8")
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ([0, 1], "head: [0, 1] has no ranges"),
+        ({"largest": [1.0] * 3}, "has no ranges"),
+        ({"largest": [1.0] * 4, "signed": True}, "head.largest: not a list of 3 numbers"),
+        ({"largest": [1.0, -1.0, 1.0], "signed": True}, "are not all finite and at least 0"),
+        ({"largest": [1.0, float("nan"), 1.0], "signed": True}, "are not all finite and at least 0"),
+    ],
+)
+def test_ranges_by_channel_must_be_numbers(saved, found, message):
+    packed = read(saved / "calibrated.safetensors")
+    ranges = packed.metadata["activations"]["float_layers"] | {"head": found}
+    metadata = {"activations": {"float_layers": ranges}}
+    with pytest.raises(InputError, match=re.escape(message)):
+        Engine(PackedNetwork(packed.config, metadata, packed.binary, packed.tensors), float_layers="int8")
 
 
 def test_tensors_must_fit_the_network(saved):
