@@ -20,7 +20,7 @@ from pipeline.engine.probe import load_rate
 from pipeline.engine.runner import MODES
 from pipeline.packing import save
 
-CHAINS = {"layer": (64, 8), "wide_layer": (256, 4)}  # name to channels and layers
+CHAINS = {"layer": (64, 24), "wide_layer": (256, 8)}  # name to channels and layers; long, for what is at their ends
 SCALED = (
     "torch_channels_last", "onnxruntime_int8", "openvino_float32", "openvino_int8",
     "engine_float32", "engine_int8", "engine_int8_all", "engine_int6_all",
