@@ -201,6 +201,7 @@ class Claims(Section):
     accuracy_gap_db: Thresholds  # float minus binary, dB of luma: at most
     size_reduction: Thresholds  # 1 - binary bytes / float bytes: at least
     speedup: Thresholds  # float time / binary time of the whole network: at least
+    speedup_loss_db: Annotated[float, Field(ge=0)]  # engine modes that lose more luma by rounding do not count for it
 
 
 class Report(Section):

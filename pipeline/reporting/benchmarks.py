@@ -31,17 +31,16 @@ class Measurement:
     threads: int
     backends: dict[str, Timing]
     missing: dict[str, str]
+    speedup: dict[str, dict[str, float]]  # baseline to backend to the median ratio of runs that lay together
 
     @property
     def engines(self) -> list[str]:
         """The backends that are this project's engine."""
         return [name for name in self.backends if name.startswith(ENGINE)]
 
-    def speedup(self, backend: str, baseline: str = BASELINE) -> float | None:
+    def speed(self, backend: str, baseline: str = BASELINE) -> float | None:
         """Return how many times faster `backend` is than `baseline`, or None if not timed."""
-        if backend not in self.backends or baseline not in self.backends:
-            return None
-        return self.backends[baseline].median_ms / self.backends[backend].median_ms
+        return self.speedup.get(baseline, {}).get(backend)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def judge(results: Results, thresholds: Claims) -> list[Claim]:
     return [
         accuracy_claim(results, thresholds.accuracy_gap_db),
         size_claim(results, thresholds.size_reduction),
-        speed_claim(results, thresholds.speedup),
+        speed_claim(results, thresholds.speedup, thresholds.speedup_loss_db),
     ]
 
 
@@ -154,13 +154,17 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
     )
 
 
-def speed_claim(results: Results, limits: Thresholds) -> Claim:
-    """Judge "5× faster" by whole networks, each with its faster engine mode, against PyTorch channels_last."""
-    fastest = {
-        pair: max((ratio, engine) for engine in benchmark.engines if (ratio := benchmark.speedup(engine)) is not None)
-        for pair, benchmark in results.benchmarks.items()
-        if any(benchmark.speedup(engine) is not None for engine in benchmark.engines)
-    }
+def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Claim:
+    """Judge "5× faster" by whole networks, each with its fastest engine mode, against PyTorch channels_last.
+
+    A mode that loses more than `loss_limit` dB of luma by its rounding, on any test set, does not count.
+    """
+    fastest = {}
+    for pair, benchmark in results.benchmarks.items():
+        near = [engine for engine in benchmark.engines if further_loss(results, engine, pair) <= loss_limit]
+        ratios = [(ratio, engine) for engine in near if (ratio := benchmark.speed(engine)) is not None]
+        if ratios:
+            fastest[pair] = max(ratios)
     engines = dict.fromkeys(engine for benchmark in results.benchmarks.values() for engine in benchmark.engines)
     verdict, headline, measures = Verdict.UNMEASURED, "—", []
     conditions = "No network was timed."
@@ -188,12 +192,23 @@ def speed_claim(results: Results, limits: Thresholds) -> Claim:
         value=max(fastest.values())[0] if fastest else None,
         headline=headline,
         headline_label="the speed of PyTorch, reached by the engine on its best network",
-        rule=f"Replicated when every network is at least {limits.replicated:g}× as fast with its faster engine "
-        f"mode, partly when the best is at least {limits.partly:g}×.",
+        rule=f"Replicated when every network is at least {limits.replicated:g}× as fast with its fastest engine "
+        f"mode, partly when the best is at least {limits.partly:g}×; modes that lose more than {loss_limit:g} dB "
+        "PSNR-Y by rounding do not count.",
         conditions=conditions,
         measures=measures,
         reservations=_reduced({pair: results.benchmarks[pair].parameters for pair in fastest}),
     )
+
+
+def further_loss(results: Results, engine: str, pair: tuple[str, int] | None = None) -> float:
+    """Return the largest loss of PSNR-Y by an engine mode beside PyTorch, for one network or for all; at least 0."""
+    means = [
+        evaluation.means
+        for (_, run), evaluation in results.evaluations.items()
+        if run.weights == "binary" and pair in (None, (run.model, run.scale)) and engine in evaluation.means
+    ]
+    return max((mean["torch"].psnr_y - mean[engine].psnr_y for mean in means), default=0.0)
 
 
 def gaps(results: Results) -> list[Gap]:
@@ -286,11 +301,13 @@ def _speed_measure(label: str, pair: tuple[str, int], ratio: float, engine: str)
 
 
 def _engine_measure(results: Results, engine: str) -> list[Measure]:
-    ratios = [ratio for timed in results.benchmarks.values() if (ratio := timed.speedup(engine)) is not None]
+    ratios = [ratio for timed in results.benchmarks.values() if (ratio := timed.speed(engine)) is not None]
     if not ratios:
         return []
     span = list(dict.fromkeys([times(min(ratios)), times(max(ratios))]))
-    return [Measure(labels.backend(engine), " to ".join(span), f"over {_count(len(ratios), 'network')}")]
+    loss = further_loss(results, engine)
+    cost = f"; loses up to {labels.number(loss, 3)} dB more" if loss >= 0.0005 else ""
+    return [Measure(labels.backend(engine), " to ".join(span), f"over {_count(len(ratios), 'network')}{cost}")]
 
 
 def _file_sizes(files: Mapping[Run, Export], model: str, scale: int) -> str:

@@ -134,7 +134,7 @@ def _said(timing: Timing | None) -> str:
 def _ratio_panel(title: str, name: str, pieces: Mapping[str, Measurement], ceiling: float | None) -> Panel:
     speeds = {
         piece: {
-            backend: ratio for backend in (STRONGEST, *timed.engines) if (ratio := timed.speedup(backend)) is not None
+            backend: ratio for backend in (STRONGEST, *timed.engines) if (ratio := timed.speed(backend)) is not None
         }
         for piece, timed in pieces.items()
     }
@@ -172,7 +172,7 @@ def _ratio_panel(title: str, name: str, pieces: Mapping[str, Measurement], ceili
 
 
 def _ratios_by_side(sizes: list[Measurement], name: str) -> list[tuple[int, float]]:
-    return [(timed.lr_size[0], ratio) for timed in sizes if (ratio := timed.speedup(name)) is not None]
+    return [(timed.lr_size[0], ratio) for timed in sizes if (ratio := timed.speed(name)) is not None]
 
 
 def _label_ends(axes: Axes, lines: Mapping[str, list[tuple[int, float]]], highest: float) -> None:

@@ -129,7 +129,7 @@ def resource_rows(results: Results) -> list[ResourceRow]:
 def _table(title: str, timed: Measurement, layers: int = 1) -> SpeedTable:
     rows = []
     for name, timing in timed.backends.items():
-        engine, ratio = name.startswith(ENGINE), timed.speedup(name)
+        engine, ratio = name.startswith(ENGINE), timed.speed(name)
         ms = {key: labels.milliseconds(value / layers) for key, value in vars(timing).items() if key.endswith("_ms")}
         rows.append(
             SpeedRow(
@@ -150,13 +150,13 @@ def _table(title: str, timed: Measurement, layers: int = 1) -> SpeedTable:
 
 
 def _ratio(timed: Measurement, name: str, baseline: str) -> str:
-    ratio = timed.speedup(name, baseline)
+    ratio = timed.speed(name, baseline)
     return NONE if ratio is None else times(ratio)
 
 
 def _ceiling_row(benchmark: Benchmark) -> CeilingRow:
     amdahl = benchmark.amdahl
-    achieved: Mapping[str, float | None] = {name: benchmark.speedup(name) for name in benchmark.engines}
+    achieved: Mapping[str, float | None] = {name: benchmark.speed(name) for name in benchmark.engines}
     said = [f"{times(ratio)} {labels.backend(name)}" for name, ratio in achieved.items() if ratio is not None]
     return CeilingRow(
         network=labels.network(benchmark.model, benchmark.scale),

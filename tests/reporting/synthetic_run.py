@@ -33,6 +33,7 @@ def make_params(models: list[str], scales: list[int], tests: list[str], profile:
         "accuracy_gap_db": {"replicated": 0.25, "partly": 0.6},
         "size_reduction": {"replicated": 0.8, "partly": 0.7},
         "speedup": {"replicated": 5.0, "partly": 2.0},
+        "speedup_loss_db": 0.05,
     }
     return Params.model_validate(values)
 
@@ -176,7 +177,10 @@ def _measurement(median: float, speedup: float, side: int = 128, threads: int = 
             for name, ms in times.items()
         },
         "missing": {"openvino_float32": "openvino is not installed: pip install 'binsr[peers]'"},
-        "speedup": {},
+        "speedup": {
+            base: {name: times[base] / ms for name, ms in times.items()}
+            for base in ("torch_channels_last", "openvino_int8")
+        },
     }  # fmt: skip
 
 

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.reporting.claims import Verdict, judge
+from pipeline.params import Thresholds
+from pipeline.reporting.claims import Verdict, judge, speed_claim
 from pipeline.reporting.results import read_results
 from pipeline.runs import Run
 from tests.reporting.synthetic_run import make_params, write_run
@@ -54,6 +55,13 @@ def test_size_verdict_follows_the_reduction(tmp_path, small, saved, verdict):
 )
 def test_speed_verdict_follows_the_ratio(tmp_path, small, speedup, verdict):
     assert judged(tmp_path, small, speedup=speedup)[2].verdict == verdict
+
+
+def test_a_mode_that_loses_too_much_does_not_count_for_speed(tmp_path, small):
+    results = results_of(tmp_path, small, speedup=4.0)  # int8 loses 0.004 dB
+    limits = Thresholds(replicated=5.0, partly=2.0)
+    assert speed_claim(results, limits, 0.005).value == pytest.approx(4.0)
+    assert speed_claim(results, limits, 0.003).value == pytest.approx(4.0 / 1.6)  # the engine with float32 activations
 
 
 def test_one_bad_test_set_decides_the_accuracy_verdict(tmp_path, small):

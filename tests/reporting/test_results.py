@@ -23,7 +23,7 @@ def test_reads_every_file_of_the_matrix(tmp_path):
     binary = results.evaluations["embedded-test", Run("vdsr", 2, "binary")]
     assert set(binary.means) == {"torch", "engine_float32", "engine_int8"}
     assert [row.image for row in binary.images if row.backend == "torch"] == ["cat", "cup", "portrait"]
-    assert results.benchmarks["vdsr", 2].speedup("engine_int8") == pytest.approx(3.0)
+    assert results.benchmarks["vdsr", 2].speed("engine_int8") == pytest.approx(3.0)
     assert len(results.histories[Run("srresnet", 2, "float")].iteration) == 16
 
 
