@@ -19,6 +19,7 @@ from pipeline.upscaling import upscale_image
 
 Ranges = dict[str, Any]
 
+CLEARLY = 0.9  # of the widest range's loss, at most
 SMALLEST_RANGE = 1e-6  # for a layer whose input is all zero: any range that is not empty represents it
 
 
@@ -33,8 +34,10 @@ def calibrate(
     images : sequence of uint8, shape (h, w, 3) or (h, w)
         LR images like those to come.
     percentiles : sequence of float
-        Those to try, see `measure_ranges`; 100 is from minimum to maximum. The one is kept whose outputs have the
-        smallest mean squared difference from those with float32 activations, on these images.
+        Those to try, see `measure_ranges`; 100 is from minimum to maximum. With ranges from every other image, the one
+        is kept whose outputs for the other images have the smallest mean squared difference from those with float32
+        activations: what a range cuts off shows on images that it does not come from. The widest is kept unless
+        another is clearly better.
 
     Returns
     -------
@@ -70,22 +73,25 @@ def calibrate_inputs(
     """Likewise for any architecture, by its own inputs: float32 of shape (C, h, w)."""
     if not percentiles:
         raise InputError("percentiles: none to try; give one or more, such as 100")
-    candidates = [measure_ranges(packed, architecture, inputs, percentile) for percentile in percentiles]
     kinds: tuple[Activations, ...] = ("int8", "int6")
     kept: dict[str, Ranges] = {
         "int1": measure_magnitudes(packed, architecture, inputs),
         FLOAT_LAYERS: measure_channels(packed, architecture, inputs),
     }
-    if len(candidates) == 1 or not packed.binary:
-        return {kind: candidates[0] for kind in kinds} | kept
-    exact = _outputs(packed, architecture, inputs, "float32")
+    if len(percentiles) == 1 or not packed.binary:
+        return {kind: measure_ranges(packed, architecture, inputs, percentiles[0]) for kind in kinds} | kept
+    some, others = inputs[::2], inputs[1::2] or inputs
+    candidates = [measure_ranges(packed, architecture, some, percentile) for percentile in percentiles]
+    exact = _outputs(packed, architecture, others, "float32")
     for kind in kinds:
         losses = []
         for ranges in candidates:
             ranged = replace(packed, metadata={"activations": {kind: ranges}})
-            outputs = _outputs(ranged, architecture, inputs, kind)
+            outputs = _outputs(ranged, architecture, others, kind)
             losses.append(sum(float(((a - b) ** 2).sum()) for a, b in zip(outputs, exact, strict=True)))
-        kept[kind] = candidates[int(np.argmin(losses))]
+        widest, least = int(np.argmax(percentiles)), int(np.argmin(losses))
+        best = least if losses[least] <= CLEARLY * losses[widest] else widest
+        kept[kind] = measure_ranges(packed, architecture, inputs, percentiles[best])
     return kept
 
 
