@@ -30,13 +30,13 @@ def backend(name: str) -> str:
     """Return a readable name for a way of running a network."""
     kind, _, settings = name.partition("_")
     if kind == "engine" and settings:  # the engine's settings are many
-        return f"engine, {settings.replace('_', ' ')}"
+        return f"engine, {settings.replace('_', ' ').replace(' all', ', float layers int8')}"
     return BACKENDS.get(name, name)
 
 
 def short_backend(name: str) -> str:
     """Return likewise, to stand beside a bar."""
-    shorter = {"PyTorch, channels_last": "PyTorch c.l.", "float32": "f32"}
+    shorter = {"PyTorch, channels_last": "PyTorch c.l.", "float32": "f32", ", float layers int8": " all"}
     text = backend(name)
     for long, short in shorter.items():
         text = text.replace(long, short)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.reporting import labels
@@ -156,14 +155,13 @@ def _ratio(timed: Measurement, name: str, baseline: str) -> str:
 
 def _ceiling_row(benchmark: Benchmark) -> CeilingRow:
     amdahl = benchmark.amdahl
-    achieved: Mapping[str, float | None] = {name: benchmark.speed(name) for name in benchmark.engines}
-    said = [f"{times(ratio)} {labels.backend(name)}" for name, ratio in achieved.items() if ratio is not None]
+    achieved = [(ratio, name) for name in benchmark.engines if (ratio := benchmark.speed(name)) is not None]
     return CeilingRow(
         network=labels.network(benchmark.model, benchmark.scale),
         share_of_macs=labels.percent(amdahl.binary_macs / (amdahl.binary_macs + amdahl.float_macs)),
         share_of_time=labels.percent(amdahl.share),
         ceiling="none" if amdahl.ceiling is None else times(amdahl.ceiling),
-        achieved="; ".join(said) or NONE,
+        achieved=f"{times(max(achieved)[0])} {labels.backend(max(achieved)[1])}" if achieved else NONE,
     )
 
 
