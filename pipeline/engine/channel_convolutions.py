@@ -90,7 +90,7 @@ class Convolution:
         levels, numbers = NO_LEVELS, [residual_scale, 0.0, 0.0]
         if wanted.quantization is not None:
             lowest, highest = stored(wanted.quantization)
-            levels = images.room(padded(self.outputs), height, width, wanted.levels_halo, fill=int(-lowest))
+            levels = images.levels_room(padded(self.outputs), height, width, wanted.levels_halo, int(-lowest))
             numbers[1:] = [float(lowest), float(highest)]
         then = Then(
             initial=self.filters.initial,

@@ -78,16 +78,20 @@ class Images:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
 
-    def room(self, channels: int, height: int, width: int, halo: int, fill: int | None = None) -> NDArray:
-        """An image of `channels` channels: float32, or uint8 with `fill` in it where nothing has been written yet.
+    def room(self, channels: int, height: int, width: int, halo: int, dtype: type = np.float32) -> NDArray:
+        """An image of `channels` channels.
 
-        What lies around the image stays as it is: only images of this size, at this place, are written into it.
+        What lies around it stays as it is: only images of this size, at this place, are written into it.
         """
-        dtype = np.float32 if fill is None else np.uint8
         rows, columns = height + 2 * halo, width + 2 * halo
         slack = -(-SLACK_PIXELS * max(1, 64 // channels) // columns)
-        purpose = ("image", height, width, halo, fill)
-        return self.workspace.array((rows + slack, columns, channels), dtype, purpose, fill or 0)
+        return self.workspace.array((rows + slack, columns, channels), dtype, ("image", height, width, halo))
+
+    def levels_room(self, channels: int, height: int, width: int, halo: int, zero: int) -> NDArray[np.uint8]:
+        """An image in levels, with the level that stands for zero around it, which is another for each layer."""
+        levels = self.room(channels, height, width, halo, np.uint8)
+        kernels.surround(levels, halo, height, width, zero)
+        return levels
 
     def enter(self, x: Array, halo: int) -> Activation:
         """Planes, float32 of shape (C, H, W), as an image."""
@@ -111,7 +115,7 @@ class Images:
             return x
         lowest, highest = stored(quantization)
         steps = inverse_steps(quantization, x.values.shape[2])
-        levels = self.room(x.values.shape[2], x.height, x.width, halo, fill=int(-lowest))
+        levels = self.levels_room(x.values.shape[2], x.height, x.width, halo, int(-lowest))
         kernels.round_levels(x.values, x.halo, steps, lowest, highest, levels, halo, x.height, x.width)
         return replace(x, levels=levels, levels_halo=halo, quantization=quantization)
 

@@ -844,6 +844,19 @@ def leave(image: Array, halo: int, planes: Array) -> None:
                 planes[channel, y, i] = image[halo + y, halo + i, channel]
 
 
+@njit(cache=True)
+def surround(image: NDArray[np.uint8], halo: int, height: int, width: int, value: int) -> None:
+    """Write a value around an image of height × width pixels."""
+    for y in range(height + 2 * halo):
+        beside = halo if halo <= y < halo + height else width + 2 * halo  # pixels from the left that are not inside
+        for x in range(beside):
+            for channel in range(image.shape[2]):
+                image[y, x, channel] = value
+        for x in range(max(beside, halo + width), width + 2 * halo):
+            for channel in range(image.shape[2]):
+                image[y, x, channel] = value
+
+
 @njit(cache=True, parallel=True)
 def round_levels(
     image: Array, halo: int, inverse_steps: Array, lowest: np.float32, highest: np.float32,

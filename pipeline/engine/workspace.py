@@ -44,8 +44,8 @@ class Workspace:
     def __init__(self) -> None:
         self._arrays: dict[Hashable, list[NDArray]] = {}
 
-    def array(self, shape: tuple[int, ...], dtype: type, purpose: Hashable = None, fill: int = 0) -> NDArray:
-        """Give an array: full of `fill` at first, later with what was last written to an array of the same purpose.
+    def array(self, shape: tuple[int, ...], dtype: type, purpose: Hashable = None) -> NDArray:
+        """Give an array: zeros at first, later with what was last written to an array of the same purpose.
 
         It begins at a multiple of 64 bytes, as vectors must.
         """
@@ -54,8 +54,6 @@ class Workspace:
             if _references(kept, index) == _IDLE:
                 return kept[index]
         kept.append(_room(shape, np.dtype(dtype)))
-        if fill:
-            kept[-1].fill(fill)
         return kept[-1]
 
     def clear(self) -> None:
