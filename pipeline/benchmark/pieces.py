@@ -107,7 +107,8 @@ def body(whole: Piece) -> Piece:
     """The residual blocks of a network, or VDSR's inner layers, without its first and last layers."""
     architecture = cast(Architecture, whole.architecture)
     real, binary = (_Body(module, architecture.model) for module in (whole.real, whole.binary))
-    channels = next(value.shape[1] for value in whole.real.blocks.parameters() if value.ndim == 4)  # type: ignore[union-attr]
+    blocks = cast(nn.Module, whole.real.blocks)
+    channels = next(value.shape[1] for value in blocks.parameters() if value.ndim == 4)
     return _piece(real.eval(), binary.eval(), whole.packed, Body(architecture, channels), whole.enlarged)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +21,7 @@ from pipeline.files import write_json
 
 Kind = Literal["float32", "int8", "few", "table_float32", "table_int8", "table_int6", "bits"]
 
-MOST_PIXELS = 12
+MOST_PIXELS, MOST_SUMS, MOST_STRIP = 12, 28, 4096
 
 
 @dataclass(frozen=True)
@@ -61,27 +63,40 @@ def path() -> Path:
     return Path(folder).expanduser() / f"blocking-{binding.get_host_cpu_name()}.json"
 
 
+_tried: dict[Kind, Blocking] = {}
+
+
 @cache
-def _tuned() -> dict[str, Blocking]:
+def _tuned() -> dict[Kind, Blocking]:
     try:
         found = json.loads(path().read_text(encoding="utf-8"))
-        return {
+        read: dict[Kind, Blocking] = {
             kind: Blocking(int(found[kind]["sums"]), int(found[kind]["strip"]))
             for kind in get_args(Kind)
-            if kind in found and 0 < int(found[kind]["sums"]) <= 28 and 0 <= int(found[kind]["strip"]) <= 4096
+            if kind in found
         }
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # no such file, or not one of ours: the defaults are always right
-        return {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # no such file, or not one of ours: the defaults are always right
+    return {
+        kind: value
+        for kind, value in read.items()
+        if 0 < value.sums <= MOST_SUMS and (kind == "few" or 0 < value.strip <= MOST_STRIP)
+    }
 
 
 def blocking(kind: Kind) -> Blocking:
     """The parameters of one kind of kernel: `float32` and `int8` filters, `few` of them, and binary ones by table."""
-    return _tuned().get(kind, DEFAULTS[kind])
+    return _tried.get(kind) or _tuned().get(kind, DEFAULTS[kind])
+
+
+@contextmanager
+def trying(kind: Kind, value: Blocking) -> Iterator[None]:
+    """Let what is made ready meanwhile have these parameters."""
+    _tried[kind] = value
+    try:
+        yield
+    finally:
+        del _tried[kind]
 
 
 def keep(chosen: dict[Kind, Blocking]) -> None:

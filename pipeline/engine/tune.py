@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numba import get_num_threads
@@ -22,7 +23,7 @@ from pipeline.timing import alternate
 
 SUMS = (16, 20, 24, 28)
 STRIPS = (16, 32, 48, 96)
-CHANNELS, SIZE = 64, 120
+CHANNELS, FEW_OUTPUTS, SIZE = 64, 3, 120
 ROUNDS = 7
 
 
@@ -40,44 +41,52 @@ def tune() -> dict[Kind, Blocking]:
     return chosen
 
 
+def vectors(kind: Kind) -> int:
+    """Vectors of sums for each pixel of a microkernel, for 64 outputs; few outputs have one each."""
+    return {"few": FEW_OUTPUTS, "table_int8": 2, "bits": 8}.get(kind, 4)
+
+
 def _fastest(kind: Kind, candidates: list[Blocking], x: np.ndarray, rng: np.random.Generator) -> Blocking:
-    runs = {str(number): _layer(kind, candidate, x, rng) for number, candidate in enumerate(candidates)}
+    runs = {str(number): _ready(layer(kind, candidate, rng), x) for number, candidate in enumerate(candidates)}
     seconds = alternate(runs, ROUNDS)
     return candidates[int(min(runs, key=lambda name: median(seconds[name])))]
 
 
-def _layer(kind: Kind, candidate: Blocking, x: np.ndarray, rng: np.random.Generator):  # type: ignore[no-untyped-def]
-    """One layer of that kind, ready to be called."""
-    outputs = 3 if kind == "few" else CHANNELS
+def layer(kind: Kind, candidate: Blocking, rng: np.random.Generator) -> Convolution:
+    """One layer that runs on that kind of kernel with those parameters."""
+    outputs = FEW_OUTPUTS if kind == "few" else CHANNELS
     filters = rng.standard_normal((outputs, CHANNELS, 3, 3)).astype(np.float32)
     one = np.ones(outputs, np.float32)
-    layer = Layer(filters > 0 if kind.startswith("table") else filters, Epilogue(one, one, one))
-    bits = {"int8": 8, "table_int8": 8, "table_int6": 6}.get(kind)
+    binary = kind == "bits" or kind.startswith("table")
+    bits = {"int8": 8, "table_int8": 8, "table_int6": 6, "bits": 8}.get(kind)
     quantization = None if bits is None else Quantization.of(0.0, 1.0, bits)
     wanted = Wanted(planes=True) if kind == "few" else Wanted(quantization=Quantization.of(-1.0, 1.0, 8))
-    workspace = Workspace()
-    before = dict(channel_blocking.DEFAULTS)
-    try:
-        channel_blocking.DEFAULTS[kind] = candidate
-        convolution = Convolution(layer, quantization, wanted, workspace)
-    finally:
-        channel_blocking.DEFAULTS.update(before)
-    images = convolution.images
-    entered = images.enter(x, 1)
-    if quantization is not None:
-        entered = images.with_levels(entered, quantization, 1)
+    with channel_blocking.trying(kind, candidate):
+        return Convolution(
+            Layer(filters > 0 if binary else filters, Epilogue(one, one, one)),
+            quantization,
+            wanted,
+            Workspace(),
+            "popcount" if kind == "bits" else "tables",
+        )
+
+
+def _ready(convolution: Convolution, x: np.ndarray) -> Callable[[], Any]:
+    """The layer with its input as it comes from another layer."""
+    entered = convolution.images.enter(x, 1)
+    if convolution.quantization is not None:
+        entered = convolution.images.with_levels(entered, convolution.quantization, 1)
     return lambda: convolution(entered)
 
 
 def main() -> None:
     if not channel_kernels.supported():
         raise InputError("processor: it has no AVX-512 with VBMI and VNNI; the kernels for others need no tuning")
-    channel_blocking.path().unlink(missing_ok=True)
     chosen = tune()
     channel_blocking.keep(chosen)
     print(f"{channel_blocking.path()}, tuned with {get_num_threads()} threads:")
     for kind, value in chosen.items():
-        pixels = f"{value.pixels(3 if kind == 'few' else 2 if kind == 'table_int8' else 4)} pixels a microkernel"
+        pixels = f"{value.pixels(vectors(kind))} pixels a microkernel"
         print(f"  {kind}: {pixels}" + (f", strips of {value.strip} columns" if value.strip else ""))
 
 

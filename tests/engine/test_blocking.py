@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.engine import Engine, channel_blocking, channel_kernels
+from pipeline.engine import Engine, channel_blocking, channel_kernels, tune
 from pipeline.engine.channel_blocking import DEFAULTS, Blocking
 from pipeline.engine.probe import load_rate
 from tests.conftest import ROOT
@@ -38,11 +38,37 @@ def test_what_was_kept_is_used_and_other_kinds_as_they_were(cache):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"few": 3}', '{"few": {"sums": 99, "strip": 0}}', '{"few": {"sums": 8}}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"few": 3}',
+        '{"few": {"sums": 99, "strip": 0}}',
+        '{"few": {"sums": 8}}',
+        '{"few": {"sums": 0, "strip": 0}}',
+    ],
 )
 def test_a_file_that_is_none_of_ours_is_as_if_it_were_not_there(cache, text):
     cache.write_text(text)
     assert channel_blocking.blocking("few") == DEFAULTS["few"]
+
+
+def test_a_strip_has_a_column_at_least(cache):
+    cache.write_text('{"table_int8": {"sums": 8, "strip": 0}, "bits": {"sums": 8, "strip": 16}}')
+    assert channel_blocking.blocking("table_int8") == DEFAULTS["table_int8"]
+    assert channel_blocking.blocking("bits") == Blocking(8, 16)
+
+
+@needs_permutations
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_what_is_timed_has_the_parameters_that_are_tried(cache, kind):
+    convolution = tune.layer(kind, Blocking(8, 16), np.random.default_rng(0))
+    assert len(convolution.filters.pixels) == Blocking(8, 16).pixels(tune.vectors(kind))
+    assert len(convolution.filters.pixels) != DEFAULTS[kind].pixels(tune.vectors(kind))
+    assert getattr(convolution.filters, "strip", 16) == 16
+    assert channel_blocking.blocking(kind) == DEFAULTS[kind]
 
 
 @needs_permutations
@@ -59,7 +85,7 @@ def test_results_do_not_depend_on_the_blocking(cache, tmp_path):
 def test_tuning_writes_parameters_for_every_kind(tmp_path):
     program = (
         "from pipeline.engine import tune;"
-        "tune.SUMS, tune.STRIPS, tune.SIZE, tune.CHANNELS, tune.ROUNDS = (8, 12), (16, 32), 20, 16, 1; tune.main()"
+        "tune.SUMS, tune.STRIPS, tune.SIZE, tune.ROUNDS = (8, 12), (16, 32), 20, 1; tune.main()"
     )
     environment = {**os.environ, "BINSR_CACHE": str(tmp_path)}
     done = subprocess.run(
