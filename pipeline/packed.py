@@ -107,6 +107,12 @@ def _read_file(path: Path) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]]]:
     return header, tensors
 
 
+def stored_dtype(path: str | Path) -> str:
+    """In which type a packed network's file holds what is not packed to bits: ``float32`` or ``float16``."""
+    _, raw = _read_file(Path(path))
+    return next(str(value.dtype) for name, value in raw.items() if not name.endswith(BITS_SUFFIX))
+
+
 def sizes(path: str | Path) -> dict[str, Any]:
     """Bytes of a packed network on disk, by what they are for.
 

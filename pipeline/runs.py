@@ -11,19 +11,22 @@ Scale = Literal[2, 3, 4]
 Weights = Literal["float", "binary"]
 MODELS: tuple[str, ...] = get_args(Model)
 SCALES: tuple[int, ...] = get_args(Scale)
+# The papers train for 200 000 (VDSR) to 1 000 000 (SRResNet) iterations; less than half the shortest is brief.
+FULL_ITERATIONS = 100_000
 
 
 @dataclass(frozen=True)
 class Run:
-    """One network at one scale, with float or binary filters."""
+    """One network at one scale, with float or binary filters; `variant` tells it from others of that kind."""
 
     model: str
     scale: int
     weights: Weights
+    variant: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.model}-x{self.scale}-{self.weights}"
+        return f"{self.model}-x{self.scale}-{self.weights}" + (f"-{self.variant}" if self.variant else "")
 
     @property
     def float_twin(self) -> Run:
@@ -36,8 +39,8 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """The state of a training that is not finished."""
-        return Path("checkpoints", f"{self.name}.pt")
+        """The folder of a training that is not finished."""
+        return Path("checkpoints", self.name)
 
     @property
     def history(self) -> Path:

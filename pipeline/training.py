@@ -19,10 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from pipeline.binarize import BinaryConv2d
+from pipeline.checkpoints import STATE, load_checkpoint, save_checkpoint
 from pipeline.data.crops import Crops
 from pipeline.distributed import Process
 from pipeline.errors import InputError
-from pipeline.files import atomic
 from pipeline.inference import channels_last, upscale
 from pipeline.metrics import psnr
 
@@ -85,7 +85,8 @@ def train(
     settings : pipeline.params.Training
     seed : int
     checkpoint : Path
-        Written every ``settings.checkpoint_every`` iterations and at the end; where it exists, the run goes on from it.
+        A folder (see `pipeline.checkpoints`), written every ``settings.checkpoint_every`` iterations and at the end;
+        where it holds a checkpoint, the run goes on from it.
     identity : dict
         What makes a checkpoint this run's (anything JSON holds); one of another identity is ignored and replaced.
     process : Process
@@ -231,7 +232,11 @@ def _read_losses(unread: list[Tensor], record: Record, module: nn.Module, checkp
     finite = bad is None and all(bool(p.isfinite().all()) for p in module.parameters())
     if not finite:  # in one process as in all: they share the mean loss and the weights
         iteration = first + (bad if bad is not None else len(losses) - 1) + 1
-        kept = f"the last good checkpoint is {checkpoint}" if checkpoint.exists() else "there is no checkpoint yet"
+        kept = (
+            f"the last good checkpoint is {checkpoint}"
+            if (checkpoint / STATE).exists()
+            else "there is no checkpoint yet"
+        )
         raise InputError(
             f"training: {what} is not finite at iteration {iteration}; {kept}; "
             "lower the learning rate or clip the gradients in params.yaml"
@@ -241,47 +246,50 @@ def _read_losses(unread: list[Tensor], record: Record, module: nn.Module, checkp
 
 
 def _save(
-    path: Path,
+    folder: Path,
     identity: dict[str, Any],
     module: nn.Module,
     averaged: nn.Module,
     optimizer: torch.optim.Optimizer,
     record: Record,
 ) -> None:
-    state = {
-        "identity": json.dumps(identity, sort_keys=True),
-        "module": module.state_dict(),
-        "averaged": averaged.state_dict() if averaged is not module else None,
-        "optimizer": optimizer.state_dict(),
-        "record": asdict(record),
-    }
-    with atomic(path) as temporary:
-        torch.save(state, temporary)
+    tensors = {f"module/{name}": value for name, value in module.state_dict().items()}
+    if averaged is not module:
+        tensors |= {f"averaged/{name}": value for name, value in averaged.state_dict().items()}
+    for number, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{number}/{name}": value for name, value in values.items()}
+    save_checkpoint(folder, tensors, {"identity": identity, "record": asdict(record)})
 
 
 def _load(
-    path: Path,
+    folder: Path,
     identity: dict[str, Any],
     module: nn.Module,
     averaged: nn.Module,
     optimizer: torch.optim.Optimizer,
     process: Process,
 ) -> Record | None:
-    if not path.exists():
+    checkpoint = load_checkpoint(folder)
+    if checkpoint is None:
         return None
-    try:
-        state = torch.load(path, map_location=process.device, weights_only=True)
-    except Exception as error:  # torch raises many kinds, from zip errors to unpickling ones
-        raise InputError(f"{path}: not a readable checkpoint; delete it to start anew") from error
-    if state["identity"] != json.dumps(identity, sort_keys=True):
+    tensors, state = checkpoint
+    if state["identity"] != json.loads(json.dumps(identity)):
         if process.leads:
-            print(f"{path} is of a run with other params or data; starting anew", file=sys.stderr)
+            print(f"{folder} is of a run with other params or data; starting anew", file=sys.stderr)
         return None
-    module.load_state_dict(state["module"])
-    if state["averaged"] is not None:
-        averaged.load_state_dict(state["averaged"])
-    optimizer.load_state_dict(state["optimizer"])
+    kept: dict[str, dict[str, Tensor]] = {"module": {}, "averaged": {}, "optimizer": {}}
+    for name, value in tensors.items():
+        place, _, rest = name.partition("/")
+        kept[place][rest] = value
+    module.load_state_dict(kept["module"])
+    if averaged is not module:
+        averaged.load_state_dict(kept["averaged"])
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in kept["optimizer"].items():
+        number, _, moment = name.partition("/")
+        moments.setdefault(int(number), {})[moment] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     record = Record(**state["record"])
     if process.leads:
-        print(f"going on from {path} at iteration {record.iteration}", file=sys.stderr)
+        print(f"going on from {folder} at iteration {record.iteration}", file=sys.stderr)
     return record

@@ -6,14 +6,12 @@ import json
 
 from safetensors.torch import load_file
 
-from pipeline.calibration import calibrate
 from pipeline.data.prepared import PreparedSet
-from pipeline.data.samples import lr_crops
 from pipeline.errors import InputError, one_line_errors
-from pipeline.files import atomic, write_json
+from pipeline.exporting import export
+from pipeline.files import write_json
 from pipeline.models import build
-from pipeline.packed import read
-from pipeline.packing import footprint, save
+from pipeline.packing import footprint
 from pipeline.params import load_params
 from pipeline.runs import prepared_folder
 from stages.arguments import run_arguments
@@ -28,18 +26,8 @@ def main() -> None:
     module = build(run.model, run.scale, run.weights, **params.overrides(run.model, run.weights))
     module.load_state_dict(load_file(run.weights_file))
     metadata = {"training": json.loads(run.training_record.read_text())}
-    with atomic(run.packed) as temporary:
-        save(module, temporary, metadata, params.export.float_dtype)
-        if run.weights == "binary":
-            images = lr_crops(
-                PreparedSet.open(prepared_folder(params.data.train)),
-                run.scale,
-                params.export.calibration_crop,
-                params.export.calibration_images,
-                params.seed,
-            )
-            metadata["activations"] = calibrate(read(temporary), images, params.export.calibration_percentiles)
-            save(module, temporary, metadata, params.export.float_dtype)
+    training_set = PreparedSet.open(prepared_folder(params.data.train))
+    export(module, run.packed, metadata, params.export, params.export.float_dtype, training_set, params.seed)
     write_json(run.export_record, footprint(module, run.packed))
 
 

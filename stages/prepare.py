@@ -1,4 +1,4 @@
-"""Prepare a fetched data set: data/raw/<set> -> data/prepared/<set>."""
+"""Prepare a fetched data set at every scale: data/raw/<set> -> data/prepared/<set>."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import argparse
 
 from pipeline.data.preparation import prepare
 from pipeline.errors import one_line_errors
-from pipeline.params import load_params
-from pipeline.runs import prepared_folder, raw_folder
+from pipeline.runs import SCALES, prepared_folder, raw_folder
 
 
 def main() -> None:
@@ -15,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", required=True, help="name of the data set")
     args = parser.parse_args()
-    prepare(raw_folder(args.set), prepared_folder(args.set), load_params().matrix.scales)
+    prepare(raw_folder(args.set), prepared_folder(args.set), SCALES)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class KilledError(Exception):
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_a_killed_run_ends_bit_equal_to_an_uninterrupted_one(pictures, tmp_path, monkeypatch, model, optimizer, ema):
     chosen = settings(optimizer=optimizer, ema=ema)
-    whole, whole_record = run(pictures, tmp_path / "whole.pt", chosen, network(model))
+    whole, whole_record = run(pictures, tmp_path / "whole", chosen, network(model))
 
     killed_at = 5  # the last checkpoint is of iteration 3, so iterations 4 and 5 are done twice
     steps = 0
@@ -66,8 +66,8 @@ def test_a_killed_run_ends_bit_equal_to_an_uninterrupted_one(pictures, tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(training, "clip_gradients", clip_then_die)
         with pytest.raises(KilledError):
-            run(pictures, tmp_path / "killed.pt", chosen, network(model))
-    resumed, record = run(pictures, tmp_path / "killed.pt", chosen, network(model))
+            run(pictures, tmp_path / "killed", chosen, network(model))
+    resumed, record = run(pictures, tmp_path / "killed", chosen, network(model))
 
     for (name, expected), actual in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(expected, actual), name
@@ -78,7 +78,7 @@ def test_a_killed_run_ends_bit_equal_to_an_uninterrupted_one(pictures, tmp_path,
 def test_training_lowers_the_loss_and_moves_latents_and_scales(pictures, tmp_path):
     module = network()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    _, record = run(pictures, tmp_path / "a.pt", settings(iterations=60, learning_rate=0.005), module)
+    _, record = run(pictures, tmp_path / "a", settings(iterations=60, learning_rate=0.005), module)
     assert record.history[-1]["loss"] < record.history[0]["loss"] / 2
     assert record.history[-1]["psnr_y"] > record.history[0]["psnr_y"]
     moved = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
@@ -88,12 +88,12 @@ def test_training_lowers_the_loss_and_moves_latents_and_scales(pictures, tmp_pat
 def test_a_run_out_of_time_stops_cleanly_and_goes_on_later(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHECK_EVERY", 1)
     chosen = settings(max_minutes=1e-9)
-    _, record = run(pictures, tmp_path / "a.pt", chosen)
+    _, record = run(pictures, tmp_path / "a", chosen)
     assert record.iteration == 1 and record.history[-1]["iteration"] == 1
-    assert (tmp_path / "a.pt").exists()
-    resumed, record = run(pictures, tmp_path / "a.pt", settings())
+    assert (tmp_path / "a" / "state.json").exists()
+    resumed, record = run(pictures, tmp_path / "a", settings())
     assert record.iteration == 8
-    whole, _ = run(pictures, tmp_path / "b.pt", settings())
+    whole, _ = run(pictures, tmp_path / "b", settings())
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
@@ -101,9 +101,9 @@ def test_a_loss_that_is_not_finite_names_the_iteration_and_the_checkpoint(pictur
     module = network()
     chosen = settings(learning_rate=1e30, schedule={"kind": "constant", "every": 1, "factor": 1.0})
     with pytest.raises(InputError, match="there is no checkpoint yet"):
-        run(pictures, tmp_path / "a.pt", chosen, module)
-    run(pictures, tmp_path / "a.pt", settings(iterations=6))
-    kept = (tmp_path / "a.pt").read_bytes()
+        run(pictures, tmp_path / "a", chosen, module)
+    run(pictures, tmp_path / "a", settings(iterations=6))
+    kept = (tmp_path / "a" / "state.json").read_bytes()
 
     class PoisonedCrops(Crops):
         def batch(self, *arguments):
@@ -112,29 +112,29 @@ def test_a_loss_that_is_not_finite_names_the_iteration_and_the_checkpoint(pictur
 
     crops = PoisonedCrops(pictures, 2, 8, False)
     identity = {"settings": settings(iterations=6).model_dump(exclude={"max_minutes"})}
-    with pytest.raises(InputError, match=r"the loss is not finite at iteration 7; .*a\.pt"):
+    with pytest.raises(InputError, match=r"the loss is not finite at iteration 7; .*a"):
         train(
             network(),
             crops,
             [(pictures.lr(0, 2), pictures.hr(0, 2))],
             settings(),
             3,
-            tmp_path / "a.pt",
+            tmp_path / "a",
             identity,
             ALONE,
         )
-    assert (tmp_path / "a.pt").read_bytes() == kept
+    assert (tmp_path / "a" / "state.json").read_bytes() == kept
 
 
 def test_a_checkpoint_of_other_params_is_not_used_and_a_broken_one_is_named(pictures, tmp_path, capsys):
-    run(pictures, tmp_path / "a.pt", settings(iterations=3))
-    expected, _ = run(pictures, tmp_path / "b.pt", settings())
-    actual, _ = run(pictures, tmp_path / "a.pt", settings())
+    run(pictures, tmp_path / "a", settings(iterations=3))
+    expected, _ = run(pictures, tmp_path / "b", settings())
+    actual, _ = run(pictures, tmp_path / "a", settings())
     assert "starting anew" in capsys.readouterr().err
     assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), actual.parameters(), strict=True))
-    (tmp_path / "a.pt").write_bytes(b"half a file")
-    with pytest.raises(InputError, match=r"a\.pt: not a readable checkpoint"):
-        run(pictures, tmp_path / "a.pt", settings())
+    (tmp_path / "a" / "state.json").write_text("half a file")
+    with pytest.raises(InputError, match=r"a: not a readable checkpoint"):
+        run(pictures, tmp_path / "a", settings())
 
 
 def test_schedules():
@@ -183,7 +183,7 @@ def test_half_the_squared_error_is_summed_over_a_crop_and_averaged_over_the_batc
 
 
 def test_bfloat16_trains(pictures, tmp_path):
-    _, record = run(pictures, tmp_path / "a.pt", settings(precision="bfloat16"))
+    _, record = run(pictures, tmp_path / "a", settings(precision="bfloat16"))
     assert math.isfinite(record.history[-1]["loss"])
 
 
@@ -196,7 +196,7 @@ def distributed_main(folder):
     torch.set_num_threads(1)
     with this_process() as process:
         module, record = run(
-            PreparedSet.open(Path(folder, "prepared")), Path(folder, "two.pt"), settings(), process=process
+            PreparedSet.open(Path(folder, "prepared")), Path(folder, "two"), settings(), process=process
         )
     weights = {name: value.tolist() for name, value in module.state_dict().items()}
     Path(folder, f"rank{process.rank}.json").write_text(json.dumps({"history": record.history, "weights": weights}))
@@ -224,7 +224,7 @@ def test_two_processes_train_as_one_with_the_same_global_batch(pictures, tmp_pat
         [*launch, *command], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    alone, record = run(pictures, tmp_path / "one.pt", settings())
+    alone, record = run(pictures, tmp_path / "one", settings())
     results = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert results[0]["weights"] == results[1]["weights"]
     for row, expected in zip(results[0]["history"], record.history, strict=True):

@@ -9,13 +9,11 @@ from enum import StrEnum
 from pipeline.params import Claims, Thresholds
 from pipeline.reporting import labels
 from pipeline.reporting.results import WEIGHTS, Export, Results
-from pipeline.runs import Run
+from pipeline.runs import FULL_ITERATIONS, Run
 
 # Below these counts a float network is a reduced version of its paper's. The smallest full ones (×2) have
 # 1.40 M (SRResNet), 1.37 M (EDSR baseline) and 0.665 M (VDSR) parameters.
 FULL_PARAMETERS = {"srresnet": 1_350_000, "edsr": 1_350_000, "vdsr": 660_000}
-# The papers train for 200 000 (VDSR) to 1 000 000 (SRResNet) iterations; less than half the shortest is brief.
-FULL_ITERATIONS = 100_000
 STANDARD_SETS = ("Set5", "Set14", "B100", "Urban100")
 
 

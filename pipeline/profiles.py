@@ -1,0 +1,51 @@
+"""Compose a profile of conf/ into a params file, as in `python -m pipeline.profiles quick params.yaml`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.utils.hydra import compose_and_dump
+
+from pipeline.errors import InputError, one_line_errors
+from pipeline.files import atomic
+from pipeline.params import load_params
+
+CONF = Path("conf")
+
+
+def compose(profile: str, path: Path, conf: Path = CONF) -> None:
+    """Write the resolved params of a profile, checked.
+
+    Raises
+    ------
+    InputError
+        If there is no such profile, or it is not valid.
+    """
+    known = sorted(file.stem for file in (conf / "profile").glob("*.yaml"))
+    if profile not in known:
+        raise InputError(f"{conf / 'profile'}: has no {profile}; choose from {', '.join(known)}")
+    with atomic(path) as temporary:
+        named = temporary.with_suffix(".yaml")  # the suffix says the format
+        try:
+            compose_and_dump(named, str(conf.resolve()), None, "config", "", [f"profile={profile}"])
+            load_params(named)
+            named.replace(temporary)
+        except DvcException as error:
+            raise InputError(f"{conf}: {profile} cannot be composed ({' '.join(str(error).split())})") from error
+        finally:
+            named.unlink(missing_ok=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("profile")
+    parser.add_argument("path", type=Path)
+    arguments = parser.parse_args()
+    compose(arguments.profile, arguments.path)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,91 @@
+"""The model cards of the zoo, rendered from its index and results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pipeline.files import write_text
+from pipeline.packed import stored_dtype
+from pipeline.reporting import labels
+from pipeline.zoo.catalogue import Model
+
+NONE = "–"
+
+
+def write_cards(zoo: Path, models: Sequence[Model], results: Mapping[str, Any]) -> None:
+    """Write a card for every network, and the zoo's README."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # Markdown; the values are our own
+        keep_trailing_newline=True,
+    )
+    for model in models:
+        text = environment.get_template("card.md.j2").render(_card(zoo, model, results))
+        write_text(zoo / f"{model.name}.md", text)
+    sets = list(dict.fromkeys(name for held in results.values() for name in held["sets"]))
+    text = environment.get_template("readme.md.j2").render(
+        sets=sets, rows=_overview(models, results, sets), short=any(model.short for model in models)
+    )
+    write_text(zoo / "README.md", text)
+
+
+def _card(zoo: Path, model: Model, results: Mapping[str, Any]) -> dict[str, Any]:
+    training, plan = model.training, model.training["plan"]
+    twin = model.twin if model.twin in results else None
+    rows = []
+    for test_set, backends in results[model.name]["sets"].items():
+        bicubic = results[f"bicubic-x{model.scale}"]["sets"][test_set]["bicubic"]
+        for backend, scores in backends.items():
+            gap = NONE
+            if twin is not None:
+                gap = labels.number(results[twin]["sets"][test_set]["torch"]["psnr_y"] - scores["psnr_y"], 2)
+            rows.append(
+                {
+                    "set": test_set,
+                    "by": labels.backend(backend),
+                    "psnr_y": labels.number(scores["psnr_y"], 2),
+                    "psnr_rgb": labels.number(scores["psnr_rgb"], 2),
+                    "ssim_y": labels.number(scores["ssim_y"], 4),
+                    "gain": labels.number(scores["psnr_y"] - bicubic["psnr_y"], 2, signed=True),
+                    "gap": gap,
+                }
+            )
+    start = plan["start"]
+    return {
+        "model": model,
+        "network": labels.model(model.model),
+        "training": training,
+        "plan": plan,
+        "settings": plan["settings"],
+        "short": model.short,
+        "twin": twin,
+        "rows": rows,
+        "start": "scratch" if start is None else f"the weights of {start['name']} (SHA-256 `{start['sha256'][:16]}…`)",
+        "dtype": stored_dtype(zoo / model.file),
+        "minutes": labels.number(training["seconds"] / 60, 1),
+    }
+
+
+def _overview(models: Sequence[Model], results: Mapping[str, Any], sets: Sequence[str]) -> list[dict[str, Any]]:
+    rows = []
+    for scale in sorted({model.scale for model in models}):
+        held = results[f"bicubic-x{scale}"]["sets"]
+        rows.append(_overview_row(f"bicubic ×{scale}", held, "bicubic", sets, link=False))
+        for model in models:
+            if model.scale == scale:
+                row = _overview_row(model.name, results[model.name]["sets"], "torch", sets, link=True)
+                row |= {"bytes": f"{model.bytes:,}", "iterations": f"{model.training['iterations']:,}"}
+                rows.append(row | {"mark": " *" if model.short else ""})
+    return rows
+
+
+def _overview_row(name: str, held: Mapping[str, Any], backend: str, sets: Sequence[str], link: bool) -> dict[str, Any]:
+    scores = [labels.number(held[s][backend]["psnr_y"], 2) if s in held else NONE for s in sets]
+    return {"name": name, "scores": scores, "link": link, "bytes": NONE, "iterations": NONE, "mark": ""}

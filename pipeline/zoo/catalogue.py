@@ -1,0 +1,141 @@
+"""The zoo's folder: its packed networks and the index that lists them with their hashes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError
+from pipeline.files import write_json
+from pipeline.packed import read
+from pipeline.runs import FULL_ITERATIONS, Run
+
+ZOO = Path("zoo")
+FORMAT = 1
+Published = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A published network.
+
+    Attributes
+    ----------
+    name, file : str
+        `file` lies in the zoo's folder.
+    sha256 : str
+    bytes : int
+    model, scale, weights, variant
+        See `pipeline.runs.Run`.
+    training : dict
+        How it was trained: what `pipeline.zoo.train` wrote into the file.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    bytes: int
+    model: str
+    scale: int
+    weights: str
+    variant: str
+    training: dict[str, Any]
+
+    @property
+    def run(self) -> Run:
+        return Run(self.model, self.scale, "float" if self.weights == "float" else "binary", self.variant)
+
+    @property
+    def twin(self) -> str | None:
+        """The name of the float network that a binary one is compared with."""
+        if self.weights == "float":
+            return None
+        variant = self.variant if self.variant.startswith("seed") else ""
+        return Run(self.model, self.scale, "float", variant).name
+
+    @property
+    def short(self) -> bool:
+        """Whether it was trained too briefly to be set beside its paper's numbers."""
+        return self.training["iterations"] < FULL_ITERATIONS
+
+    def path(self, zoo: Path = ZOO) -> Path:
+        """Where its file is.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or is not the one that the index lists.
+        """
+        path = zoo / self.file
+        if not path.is_file():
+            raise InputError(f"{path}: missing; restore it with git, or remove it from {zoo / 'index.json'}")
+        if sha256(path.read_bytes()).hexdigest() != self.sha256:
+            raise InputError(f"{path}: its SHA-256 is not that of {zoo / 'index.json'}; restore it with git")
+        return path
+
+
+def read_index(zoo: Path = ZOO) -> list[Model]:
+    """List the published networks.
+
+    Raises
+    ------
+    InputError
+        If the index is missing or malformed.
+    """
+    path = zoo / "index.json"
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        if index["format"] != FORMAT:
+            raise InputError(f"{path}: format: {index['format']} instead of {FORMAT}; update this program")
+        return [Model(**entry) for entry in index["models"]]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{path}: is not the index of a zoo; run `python -m pipeline.zoo.publish`") from error
+
+
+def read_published(zoo: Path = ZOO) -> Published:
+    """Read what was published.
+
+    Returns
+    -------
+    dict
+        By a network's name, or ``bicubic-x<scale>``: ``sha256`` of its file (None for bicubic) and ``sets``, set to
+        backend to means.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or malformed.
+    """
+    path = zoo / "results.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["methods"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{path}: is not a zoo's results; run `python -m pipeline.zoo.publish`") from error
+
+
+def write_index(zoo: Path = ZOO) -> list[Model]:
+    """List the networks that lie in the zoo, and write the index."""
+    models = [_model(path) for path in zoo.glob("*.safetensors")]
+    models.sort(key=lambda m: (m.variant, m.model, m.scale, m.weights != "float"))
+    write_json(zoo / "index.json", {"format": FORMAT, "models": [asdict(model) for model in models]})
+    return models
+
+
+def _model(path: Path) -> Model:
+    packed = read(path)
+    training = packed.metadata["training"]
+    data = path.read_bytes()
+    return Model(
+        path.stem,
+        path.name,
+        sha256(data).hexdigest(),
+        len(data),
+        packed.config["model"],
+        packed.config["scale"],
+        packed.config["weights"],
+        training["variant"],
+        training,
+    )

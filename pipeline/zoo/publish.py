@@ -1,0 +1,77 @@
+"""Bring the zoo's index, results and model cards up to date with its networks.
+
+A network that has no results yet, or is another than they were made with, is run on the test sets by every backend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.ready import ready
+from pipeline.errors import InputError, one_line_errors
+from pipeline.evaluation import Score
+from pipeline.files import write_csv, write_json
+from pipeline.zoo.cards import write_cards
+from pipeline.zoo.catalogue import ZOO, read_published, write_index
+from pipeline.zoo.scores import bicubic_scores, mean_scores, model_scores
+
+TEST_SETS = ("Set5", "Set14", "B100", "Urban100")
+
+
+def publish(zoo: Path, sets: tuple[str, ...], mirror: str | None) -> None:
+    """See the module."""
+    models = write_index(zoo)
+    published = read_published(zoo) if (zoo / "results.json").exists() else {}
+    rows = _rows(zoo / "results.csv")
+    wanted: dict[str, Any] = {f"bicubic-x{scale}": None for scale in sorted({model.scale for model in models})}
+    wanted |= {model.name: model.sha256 for model in models}
+    by_name = {model.name: model for model in models}
+    results = {name: held for name, held in published.items() if wanted.get(name, "none") == held["sha256"]}
+    rows = [row for row in rows if row["method"] in results]
+    for name, sha256 in wanted.items():
+        held = results.setdefault(name, {"sha256": sha256, "sets": {}})
+        for test_set in sets:
+            if test_set in held["sets"]:
+                continue
+            images = ready(test_set, mirror)
+            print(f"{name} on {test_set}", flush=True)
+            if sha256 is None:
+                scores = {"bicubic": bicubic_scores(images, int(name.removeprefix("bicubic-x")))}
+            else:
+                scores = model_scores(by_name[name], images, zoo)
+            held["sets"][test_set] = mean_scores(scores)
+            rows += [_row(name, test_set, backend, score) for backend, found in scores.items() for score in found]
+            ordered = {known: results[known] for known in wanted if known in results}
+            write_csv(zoo / "results.csv", rows)
+            write_json(zoo / "results.json", {"format": 1, "methods": ordered})
+    write_cards(zoo, models, results)
+
+
+def _row(method: str, test_set: str, backend: str, score: Score) -> dict[str, Any]:
+    values = {key: round(value, 5) if isinstance(value, float) else value for key, value in asdict(score).items()}
+    return {"method": method, "set": test_set, "backend": backend, **values}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.exists() else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--zoo", type=Path, default=ZOO, help="the zoo's folder (default: %(default)s)")
+    parser.add_argument("--sets", nargs="+", default=TEST_SETS, help="test sets (default: the four standard ones)")
+    arguments = parser.parse_args()
+    if not arguments.zoo.is_dir():
+        raise InputError(f"{arguments.zoo}: no such folder; train with `python -m pipeline.zoo.train` first")
+    publish(arguments.zoo, tuple(arguments.sets), os.environ.get("SR_MIRROR"))
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,91 @@
+"""What is trained for the zoo, in which order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from pipeline.errors import InputError
+from pipeline.params import Params, Section
+from pipeline.runs import Model, Run, Scale, Weights
+from pipeline.training_run import Plan, Start
+
+QUEUE = Path("conf", "queue.yaml")
+
+
+class Entry(Section):
+    """One training: a network of a profile, and in what it differs from the profile where it does.
+
+    Attributes
+    ----------
+    variant : str
+        Tells it from others of the same network in its name.
+    twin : str
+        The variant of the float network that it starts from.
+    """
+
+    model: Model
+    scale: Scale
+    weights: Weights
+    variant: Annotated[str, Field(pattern="^[a-z0-9]*$")] = ""
+    twin: str = ""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    scale_rule: Literal["learnable", "analytic", "none"] | None = None
+    scope: Literal["blocks", "all"] | None = None
+    start: Literal["scratch", "float"] | None = None
+
+    @property
+    def run(self) -> Run:
+        return Run(self.model, self.scale, self.weights, self.variant)
+
+    def starts_from(self, params: Params) -> Run | None:
+        """The float run whose weights this one starts from."""
+        start = self.start or params.training(self.model, self.weights).start
+        return Run(self.model, self.scale, "float", self.twin) if start == "float" else None
+
+    def plan(self, params: Params, start: Start | None) -> Plan:
+        """How it is trained under a profile's params."""
+        settings = params.training(self.model, self.weights)
+        overrides: dict[str, Any] = params.overrides(self.model, self.weights)
+        if self.weights == "binary":
+            overrides |= {"scale_rule": self.scale_rule} if self.scale_rule else {}
+            overrides |= {"scope": self.scope} if self.scope else {}
+        return Plan(
+            self.model,
+            self.scale,
+            self.weights,
+            overrides,
+            settings.model_copy(update={"start": self.start}) if self.start else settings,
+            params.seed if self.seed is None else self.seed,
+            params.data.train,
+            params.data.validation,
+            params.data.validation_images,
+            start,
+        )
+
+
+def load_queue(path: Path = QUEUE) -> list[Entry]:
+    """Read the queue.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, a field is wrong, or two entries have one name.
+    """
+    try:
+        entries = TypeAdapter(list[Entry]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise InputError(f"{path}: {where}: {first['msg']}; mend it there") from error
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.run.name in seen:
+            raise InputError(f"{path}: {entry.run.name} comes twice; give one a variant")
+        seen.add(entry.run.name)
+    return entries

@@ -1,0 +1,30 @@
+"""What the published networks score here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.data.prepared import PreparedSet
+from pipeline.data.resize import imresize
+from pipeline.evaluation import Score, evaluate, means
+from pipeline.upscalers import upscalers
+from pipeline.zoo.catalogue import ZOO, Model
+
+Means = Mapping[str, float | None]  # of `pipeline.evaluation.means`
+
+
+def model_scores(model: Model, images: PreparedSet, zoo: Path = ZOO) -> dict[str, list[Score]]:
+    """Score a published network on a set, by each of its backends (see `pipeline.upscalers`)."""
+    backends = upscalers(model.path(zoo))
+    return {name: evaluate(upscale, images, model.scale) for name, upscale in backends.items()}
+
+
+def bicubic_scores(images: PreparedSet, scale: int) -> list[Score]:
+    """Score bicubic upscaling on a set."""
+    return evaluate(lambda image: imresize(image, scale), images, scale)
+
+
+def mean_scores(scores: Mapping[str, list[Score]]) -> dict[str, Means]:
+    """Give the means over a set by each backend."""
+    return {name: means(found) for name, found in scores.items()}

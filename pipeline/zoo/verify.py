@@ -1,0 +1,104 @@
+"""Evaluate the published networks anew, with PyTorch and with the engine, and compare with the published results."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.data.ready import ready
+from pipeline.errors import InputError, one_line_errors
+from pipeline.zoo.catalogue import ZOO, read_index, read_published
+from pipeline.zoo.publish import TEST_SETS
+from pipeline.zoo.scores import Means, bicubic_scores, mean_scores, model_scores
+
+TOLERANCES = {"psnr_y": 0.01, "psnr_rgb": 0.01, "ssim_y": 0.0005}  # dB, dB, of 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One backend of one method on one set: what was published and what was found."""
+
+    method: str
+    test_set: str
+    backend: str
+    published: Means
+    found: Means
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every mean is within `TOLERANCES`; one that is missing on one side only is not."""
+        return all(_near(self.published.get(key), self.found.get(key), far) for key, far in TOLERANCES.items())
+
+    def __str__(self) -> str:
+        found, published = (side.get("psnr_y", float("nan")) for side in (self.found, self.published))
+        values = f"{found:8.4f}  published {published:8.4f}"
+        verdict = "equal" if self.agrees else "DIFFERENT"
+        return f"{self.method:28} {self.test_set:10} {self.backend:16} PSNR-Y {values}  {verdict}"
+
+
+def compare(zoo: Path, sets: list[str], only: list[str] | None, mirror: str | None) -> Iterator[Comparison]:
+    """Evaluate and compare, network by network; `only` names some.
+
+    Raises
+    ------
+    InputError
+        If a network is unknown or its file is not the published one, or nothing was published for it on a set.
+    """
+    published = read_published(zoo)
+    models = read_index(zoo)
+    names = [model.name for model in models]
+    if unknown := [name for name in only or [] if name not in names]:
+        raise InputError(f"{zoo}: has no {unknown[0]}; it has {', '.join(names)}")
+    chosen = [model for model in models if only is None or model.name in only]
+    for model in chosen:
+        if published.get(model.name, {}).get("sha256") != model.sha256:
+            raise InputError(f"{zoo / 'results.json'}: {model.name}: its results are of another file; publish it again")
+    for test_set in sets:
+        images = ready(test_set, mirror)
+        for scale in sorted({model.scale for model in chosen}):
+            method = f"bicubic-x{scale}"
+            found = mean_scores({"bicubic": bicubic_scores(images, scale)})
+            yield from _compared(zoo, method, test_set, published, found)
+        for model in chosen:
+            found = mean_scores(model_scores(model, images, zoo))
+            yield from _compared(zoo, model.name, test_set, published, found)
+
+
+def _compared(
+    zoo: Path, method: str, test_set: str, published: Mapping[str, dict], found: Mapping[str, Means]
+) -> Iterator[Comparison]:
+    held = published.get(method, {}).get("sets", {}).get(test_set)
+    if held is None:
+        raise InputError(f"{zoo / 'results.json'}: {method}: has no results on {test_set}; publish them")
+    for backend in sorted(held.keys() | found.keys()):
+        yield Comparison(method, test_set, backend, held.get(backend, {}), found.get(backend, {}))
+
+
+def _near(one: float | None, other: float | None, far: float) -> bool:
+    return one is other is None or (one is not None and other is not None and abs(one - other) <= far)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--zoo", type=Path, default=ZOO, help="the zoo's folder (default: %(default)s)")
+    parser.add_argument("--sets", nargs="+", default=TEST_SETS, help="test sets (default: the four standard ones)")
+    parser.add_argument("--models", nargs="+", help="some networks instead of all")
+    arguments = parser.parse_args()
+    compared = []
+    for comparison in compare(arguments.zoo, arguments.sets, arguments.models, os.environ.get("SR_MIRROR")):
+        compared.append(comparison)
+        print(comparison, flush=True)
+    different = sum(not comparison.agrees for comparison in compared)
+    if different:
+        print(f"error: {different} of {len(compared)} differ from {arguments.zoo / 'results.json'}", file=sys.stderr)
+        sys.exit(1)
+    print(f"all {len(compared)} equal: within {TOLERANCES['psnr_y']} dB and {TOLERANCES['ssim_y']} of SSIM")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
