@@ -1,6 +1,8 @@
 # Two commands: `make repro` runs the pipeline, `make test` the tests. Both set everything up first.
 # `make ratios` measures every speed ratio three times, in some twenty minutes, and writes ratios/*.json.
-.PHONY: setup repro test lint ratios
+# `make verify` evaluates the published networks anew; `make train PROFILE=bsd MINUTES=60` trains further ones, and
+# `make publish` scores them.
+.PHONY: setup repro test lint ratios verify train publish
 
 PYTHON ?= python3
 ACTIVATED = . .venv/bin/activate &&
@@ -20,6 +22,17 @@ lint: setup
 
 test: lint
 	$(ACTIVATED) python -m pytest
+
+verify: setup
+	$(ACTIVATED) python -m pipeline.zoo.verify
+
+PROFILE ?= bsd-cpu
+train: setup
+	$(ACTIVATED) python -m pipeline.profiles $(PROFILE) zoo/$(PROFILE).yaml
+	$(ACTIVATED) python -m pipeline.zoo.train --params zoo/$(PROFILE).yaml $(if $(MINUTES),--minutes $(MINUTES))
+
+publish: setup
+	$(ACTIVATED) python -m pipeline.zoo.publish
 
 RATIOS = layer wide_layer $(foreach model,srresnet edsr vdsr,$(model)-body $(model))
 ratios: setup $(addprefix ratios/,$(addsuffix .json,$(RATIOS)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,6 @@ def alternate(
     budget : float
         Seconds: a function whose counted runs have taken as long sits out further rounds, after three at least.
 
-
     Returns
     -------
     dict
@@ -46,6 +46,17 @@ def alternate(
             if round_number >= warmup:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def ratios(seconds: Mapping[str, Sequence[float]], baseline: str) -> dict[str, float]:
+    """How many times faster than the baseline each function is.
+
+    Runs of one round lie close together: it is the median of the rounds' ratios, over the rounds of both.
+    """
+    return {
+        name: round(median(before / after for before, after in zip(seconds[baseline], values, strict=False)), 3)
+        for name, values in seconds.items()
+    }
 
 
 def summary(seconds: list[float]) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from pipeline.benchmark.exports import Exports
 from pipeline.benchmark.peers import PEERS
 from pipeline.benchmark.pieces import Piece
 from pipeline.engine.runner import MODES
-from pipeline.timing import alternate, summary
+from pipeline.timing import alternate, ratios, summary
 
 BASELINES = ("torch_channels_last", "openvino_int8")  # what speed is compared with
 BACKENDS = (*PEERS, *MODES)  # of networks
@@ -113,18 +112,8 @@ def build(name: str, piece: Piece, exports: Exports, x: NDArray[np.float32], thr
 
 
 def speedup(seconds: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
-    """For each baseline that was timed, how many times faster than it each backend is.
-
-    Runs of one round lie close together: the ratio is the median of the rounds' ratios, over the rounds of both.
-    """
-    return {
-        baseline: {
-            name: round(median(before / after for before, after in zip(seconds[baseline], values, strict=False)), 3)
-            for name, values in seconds.items()
-        }
-        for baseline in BASELINES
-        if baseline in seconds
-    }
+    """For each baseline that was timed, how many times faster than it each backend is (`pipeline.timing.ratios`)."""
+    return {baseline: ratios(seconds, baseline) for baseline in BASELINES if baseline in seconds}
 
 
 def rows(record: Mapping[str, Any], piece: str, **about: Any) -> list[dict[str, Any]]:

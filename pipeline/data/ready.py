@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pipeline.data.download import fetch
 from pipeline.data.preparation import prepare
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.registry import dataset
@@ -22,6 +21,8 @@ def ready(name: str, mirror: str | None = None) -> PreparedSet:
     folder = prepared_folder(name)
     if (folder / "index.json").exists() and set(SCALES) <= set((opened := PreparedSet.open(folder)).scales):
         return opened
+    from pipeline.data.download import fetch  # what it imports is not needed where the set is there
+
     fetch(dataset(name), raw_folder(name), mirror)
     prepare(raw_folder(name), folder, SCALES)
     return PreparedSet.open(folder)

@@ -50,6 +50,7 @@ class Claim:
     conditions: str
     measures: list[Measure] = field(default_factory=list)
     reservations: list[str] = field(default_factory=list)
+    reach: str = "this run"  # what the verdict holds for where there are reservations
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def accuracy_claim(results: Results, limits: Thresholds) -> Claim:
         title="Accuracy comparable with the float network",
         quote="comparable qualitative and quantitative results as their real-weight counterparts",
         # A binary network cannot be held against a float one that has learned nothing.
-        verdict=Verdict.UNMEASURED if below_bicubic(results) else _at_most(worst.psnr_y, limits),
+        verdict=Verdict.UNMEASURED if below_bicubic(results) else at_most(worst.psnr_y, limits),
         value=worst.psnr_y,
         headline=headline,
         headline_label="largest loss of PSNR-Y by binarization, float minus binary",
@@ -277,7 +278,7 @@ def _rgb_measure(found: list[Gap], limits: Thresholds) -> list[Measure]:
     if not coloured:
         return []
     value, where = max(coloured)
-    note = f"{where}; judged on RGB: {_at_most(value, limits)}"
+    note = f"{where}; judged on RGB: {at_most(value, limits)}"
     return [Measure("largest gap, PSNR-RGB", labels.decibels(value), note)]
 
 
@@ -313,7 +314,8 @@ def _file_sizes(files: Mapping[Run, Export], model: str, scale: int) -> str:
     return f"{labels.byte_size(real)} to {labels.byte_size(binary)}"
 
 
-def _at_most(value: float, limits: Thresholds) -> Verdict:
+def at_most(value: float, limits: Thresholds) -> Verdict:
+    """Return the verdict on a value that should be small."""
     if value <= limits.replicated:
         return Verdict.REPLICATED
     return Verdict.PARTLY if value <= limits.partly else Verdict.NOT

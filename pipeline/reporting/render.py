@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from pipeline.files import write_json, write_text
 from pipeline.params import Params
-from pipeline.reporting import claims, figures, labels, speed_figures, speed_tables, tables
+from pipeline.reporting import claims, figures, labels, published_networks, speed_figures, speed_tables, tables
 from pipeline.reporting.crops import make_pictures
 from pipeline.reporting.results import Results
 
@@ -53,7 +53,10 @@ def write_report(
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "assets").mkdir(parents=True)
     pictures = make_pictures(results, fresh / "assets")
-    judged = claims.judge(results, params.report.claims)
+    judged = [
+        published_networks.zoo_claim(results.zoo, params.report.claims.accuracy_gap_db),
+        *claims.judge(results, params.report.claims),
+    ]
     text = _environment(templates).get_template("index.html.j2").render(
         results=results,
         params=params,
@@ -62,6 +65,8 @@ def write_report(
         css=Markup((templates / "style.css").read_text(encoding="utf-8")),
         claims=judged,
         reservations=claims.accuracy_reservations(results),
+        zoo_tables=published_networks.zoo_tables(results.zoo),
+        here_tables=published_networks.here_tables(results.zoo),
         accuracy_panels=figures.accuracy_panels(results),
         accuracy_tables=tables.accuracy_tables(results),
         size_panels=figures.size_panels(results.footprint),

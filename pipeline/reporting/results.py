@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.errors import InputError
 from pipeline.reporting.benchmarks import Benchmark, Layers
 from pipeline.runs import MODELS, SCALES, Run, Weights, prepared_folder
+from pipeline.zoo.catalogue import ZOO, Model, read_index, read_published
 
 T = TypeVar("T")
 WEIGHTS: tuple[Weights, ...] = ("float", "binary")
@@ -97,6 +98,44 @@ class PreparedIndex:
 
 
 @dataclass(frozen=True)
+class ZooTiming:
+    """The repeats of one backend, in milliseconds."""
+
+    median_ms: float
+    min_ms: float
+    max_ms: float
+    repeats: int
+
+
+@dataclass(frozen=True)
+class ZooTimes:
+    """A published float network in PyTorch against its binary twin in the engine, on one image."""
+
+    lr_size: tuple[int, int]
+    threads: int
+    backends: dict[str, ZooTiming]
+    speedup: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ZooRun:
+    """What this run found with the published networks on one test set."""
+
+    set: str
+    methods: dict[str, dict[str, Quality]]
+    times: dict[str, ZooTimes]
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """The published networks: their index, their published means by method, set and backend, and this run's finds."""
+
+    models: list[Model]
+    published: dict[str, dict[str, dict[str, Quality]]]
+    here: dict[str, ZooRun]
+
+
+@dataclass(frozen=True)
 class Results:
     """All that one run of the pipeline produced."""
 
@@ -112,6 +151,7 @@ class Results:
     benchmarks: dict[tuple[str, int], Benchmark]
     layers: Layers
     benchmark_csv: str  # every time of the two above
+    zoo: Zoo
     prepared: list[PreparedIndex]
     image_folder: Path
 
@@ -180,9 +220,21 @@ def read_results(
         benchmark_csv=_joined(
             [results / "benchmark" / f"{name}.csv" for name in ("layers", *(f"{m}-x{s}" for m, s in pairs))]
         ),
+        zoo=_zoo(root, test_sets),
         prepared=[_json(root / prepared_folder(name) / "index.json", PreparedIndex) for name in all_sets],
         image_folder=results / "images",
     )
+
+
+def _zoo(root: Path, test_sets: Sequence[str]) -> Zoo:
+    folder = root / ZOO
+    published = {name: held["sets"] for name, held in read_published(folder).items()}
+    try:
+        means = TypeAdapter(dict[str, dict[str, dict[str, Quality]]]).validate_python(published)
+    except ValidationError as error:
+        raise _malformed(folder / "results.json", error) from None
+    here = {name: _json(root / "results" / "zoo" / f"{name}.json", ZooRun) for name in test_sets}
+    return Zoo([model for model in read_index(folder) if model.name in means], means, here)
 
 
 def _evaluation(stem: Path, backend: str) -> Evaluation:

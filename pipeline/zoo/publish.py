@@ -47,10 +47,16 @@ def publish(zoo: Path, sets: tuple[str, ...], mirror: str | None) -> None:
                 scores = model_scores(by_name[name], images, zoo)
             held["sets"][test_set] = mean_scores(scores)
             rows += [_row(name, test_set, backend, score) for backend, found in scores.items() for score in found]
-            ordered = {known: results[known] for known in wanted if known in results}
-            write_csv(zoo / "results.csv", rows)
-            write_json(zoo / "results.json", {"format": 1, "methods": ordered})
+            _write(zoo, results, rows, list(wanted))
+    _write(zoo, results, rows, list(wanted))
     write_cards(zoo, models, results)
+
+
+def _write(zoo: Path, results: dict[str, Any], rows: list[dict[str, Any]], order: list[str]) -> None:
+    write_csv(zoo / "results.csv", rows)
+    write_json(
+        zoo / "results.json", {"format": 1, "methods": {name: results[name] for name in order if name in results}}
+    )
 
 
 def _row(method: str, test_set: str, backend: str, score: Score) -> dict[str, Any]:

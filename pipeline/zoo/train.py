@@ -26,6 +26,7 @@ from torch import nn
 
 from pipeline.checkpoints import delete_checkpoint
 from pipeline.data.prepared import PreparedSet
+from pipeline.data.ready import ready
 from pipeline.distributed import Process, this_process
 from pipeline.errors import InputError, one_line_errors
 from pipeline.exporting import export
@@ -171,6 +172,8 @@ def main() -> None:
     if arguments.minutes is not None and arguments.minutes <= 0:
         raise InputError(f"--minutes: {arguments.minutes:g} is not positive")
     entries, params = load_queue(arguments.queue), load_params(arguments.params)
+    for name in (params.data.train, params.data.validation):
+        ready(name, os.environ.get("SR_MIRROR") or params.data.mirror)
     with this_process() as process:
         left = train_queue(entries, params, arguments.zoo, process, arguments.minutes)
     print(f"still to be trained: {', '.join(left)}" if left else "all trained")

@@ -67,11 +67,56 @@ def write_run(
             _write_network(root, params, model, scale, gap, saved, speedup, training_set, iterations, parameters)
     files = {path.stem: json.loads(path.read_text()) for path in sorted((root / "results/export").iterdir())}
     _json(root / "results/footprint.json", files)
+    write_zoo(root, params.data.test)
     for name in params.data.test:
         for scale in params.matrix.scales:
             _write_scores(root, name, f"bicubic-x{scale}", {"bicubic": 30 - scale})
             if images:
                 _write_images(root / "results/images" / name, params.matrix.models, scale)
+
+
+def write_zoo(root: Path, test_sets: list[str], gap: float = 0.18, iterations: int = 6000) -> None:
+    """Write a zoo with a pair of SRResNet ×4, the binary network `gap` dB below the float one, and this run's finds."""
+    levels = {"Set5": 30.5, "Set14": 27.4, "Urban100": 24.4}
+    models, methods = [], {}
+    for weights, loss in (("float", 0.0), ("binary", gap)):
+        name = f"srresnet-x4-{weights}"
+        start = {"name": "srresnet-x4-float", "sha256": "ab" * 32} if loss else None
+        training = {
+            "training_set": "BSDS500", "iterations": iterations, "batch": 8, "lr_patch": 24, "seed": 0,
+            "seconds": 1212.0, "precision": "bfloat16",
+            "device": "Example CPU", "threads": 2, "images_per_second": 47.0, "variant": "",
+            "plan": {"profile": "bsd-cpu", "start": start}, "environment": {"commit": "c0ffee" * 6},
+        }  # fmt: skip
+        models.append(
+            {
+                "name": name, "file": f"{name}.safetensors", "sha256": "cd" * 32, "bytes": 800_000, "model": "srresnet",
+                "scale": 4, "weights": weights, "variant": "", "training": training,
+            }
+        )  # fmt: skip
+        backends = ("torch", "engine_float32", "engine_int8") if loss else ("torch", "engine_float32")
+        methods[name] = {"sha256": "cd" * 32, "sets": _scores_on(levels, loss, backends)}
+    methods["bicubic-x4"] = {"sha256": None, "sets": _scores_on(levels, 1.2, ("bicubic",))}
+    _json(root / "zoo/index.json", {"format": 1, "models": models})
+    _json(root / "zoo/results.json", {"format": 1, "methods": methods})
+    timing = {"median_ms": 412.5, "min_ms": 401.0, "max_ms": 433.0, "repeats": 5}
+    times = {
+        "lr_size": [96, 128], "threads": 2, "speedup": {"torch_channels_last": 1.0, "engine_int8": 3.3},
+        "backends": {"torch_channels_last": timing, "engine_int8": timing | {"median_ms": 125.0}},
+    }  # fmt: skip
+    for name in test_sets:
+        here = {method: held["sets"]["Set5"] for method, held in methods.items()}
+        record = {"set": name, "methods": here, "times": {"srresnet-x4-binary": times}, "environment": {}}
+        _json(root / f"results/zoo/{name}.json", record)
+
+
+def _scores_on(levels: dict[str, float], loss: float, backends: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        test_set: {
+            backend: {"psnr_y": level - loss, "psnr_rgb": level - loss - 1.6, "ssim_y": 0.85} for backend in backends
+        }
+        for test_set, level in levels.items()
+    }
 
 
 def _write_network(

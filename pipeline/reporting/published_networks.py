@@ -1,0 +1,245 @@
+"""The report's section on the zoo: what the published networks score, and what this machine finds of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.params import Thresholds
+from pipeline.reporting import labels
+from pipeline.reporting.claims import Claim, Gap, Measure, Verdict, at_most
+from pipeline.reporting.published import published
+from pipeline.reporting.results import Quality, Zoo
+from pipeline.reporting.tables import NONE
+from pipeline.runs import Run
+from pipeline.zoo.catalogue import Model
+
+SHOWN = {"torch": "PyTorch", "engine_int8": "engine int8"}
+
+
+@dataclass(frozen=True)
+class ZooRow:
+    """One network, or one source, on all sets: values as text."""
+
+    name: str
+    weights: str
+    by: str
+    iterations: str
+    cells: list[tuple[str, str]]  # PSNR-Y, and the gap below the float twin or the channel of a published number
+    kind: str = "measured"  # or "bicubic", "published"
+    starts: bool = False
+
+
+@dataclass(frozen=True)
+class ZooTable:
+    """All published networks at one scale."""
+
+    scale: int
+    sets: list[str]
+    rows: list[ZooRow]
+
+
+@dataclass(frozen=True)
+class HereRow:
+    """One published network on one of this run's test sets."""
+
+    name: str
+    bicubic: str
+    torch: str
+    gain: str
+    int8: str
+    published: str
+    float_ms: str
+    engine_ms: str
+    ratio: str
+
+
+@dataclass(frozen=True)
+class HereTable:
+    """The published networks on one of this run's test sets, and on what image they were timed."""
+
+    test_set: str
+    timed: str
+    rows: list[HereRow] = field(default_factory=list)
+
+
+def zoo_tables(zoo: Zoo) -> list[ZooTable]:
+    """Return a table of published scores for every scale."""
+    return [
+        ZooTable(scale, sets, _rows(zoo, scale, sets))
+        for scale in sorted({model.scale for model in zoo.models})
+        for sets in [list(zoo.published[f"bicubic-x{scale}"])]
+    ]
+
+
+def here_tables(zoo: Zoo) -> list[HereTable]:
+    """Return a table of what this run found with the published networks, for each of its test sets."""
+    tables = []
+    for name, found in zoo.here.items():
+        timed = next(iter(found.times.values()), None)
+        rows = [_here_row(zoo, name, model) for model in zoo.models]
+        size = "" if timed is None else f"{timed.lr_size[0]}×{timed.lr_size[1]} LR pixels, {timed.threads} threads"
+        tables.append(HereTable(name, size, rows))
+    return tables
+
+
+def zoo_claim(zoo: Zoo, limits: Thresholds) -> Claim:
+    """Judge "comparable results" by the published networks on their test sets: the largest mean gap in PSNR-Y."""
+    found = zoo_gaps(zoo)
+    sets = list(dict.fromkeys(gap.test_set for gap in found))
+    trained_on = list(dict.fromkeys(model.training["training_set"] for model in zoo.models))
+    worst = max(found, key=lambda gap: gap.psnr_y, default=None)
+    return Claim(
+        key="published_accuracy",
+        title="Accuracy comparable with the float network: the published networks",
+        quote="comparable qualitative and quantitative results as their real-weight counterparts",
+        verdict=Verdict.UNMEASURED if worst is None else at_most(worst.psnr_y, limits),
+        value=None if worst is None else worst.psnr_y,
+        headline="—" if worst is None else labels.decibels(worst.psnr_y),
+        headline_label="largest loss of PSNR-Y by binarization, float minus binary, among the published networks",
+        rule=f"Replicated when the largest mean gap is at most {labels.decibels(limits.replicated)} PSNR-Y, "
+        f"partly up to {labels.decibels(limits.partly)}.",
+        conditions="No pair of networks is published."
+        if worst is None
+        else f"Full networks trained on {labels.listing(trained_on)}, means over {labels.listing(sets)}, run by "
+        "PyTorch in float32; the binary ones started from their trained float twins.",
+        measures=[] if worst is None else [*_gap_measures(found, limits), *_against_the_paper(zoo)],
+        reservations=_reservations(zoo.models),
+        reach="these networks",
+    )
+
+
+def _gap_measures(found: Sequence[Gap], limits: Thresholds) -> list[Measure]:
+    worst, best = max(found, key=lambda gap: gap.psnr_y), min(found, key=lambda gap: gap.psnr_y)
+    mean = sum(gap.psnr_y for gap in found) / len(found)
+    rgb = max(gap.psnr_rgb for gap in found if gap.psnr_rgb is not None)
+    return [
+        Measure("largest gap, PSNR-Y", labels.decibels(worst.psnr_y), worst.where),
+        Measure("smallest gap, PSNR-Y", labels.decibels(best.psnr_y), best.where),
+        Measure("mean gap, PSNR-Y", labels.decibels(mean), f"over {len(found)} comparisons"),
+        Measure("largest gap, PSNR-RGB", labels.decibels(rgb), f"judged on RGB: {at_most(rgb, limits)}"),
+    ]
+
+
+def zoo_gaps(zoo: Zoo) -> list[Gap]:
+    """Return float minus binary for every published pair and test set."""
+    gaps = []
+    for model in _binary(zoo.models):
+        assert model.twin is not None
+        for name, backends in zoo.published[model.name].items():
+            real, binary = zoo.published[model.twin][name]["torch"], backends["torch"]
+            rgb = None
+            if real.psnr_rgb is not None and binary.psnr_rgb is not None:
+                rgb = real.psnr_rgb - binary.psnr_rgb
+            gaps.append(Gap(name, model.model, model.scale, real.psnr_y - binary.psnr_y, rgb))
+    return gaps
+
+
+def _binary(models: Sequence[Model]) -> list[Model]:
+    """The binary networks of the main pairs."""
+    names = {model.name for model in models}
+    return [model for model in models if model.weights == "binary" and not model.variant and model.twin in names]
+
+
+def _against_the_paper(zoo: Zoo) -> list[Measure]:
+    """On how many of the paper's numbers its binarized SRResNet is reached, under both readings of their channel."""
+    measures = []
+    for scale in (2, 4):
+        mine = zoo.published.get(Run("srresnet", scale, "binary").name, {})
+        theirs = {
+            name: entry.psnr
+            for name in mine
+            for entry in published(name, scale, ["srresnet"])
+            if entry.channel is None  # the paper alone names none
+        }
+        for channel, title in (("psnr_y", "luma"), ("psnr_rgb", "RGB")):
+            values = {name: getattr(mine[name]["torch"], channel) for name in theirs}
+            if not values or None in values.values():
+                continue
+            reached = sum(values[name] >= theirs[name] for name in theirs)
+            note = ", ".join(f"{name} {labels.number(values[name], 2)} of {theirs[name]:.2f}" for name in theirs)
+            label = f"SRResNet ×{scale}, the paper’s numbers read as {title}"
+            measures.append(Measure(label, f"{reached} of {len(theirs)} reached", note))
+    return measures
+
+
+def _reservations(models: Sequence[Model]) -> list[str]:
+    short = [model for model in models if model.short]
+    reasons = []
+    if short:
+        counts = sorted({model.training["iterations"] for model in short})
+        span = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+        batches = sorted({model.training["batch"] for model in short})
+        devices = list(dict.fromkeys(model.training["device"] for model in short))
+        reasons.append(
+            f"{len(short)} of {len(models)} published networks had short runs: {span} iterations of "
+            f"{labels.listing([str(batch) for batch in batches])} crops on {labels.listing(devices)}, where the papers "
+            "train for hundreds of thousands. A short run has a weaker float network too: with longer ones the gap may "
+            "grow or shrink."
+        )
+    return reasons
+
+
+def _rows(zoo: Zoo, scale: int, sets: list[str]) -> list[ZooRow]:
+    bicubic = zoo.published[f"bicubic-x{scale}"]
+    cells = [(labels.number(bicubic[name]["bicubic"].psnr_y, 2), "") for name in sets]
+    rows = [ZooRow("Bicubic", "", "", "", cells, "bicubic", starts=True)]
+    rows += _source_rows(scale, sets, None)
+    for model in (model for model in zoo.models if model.scale == scale):
+        held = zoo.published[model.name]
+        twin = zoo.published.get(model.twin or "")
+        first = True
+        for backend, by in SHOWN.items():
+            if not all(backend in held.get(name, {}) for name in sets):
+                continue
+            rows.append(
+                ZooRow(
+                    labels.model(model.model) + (f", {model.variant}" if model.variant else ""),
+                    model.weights,
+                    by,
+                    f"{model.training['iterations']:,}" if first else "",
+                    [_cell(held[name][backend], (twin or {}).get(name)) for name in sets],
+                    starts=first and model.weights == "float",
+                )
+            )
+            first = False
+        if model.weights == "binary" and not model.variant:
+            rows += _source_rows(scale, sets, model.model)
+    return rows
+
+
+def _cell(quality: Quality, twin: Mapping[str, Quality] | None) -> tuple[str, str]:
+    """PSNR-Y, and how far it is from the float twin's in PyTorch."""
+    change = "" if twin is None else labels.number(quality.psnr_y - twin["torch"].psnr_y, 2, signed=True)
+    return labels.number(quality.psnr_y, 2), change
+
+
+def _source_rows(scale: int, sets: list[str], model: str | None) -> list[ZooRow]:
+    sources: dict[str, dict[str, tuple[str, str]]] = {}
+    channels = {"y": "", "rgb": "RGB", None: "Y or RGB"}
+    for name in sets:
+        for entry in published(name, scale, [model]):
+            sources.setdefault(entry.source, {})[name] = (labels.number(entry.psnr, 2), channels[entry.channel])
+    return [
+        ZooRow(source, "", "", "", [held.get(name, (NONE, "")) for name in sets], "published")
+        for source, held in sources.items()
+    ]
+
+
+def _here_row(zoo: Zoo, test_set: str, model: Model) -> HereRow:
+    found = zoo.here[test_set]
+    held, timed = found.methods[model.name], found.times.get(model.name)
+    bicubic = found.methods[f"bicubic-x{model.scale}"]["bicubic"].psnr_y
+    torch, int8 = held["torch"].psnr_y, held.get("engine_int8")
+    was = zoo.published[model.name].get(test_set)
+    return HereRow(
+        model.name,
+        labels.number(bicubic, 2),
+        labels.number(torch, 2),
+        labels.number(torch - bicubic, 2, signed=True),
+        NONE if int8 is None else labels.number(int8.psnr_y, 2),
+        NONE if was is None else labels.number(was["torch"].psnr_y, 2),
+        NONE if timed is None else labels.milliseconds(timed.backends["torch_channels_last"].median_ms),
+        NONE if timed is None else labels.milliseconds(timed.backends["engine_int8"].median_ms),
+        NONE if timed is None else f"{timed.speedup['engine_int8']:.1f}×",
+    )

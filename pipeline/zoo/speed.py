@@ -1,0 +1,52 @@
+"""How long published networks take on an image, from 8-bit pixels to 8-bit pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.engine import Engine
+from pipeline.engine.runner import MODES
+from pipeline.evaluation import Image
+from pipeline.inference import channels_last, upscale
+from pipeline.packing import load
+from pipeline.timing import alternate, ratios, summary
+
+BASELINE = "torch_channels_last"
+
+
+def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, budget: float) -> dict[str, Any]:
+    """Time a float network in PyTorch and its binary twin in every mode of the engine, in turns on one image.
+
+    Parameters
+    ----------
+    real, binary : Path
+        Packed networks.
+    image : uint8, H×W×3 or H×W
+        LR.
+    threads : int
+    repeats, budget
+        See `pipeline.timing.alternate`.
+
+    Returns
+    -------
+    dict
+        ``lr_size``, ``threads``, ``backends`` (name to `pipeline.timing.summary`) and ``speedup`` (how many times
+        faster than PyTorch each mode is: the median over rounds).
+    """
+    torch.set_num_threads(threads)
+    module = channels_last(load(real))
+    functions: dict[str, Callable[[], Image]] = {BASELINE: lambda: upscale(module, image)}
+    for name, arguments in MODES.items():
+        engine = Engine.load(binary, **arguments, threads=threads)
+        functions[name] = lambda engine=engine: engine.upscale(image)  # type: ignore[misc]
+    seconds = alternate(functions, repeats, budget=budget)
+    return {
+        "lr_size": list(image.shape[:2]),
+        "threads": threads,
+        "backends": {name: summary(values) for name, values in seconds.items()},
+        "speedup": ratios(seconds, BASELINE),
+    }

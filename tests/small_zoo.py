@@ -1,0 +1,87 @@
+"""A folder in which the commands of the zoo run, with a queue of tiny networks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from pipeline.data.download import fetch
+from pipeline.data.preparation import prepare
+from pipeline.data.registry import dataset
+from pipeline.profiles import compose
+from pipeline.runs import SCALES
+from tests.conftest import ROOT
+
+QUEUE = """
+- {model: edsr, scale: 2, weights: float}
+- {model: edsr, scale: 2, weights: binary}
+- {model: edsr, scale: 2, weights: binary, variant: scratch, start: scratch, scale_rule: analytic}
+- {model: vdsr, scale: 4, weights: float, variant: seed5, seed: 5}
+- {model: vdsr, scale: 4, weights: binary, variant: seed5, seed: 5, twin: seed5}
+"""
+NAMES = ["edsr-x2-float", "edsr-x2-binary", "edsr-x2-binary-scratch", "vdsr-x4-float-seed5", "vdsr-x4-binary-seed5"]
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "SR_MIRROR"} | {"PYTHONPATH": str(ROOT)}
+
+
+class Place:
+    """A folder with params, a queue and prepared embedded sets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def prepared(cls, folder: Path) -> Place:
+        """Make one."""
+        place = cls(folder)
+        compose("quick", folder / "params.yaml", ROOT / "conf")
+        (folder / "queue.yaml").write_text(QUEUE)
+        place.change(_shrink)
+        for name in ("embedded-train", "embedded-valid", "embedded-test"):
+            fetch(dataset(name), folder / "data/raw" / name)
+            prepare(folder / "data/raw" / name, folder / "data/prepared" / name, SCALES)
+        return place
+
+    def copy(self, folder: Path) -> Place:
+        """Copy all of it."""
+        shutil.copytree(self.folder, folder)
+        return Place(folder)
+
+    def change(self, edit) -> None:
+        """Edit the params in place."""
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        edit(params)
+        path.write_text(yaml.safe_dump(params))
+
+    def start(self, command: str, *arguments: str) -> subprocess.Popen:
+        """Start a command of the zoo."""
+        return subprocess.Popen(
+            [sys.executable, "-m", f"pipeline.zoo.{command}", *arguments],
+            cwd=self.folder,
+            env=ENVIRONMENT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def run(self, command: str, *arguments: str, exit_code: int = 0) -> str:
+        """Run a command of the zoo and give what it prints."""
+        process = self.start(command, *arguments)
+        output, _ = process.communicate()
+        assert process.returncode == exit_code, output
+        assert "Traceback" not in output
+        return output
+
+
+def _shrink(params: dict) -> None:
+    params["network"]["edsr"] |= {"blocks": 1, "channels": 8}
+    params["network"]["vdsr"] |= {"layers": 3, "channels": 8}
+    params["export"]["calibration_images"] = 2
+    for model in ("edsr", "vdsr"):
+        for weights in ("float", "binary"):
+            params["train"][model][weights] |= {"iterations": 12, "validate_every": 6, "checkpoint_every": 2}

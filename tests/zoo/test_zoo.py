@@ -1,0 +1,169 @@
+"""Training, publishing and verifying a zoo, by its commands."""
+
+import csv
+import json
+import shutil
+import time
+from hashlib import sha256
+
+import numpy as np
+import pytest
+
+from pipeline.data.prepared import PreparedSet
+from pipeline.engine import Engine
+from pipeline.metrics import psnr
+from pipeline.packed import read, stored_dtype
+from pipeline.packing import load
+from tests.small_zoo import NAMES
+
+
+def results(place):
+    return json.loads((place.folder / "zoo/results.json").read_text())["methods"]
+
+
+def test_the_queue_is_trained_whole_each_binary_network_from_its_twin(published):
+    zoo = published.folder / "zoo"
+    assert sorted(path.stem for path in zoo.glob("*.safetensors")) == sorted(NAMES)
+    training = {name: read(zoo / f"{name}.safetensors").metadata["training"] for name in NAMES}
+    assert training["edsr-x2-binary-scratch"]["plan"]["start"] is None
+    assert training["edsr-x2-binary-scratch"]["plan"]["network"]["scale_rule"] == "analytic"
+    twin = zoo / "vdsr-x4-float-seed5.safetensors"
+    assert training["vdsr-x4-binary-seed5"]["plan"]["start"] == {
+        "name": "vdsr-x4-float-seed5",
+        "sha256": sha256(twin.read_bytes()).hexdigest(),
+    }
+    assert training["vdsr-x4-binary-seed5"]["seed"] == 5 and training["edsr-x2-float"]["seed"] == 0
+    assert all(record["iterations"] == 12 and record["float16_loss_db"] < 0.005 for record in training.values())
+    assert {stored_dtype(zoo / f"{name}.safetensors") for name in NAMES} == {"float16"}
+    assert not list((zoo / "unfinished").glob("*/*"))
+    assert len(list((zoo / "history").glob("*.csv"))) == len(NAMES)
+
+
+def test_what_is_finished_is_not_trained_again_but_under_other_settings(published, tmp_path):
+    place = published.copy(tmp_path / "place")
+    assert place.run("train", "--queue", "queue.yaml") == "all trained\n"
+    place.change(lambda params: params["train"]["edsr"]["binary"].update(learning_rate=0.0005))
+    output = place.run("train", "--queue", "queue.yaml")
+    assert "edsr-x2-binary: 12 iterations" in output and "edsr-x2-binary-scratch: 12 iterations" in output
+    assert "edsr-x2-float: " not in output and "vdsr" not in output
+    place.change(lambda params: params["train"]["vdsr"]["float"].update(learning_rate=0.0005))
+    output = place.run("train", "--queue", "queue.yaml")  # a new float network gives a new twin
+    assert "vdsr-x4-float-seed5: 12 iterations" in output and "vdsr-x4-binary-seed5: 12 iterations" in output
+
+
+def test_a_time_limit_stops_cleanly_and_the_next_call_goes_on_to_the_same_network(published, untrained, tmp_path):
+    place = untrained.copy(tmp_path / "place")
+    output = place.run("train", "--queue", "queue.yaml", "--minutes", "0.0001")
+    assert f"still to be trained: {', '.join(NAMES)}" in output
+    state = place.folder / "zoo/unfinished/edsr-x2-float"
+    assert all(path.stat().st_size <= 16 * 2**20 for path in state.iterdir()) and (state / "state.json").exists()
+    output = place.run("train", "--queue", "queue.yaml")
+    assert "going on from zoo/unfinished/edsr-x2-float at iteration" in output and "all trained" in output
+    again, once = (load(which.folder / "zoo/edsr-x2-float.safetensors").state_dict() for which in (place, published))
+    assert all((again[name] == once[name]).all() for name in once)
+
+
+def test_two_calls_at_once_take_different_networks(untrained, tmp_path):
+    place = untrained.copy(tmp_path / "place")
+    place.change(lambda params: [params["train"][m]["float"].update(iterations=150) for m in ("edsr", "vdsr")])
+    first = place.start("train", "--queue", "queue.yaml")
+    lock = place.folder / "zoo/unfinished/.edsr-x2-float.lock"
+    while not lock.exists() and first.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.1)  # from the file's creation to its lock
+    second = place.run("train", "--queue", "queue.yaml")
+    output, _ = first.communicate()
+    assert "Traceback" not in output and first.returncode == 0
+    for name in NAMES:
+        assert (place.folder / f"zoo/{name}.safetensors").exists()
+        assert (f"{name}: " in output) != (f"{name}: " in second), name
+
+
+def test_published_scores_are_those_of_the_files_in_the_zoo(published):
+    images = PreparedSet.open(published.folder / "data/prepared/embedded-test")
+    engine = Engine.load(published.folder / "zoo/edsr-x2-binary.safetensors", activations="int8")
+    expected = np.mean([psnr(engine.upscale(images.lr(i, 2)), images.hr(i, 2), border=2) for i in range(len(images))])
+    held = results(published)["edsr-x2-binary"]["sets"]["embedded-test"]
+    assert held["engine_int8"]["psnr_y"] == pytest.approx(expected, abs=1e-4)
+    assert set(results(published)) == {"bicubic-x2", "bicubic-x4", *NAMES}
+    with (published.folder / "zoo/results.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == "edsr-x2-float" and row["backend"] == "torch"]
+    assert [row["image"] for row in rows] == images.names
+    mean = np.mean([float(row["psnr_y"]) for row in rows])
+    assert mean == pytest.approx(
+        results(published)["edsr-x2-float"]["sets"]["embedded-test"]["torch"]["psnr_y"], abs=1e-4
+    )
+    index = json.loads((published.folder / "zoo/index.json").read_text())["models"]
+    for entry in index:
+        data = (published.folder / "zoo" / entry["file"]).read_bytes()
+        assert (entry["sha256"], entry["bytes"]) == (sha256(data).hexdigest(), len(data))
+
+
+def test_cards_say_how_and_how_well(published):
+    card = (published.folder / "zoo/edsr-x2-binary.md").read_text()
+    held = results(published)["edsr-x2-binary"]["sets"]["embedded-test"]["torch"]
+    real = results(published)["edsr-x2-float"]["sets"]["embedded-test"]["torch"]
+    assert f"| embedded-test | PyTorch | {held['psnr_y']:.2f} | {held['psnr_rgb']:.2f} | {held['ssim_y']:.4f} |" in card
+    assert f"| {real['psnr_y'] - held['psnr_y']:.2f} |".replace("-", "−") in card
+    assert "**A short run.** 12 iterations on embedded-train" in card
+    assert "the weights of edsr-x2-float" in card and "scale learnable, convolutions: blocks" in card
+    assert "embedded-test" in (published.folder / "zoo/README.md").read_text()
+
+
+def test_publishing_again_runs_nothing_and_a_new_network_alone(published, tmp_path):
+    place = published.copy(tmp_path / "place")
+    before = {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
+    assert place.run("publish", "--sets", "embedded-test") == ""
+    assert before == {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
+    place.change(lambda params: params["train"]["edsr"]["binary"].update(learning_rate=0.0005))
+    place.run("train", "--queue", "queue.yaml")
+    output = place.run("publish", "--sets", "embedded-test")
+    assert output.splitlines() == ["edsr-x2-binary on embedded-test", "edsr-x2-binary-scratch on embedded-test"]
+    (place.folder / "zoo/vdsr-x4-binary-seed5.safetensors").unlink()
+    (place.folder / "zoo/vdsr-x4-float-seed5.safetensors").unlink()
+    place.run("publish", "--sets", "embedded-test")
+    assert set(results(place)) == {"bicubic-x2", *NAMES[:3]}
+
+
+def test_verify_agrees_with_what_was_published_and_tells_what_does_not(published, tmp_path):
+    output = published.run("verify", "--sets", "embedded-test")
+    assert "all 24 equal" in output and output.count(" equal\n") == 24
+    place = published.copy(tmp_path / "place")
+    path = place.folder / "zoo/results.json"
+    changed = json.loads(path.read_text())
+    changed["methods"]["edsr-x2-binary"]["sets"]["embedded-test"]["engine_int8"]["psnr_y"] += 0.02
+    path.write_text(json.dumps(changed))
+    arguments = ("verify", "--sets", "embedded-test", "--models", "edsr-x2-binary")
+    output = place.run(*arguments, exit_code=1)
+    assert output.count("DIFFERENT") == 1 and "error: 1 of 7 differ from zoo/results.json" in output
+    del changed["methods"]["edsr-x2-binary"]["sets"]["embedded-test"]["engine_int8"]
+    path.write_text(json.dumps(changed))
+    assert place.run(*arguments, exit_code=1).count("DIFFERENT") == 1  # never published is not equal
+
+
+def test_a_file_that_is_not_the_published_one_is_named(published, tmp_path):
+    place = published.copy(tmp_path / "place")
+    zoo = place.folder / "zoo"
+    shutil.copyfile(zoo / "edsr-x2-float.safetensors", zoo / "edsr-x2-binary.safetensors")
+    arguments = ("verify", "--sets", "embedded-test", "--models")
+    output = place.run(*arguments, "edsr-x2-binary", exit_code=2)
+    assert "error: zoo/edsr-x2-binary.safetensors: its SHA-256 is not that of zoo/index.json" in output
+    (zoo / "edsr-x2-binary.safetensors").unlink()
+    assert "edsr-x2-binary.safetensors: missing" in place.run(*arguments, "edsr-x2-binary", exit_code=2)
+    assert "has no esdr" in place.run(*arguments, "esdr", exit_code=2)
+    assert "has no results on embedded-valid" in place.run("verify", "--sets", "embedded-valid", exit_code=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- {model: edsr, scale: 5, weights: float}", "0.scale"),
+        ("- {model: edsr, scale: 2, weights: float}\n" * 2, "edsr-x2-float comes twice"),
+        ("- {model: [", "cannot be read"),
+    ],
+)
+def test_a_wrong_queue_is_refused_in_one_line(untrained, tmp_path, text, message):
+    queue = tmp_path / "queue.yaml"
+    queue.write_text(text)
+    output = untrained.run("train", "--queue", str(queue), exit_code=2)
+    assert output.startswith(f"error: {queue}: ") and message in output and output.count("\n") == 1
