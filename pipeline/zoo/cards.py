@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,10 @@ def write_cards(zoo: Path, models: Sequence[Model], results: Mapping[str, Any]) 
         write_text(zoo / f"{model.name}.md", text)
     sets = list(dict.fromkeys(name for held in results.values() for name in held["sets"]))
     text = environment.get_template("readme.md.j2").render(
-        sets=sets, rows=_overview(models, results, sets), short=any(model.short for model in models)
+        sets=sets,
+        rows=_overview(models, results, sets),
+        short=any(model.short for model in models),
+        machines=[_machine(path) for path in sorted((zoo / "throughput").glob("*.json"))],
     )
     write_text(zoo / "README.md", text)
 
@@ -89,3 +93,23 @@ def _overview(models: Sequence[Model], results: Mapping[str, Any], sets: Sequenc
 def _overview_row(name: str, held: Mapping[str, Any], backend: str, sets: Sequence[str], link: bool) -> dict[str, Any]:
     scores = [labels.number(held[s][backend]["psnr_y"], 2) if s in held else NONE for s in sets]
     return {"name": name, "scores": scores, "link": link, "bytes": NONE, "iterations": NONE, "mark": ""}
+
+
+def _machine(path: Path) -> dict[str, Any]:
+    """The table of a file that `pipeline.training_speed` wrote."""
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        {
+            "model": labels.model(model),
+            "name": row["name"],
+            "crops": f"{row['batch']} of {row['patch']}×{row['patch']}",
+            "time": labels.milliseconds(row["median_ms"]),
+            "images": labels.number(row["images_per_second"], 1),
+            "gflops": labels.number(row["gflops"], 0),
+            "share": f"{100 * row['share_of_matrix_rate']:.0f} %",
+            "speedup": f"{row['speedup']:.2f}",
+        }
+        for model, found in measured["models"].items()
+        for row in found
+    ]
+    return {"file": path.name, "device": measured["device"], "scale": measured["scale"], "rows": rows}

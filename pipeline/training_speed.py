@@ -1,0 +1,176 @@
+"""How fast a network trains on this machine, and what each measure brings: layout, precision, compilation, crop size.
+
+Each variant makes whole iterations (crops cut from the data set on the device, forward, backward, Adam) in turns with
+the others. Rates of arithmetic stand beside what one large matrix product reaches here in the same precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.data.crops import Crops
+from pipeline.data.prepared import PreparedSet
+from pipeline.data.ready import ready
+from pipeline.errors import one_line_errors
+from pipeline.files import write_json
+from pipeline.inference import channels_last
+from pipeline.models import build
+from pipeline.provenance import cpu_model, environment
+from pipeline.runs import MODELS, SCALES
+from pipeline.timing import alternate, ratios, summary
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PATCHES = {"srresnet": 24, "edsr": 24, "vdsr": 10}  # sides of the papers' crops, in LR pixels at ×4
+MATRIX = {"cpu": 2048, "cuda": 8192}  # rows and columns of the products that set the limit
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of training."""
+
+    name: str
+    threads: int
+    batch: int
+    patch: int  # LR pixels
+    layout: str = "default"
+    precision: str = "float32"
+    compiled: bool = False
+
+
+def variants(threads: int, batch: int, patch: int) -> Iterator[Variant]:
+    """Give the variants: each adds a measure to the one before, but for the last two, which change its crops."""
+    start = Variant("one thread", 1, batch, patch)
+    yield start
+    yield (start := replace(start, name=f"{threads} threads", threads=threads))
+    yield (start := replace(start, name="channels_last", layout="channels_last"))
+    yield (start := replace(start, name="bfloat16", precision="bfloat16"))
+    yield replace(start, name="compiled", compiled=True)
+    yield replace(start, name="twice the crops", batch=2 * batch)
+    yield replace(start, name="crops of two thirds the side", patch=2 * patch // 3)
+
+
+def measure(
+    model: str, scale: int, prepared: PreparedSet, chosen: list[Variant], device: torch.device, repeats: int
+) -> list[dict[str, Any]]:
+    """Time an iteration of each variant, and count its arithmetic.
+
+    Returns
+    -------
+    list of dict
+        The variant's fields, the milliseconds of `pipeline.timing.summary`, ``images_per_second``,
+        ``lr_pixels_per_second``, ``gflop`` of an iteration, ``gflops`` a second, ``share_of_matrix_rate`` (of what one
+        matrix product reaches with its threads and precision) and ``speedup`` in LR pixels a second over the first.
+    """
+    steps = {variant.name: _step(model, scale, prepared, variant, device) for variant in chosen}
+    seconds = alternate({name: step for name, (step, _) in steps.items()}, repeats, warmup=2)
+    rates = {
+        key: _matrix_rate(*key, device, repeats) for key in {(variant.threads, variant.precision) for variant in chosen}
+    }
+    faster = ratios(seconds, chosen[0].name)
+    rows = []
+    for variant in chosen:
+        times, gflop = summary(seconds[variant.name]), steps[variant.name][1] / 1e9
+        second = times["median_ms"] / 1000
+        pixels = variant.batch * variant.patch**2
+        more = pixels / (chosen[0].batch * chosen[0].patch ** 2)
+        rows.append(
+            vars(variant)
+            | times
+            | {
+                "images_per_second": round(variant.batch / second, 2),
+                "lr_pixels_per_second": round(pixels / second),
+                "gflop": round(gflop, 3),
+                "gflops": round(gflop / second, 1),
+                "share_of_matrix_rate": round(gflop / second / rates[variant.threads, variant.precision], 4),
+                "speedup": round(more * faster[variant.name], 3),
+            }
+        )
+    return rows
+
+
+def _step(
+    model: str, scale: int, prepared: PreparedSet, variant: Variant, device: torch.device
+) -> tuple[Callable[[], None], int]:
+    """A training iteration, and its floating-point operations (a multiply-add counts as two)."""
+    torch.manual_seed(0)
+    module = build(model, scale).to(device)
+    if variant.layout == "channels_last":
+        module = channels_last(module)
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
+    crops = Crops(prepared, scale, variant.patch, model == "vdsr", device)
+    network: Any = torch.compile(module) if variant.compiled else module
+    rng = np.random.default_rng(0)
+
+    def iterate(network: Callable[[Tensor], Tensor] = network) -> None:
+        torch.set_num_threads(variant.threads)
+        inputs, targets = crops.batch(rng, variant.batch)
+        if variant.layout == "channels_last":
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=variant.precision == "bfloat16"):
+            outputs = network(inputs)
+        loss = nn.functional.l1_loss(outputs.float(), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    with FlopCounterMode(display=False) as counter:
+        iterate(module)
+    return iterate, counter.get_total_flops()
+
+
+def _matrix_rate(threads: int, precision: str, device: torch.device, repeats: int) -> float:
+    """Billions of floating-point operations a second of one matrix product."""
+    torch.set_num_threads(threads)
+    size = MATRIX[device.type]
+    a, b = (torch.randn(size, size, device=device, dtype=DTYPES[precision]) for _ in range(2))
+
+    def product() -> None:
+        torch.mm(a, b)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    (seconds,) = alternate({"product": product}, repeats, warmup=2).values()
+    return 2 * size**3 / float(np.median(seconds)) / 1e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--scale", type=int, choices=SCALES, default=4)
+    parser.add_argument("--set", default="embedded-train", help="where crops come from (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--json", type=Path, required=True, help="where the measurements go")
+    arguments = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    threads = torch.get_num_threads()
+    measured = {}
+    for model in arguments.models:
+        chosen = list(variants(threads, arguments.batch, PATCHES[model]))
+        prepared = ready(arguments.set)
+        measured[model] = measure(model, arguments.scale, prepared, chosen, device, arguments.repeats)
+        for row in measured[model]:
+            print(
+                f"{model:9} {row['name']:28} {row['median_ms']:8.1f} ms {row['images_per_second']:8.1f} images/s "
+                f"{row['gflops']:8.1f} GFLOP/s, {100 * row['share_of_matrix_rate']:5.1f} % of a matrix product's; "
+                f"{row['speedup']:.2f} times the first"
+            )
+    name = torch.cuda.get_device_name() if device.type == "cuda" else cpu_model()
+    about = {"device": name, "scale": arguments.scale, "set": arguments.set, "environment": environment()}
+    write_json(arguments.json, about | {"models": measured})
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
