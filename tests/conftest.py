@@ -1,4 +1,4 @@
-"""Shared fixtures: where the image mirror lies, and hypothesis with a fixed seed."""
+"""Shared fixtures: where the image mirror lies, a small zoo, and hypothesis with a fixed seed."""
 
 from pathlib import Path
 
@@ -16,3 +16,20 @@ hypothesis.settings.load_profile("repeatable")
 def root() -> Path:
     """The repository's root."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """A place with its image sets and nothing trained, to be copied."""
+    from tests.small_zoo import Place  # which needs ROOT from here
+
+    return Place.prepared(tmp_path_factory.mktemp("untrained"))
+
+
+@pytest.fixture(scope="session")
+def published(untrained, tmp_path_factory):
+    """A place whose zoo is trained and published; to be read or copied."""
+    place = untrained.copy(tmp_path_factory.mktemp("published") / "place")
+    place.run("train", "--queue", "queue.yaml")
+    place.run("publish", "--sets", "embedded-test")
+    return place

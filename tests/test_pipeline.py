@@ -26,8 +26,9 @@ ENVIRONMENT = {
 class Copy:
     """A copy of the repository with its own params."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, zoo: Path) -> None:
         self.folder = folder
+        shutil.copytree(zoo, folder / "zoo")
         for name in (".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
@@ -78,15 +79,16 @@ class Copy:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A copy in which the pipeline has run."""
-    copy = Copy(tmp_path_factory.mktemp("repository"))
+def done(tmp_path_factory, published):
+    """A copy in which the pipeline has run, with a small zoo."""
+    copy = Copy(tmp_path_factory.mktemp("repository"), published.folder / "zoo")
     copy.dvc("repro")
     return copy
 
 
 def test_it_ends_in_a_report_and_a_second_run_does_nothing(done):
-    assert "EDSR" in (done.folder / "reports/index.html").read_text()
+    page = (done.folder / "reports/index.html").read_text()
+    assert "EDSR" in page and "edsr-x2-binary-scratch" in page
     assert "Running stage" not in done.dvc("repro")
     assert done.would_run() == set()
 
@@ -96,7 +98,9 @@ def test_it_ends_in_a_report_and_a_second_run_does_nothing(done):
     [
         ("reports/templates/style.css", {"report"}),
         ("stages/export.py", {"export@edsr-2-float", "export@edsr-2-binary"}),
-        ("pipeline/models/vdsr.py", {"footprint"}),
+        ("pipeline/models/vdsr.py", {"footprint", "zoo@embedded-test"}),
+        ("zoo/index.json", {"zoo@embedded-test", "report"}),
+        ("zoo/results.json", {"report"}),
         ("pipeline/data/registry.json", {f"fetch@embedded-{part}" for part in ("train", "valid", "test")}),
     ],
 )
@@ -117,7 +121,10 @@ def test_changed_code_runs_only_what_uses_it(done, file, stages):
         (lambda params: params["train"]["edsr"]["binary"].update(learning_rate=0.1), {"train_binary@edsr-2"}),
         (lambda params: params["train"]["vdsr"]["float"].update(learning_rate=0.1), set()),
         (lambda params: params["network"]["vdsr"].update(layers=5), set()),
-        (lambda params: params["benchmark"].update(repeats=9), {"benchmark@edsr-2", "benchmark_layers"}),
+        (
+            lambda params: params["benchmark"].update(repeats=9),
+            {"benchmark@edsr-2", "benchmark_layers", "zoo@embedded-test"},
+        ),
         (lambda params: params["benchmark"].update(sizes=[16]), {"benchmark@edsr-2"}),
         (lambda params: params["report"]["claims"]["speedup"].update(partly=3.0), set()),
     ],
