@@ -44,7 +44,8 @@ class Copy:
         for network in (params["network"]["edsr"], params["benchmark"]["network"]["edsr"]):
             network |= {"blocks": 1, "channels": 8}
         for weights in ("float", "binary"):
-            params["train"]["edsr"][weights] |= {"iterations": 30, "validate_every": 15, "checkpoint_every": 10}
+            params["train"]["edsr"][weights] |= {"iterations": 30, "validate_every": 15}
+            params["train"]["edsr"][weights] |= {"checkpoint_every": 10, "max_minutes": None}
         params["benchmark"] |= {"lr_height": 16, "lr_width": 16, "sizes": [16, 24], "repeats": 3, "seconds": 0.1}
 
     def change(self, edit) -> None:
@@ -165,7 +166,7 @@ def test_a_wrong_field_stops_it_before_anything_runs(done):
 
 def test_a_kill_in_the_middle_of_training_and_a_rerun_end_as_one_run(done):
     def longer(params):
-        params["train"]["edsr"]["float"] |= {"iterations": 600, "checkpoint_every": 20}
+        params["train"]["edsr"]["float"] |= {"iterations": 300, "checkpoint_every": 20}
 
     weights, checkpoint = "models/edsr-x2-float.safetensors", done.folder / "checkpoints/edsr-x2-float/state.json"
     done.change(longer)
