@@ -177,6 +177,11 @@ def _reservations(models: Sequence[Model]) -> list[str]:
             "train for hundreds of thousands. A short run has a weaker float network too: with longer ones the gap may "
             "grow or shrink."
         )
+    if any(model.weights == "binary" and model.training["plan"]["start"] for model in models):
+        reasons.append(
+            "Binary networks went on from their trained float twins, which were not trained further: in all, they saw "
+            "more iterations."
+        )
     return reasons
 
 
