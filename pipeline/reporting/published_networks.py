@@ -202,7 +202,7 @@ def _rows(zoo: Zoo, scale: int, sets: list[str]) -> list[ZooRow]:
                     labels.model(model.model) + (f", {model.variant}" if model.variant else ""),
                     model.weights,
                     by,
-                    f"{model.training['iterations']:,}" if first else "",
+                    _iterations(model) if first else "",
                     [_cell(held[name][backend], (twin or {}).get(name)) for name in sets],
                     starts=first and model.weights == "float",
                 )
@@ -211,6 +211,10 @@ def _rows(zoo: Zoo, scale: int, sets: list[str]) -> list[ZooRow]:
         if model.weights == "binary" and not model.variant:
             rows += _source_rows(scale, sets, model.model)
     return rows
+
+
+def _iterations(model: Model) -> str:
+    return f"{model.training['iterations']:,}" + (" (a short run)" if model.short else "")
 
 
 def _cell(quality: Quality, twin: Mapping[str, Quality] | None) -> tuple[str, str]:
