@@ -16,7 +16,7 @@ from pipeline.distributed import Process
 from pipeline.models import build
 from pipeline.provenance import cpu_model
 from pipeline.runs import Weights, prepared_folder
-from pipeline.training import train
+from pipeline.training import ImagePair, train
 
 if TYPE_CHECKING:
     from pipeline.params import Training
@@ -72,6 +72,13 @@ class Trained:
     finished: bool
 
 
+def validation_images(plan: Plan) -> list[ImagePair]:
+    """Give the LR and HR images that are watched during the training."""
+    images = PreparedSet.open(prepared_folder(plan.validation_set))
+    shown = range(min(plan.validation_images, len(images)))
+    return [(images.lr(i, plan.scale), images.hr(i, plan.scale)) for i in shown]
+
+
 def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
     """Train the planned network, going on from `checkpoint` where there is one of this plan."""
     torch.use_deterministic_algorithms(True)
@@ -81,9 +88,6 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
         start_from_float(module, plan.start.state)
     module.to(process.device)
     prepared = PreparedSet.open(prepared_folder(plan.training_set))
-    validation_set = PreparedSet.open(prepared_folder(plan.validation_set))
-    shown = range(min(plan.validation_images, len(validation_set)))
-    validation = [(validation_set.lr(i, plan.scale), validation_set.hr(i, plan.scale)) for i in shown]
     lr_size = plan.settings.patch.lr_size(plan.scale)
     crops = Crops(prepared, plan.scale, lr_size, plan.model == "vdsr", process.device)
     settings = plan.settings.model_dump(exclude={"max_minutes", "checkpoint_every"})
@@ -94,7 +98,7 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
         "data": {file: prepared.sha256[file] for file in ("hr.bin", f"x{plan.scale}.bin")},
         "start": plan.start.sha256 if plan.start is not None else None,
     }
-    done = train(module, crops, validation, plan.settings, plan.seed, checkpoint, identity, process)
+    done = train(module, crops, validation_images(plan), plan.settings, plan.seed, checkpoint, identity, process)
     finished = done.iteration == plan.settings.iterations
     record = {
         "iterations": done.iteration,

@@ -87,16 +87,7 @@ def accuracy_claim(results: Results, limits: Thresholds) -> Claim:
     )
     tuned = any(training.start == "float" for training in results.trainings.values())
     start = " Binary networks started from their trained float twins." if tuned else ""
-    worst, best = max(found, key=lambda gap: gap.psnr_y), min(found, key=lambda gap: gap.psnr_y)
-    mean = sum(gap.psnr_y for gap in found) / len(found)
-    headline = labels.decibels(worst.psnr_y)
-    measures = [
-        Measure("largest gap, PSNR-Y", headline, worst.where),
-        Measure("smallest gap, PSNR-Y", labels.decibels(best.psnr_y), best.where),
-        Measure("mean gap, PSNR-Y", labels.decibels(mean), f"over {_count(len(found), 'comparison')}"),
-        *_rgb_measure(found, limits),
-        *_int8_measure(results),
-    ]
+    worst = max(found, key=lambda gap: gap.psnr_y)
     return Claim(
         key="accuracy",
         title="Accuracy comparable with the float network",
@@ -104,12 +95,12 @@ def accuracy_claim(results: Results, limits: Thresholds) -> Claim:
         # A binary network cannot be held against a float one that has learned nothing.
         verdict=Verdict.UNMEASURED if below_bicubic(results) else at_most(worst.psnr_y, limits),
         value=worst.psnr_y,
-        headline=headline,
+        headline=labels.decibels(worst.psnr_y),
         headline_label="largest loss of PSNR-Y by binarization, float minus binary",
         rule=rule,
         conditions=f"Means over {labels.listing(results.test_sets)}; both networks run by PyTorch in float32. "
         "The paper does not say on which channel it measures, so RGB is given too." + start,
-        measures=measures,
+        measures=[*gap_measures(found, limits), *_int8_measure(results)],
         reservations=accuracy_reservations(results),
     )
 
@@ -271,6 +262,18 @@ def _reduced(parameters: Mapping[tuple[str, int], int]) -> list[str]:
         if count < FULL_PARAMETERS.get(model, 0):
             small.append(f"{labels.model(model)} ({count / 1e6:.2f} M parameters)")
     return [f"Reduced networks, smaller than their papers’: {labels.listing(small)}."] if small else []
+
+
+def gap_measures(found: list[Gap], limits: Thresholds) -> list[Measure]:
+    """Return the largest, smallest and mean gap on luma, and the largest on RGB where there is colour."""
+    worst, best = max(found, key=lambda gap: gap.psnr_y), min(found, key=lambda gap: gap.psnr_y)
+    mean = sum(gap.psnr_y for gap in found) / len(found)
+    return [
+        Measure("largest gap, PSNR-Y", labels.decibels(worst.psnr_y), worst.where),
+        Measure("smallest gap, PSNR-Y", labels.decibels(best.psnr_y), best.where),
+        Measure("mean gap, PSNR-Y", labels.decibels(mean), f"over {_count(len(found), 'comparison')}"),
+        *_rgb_measure(found, limits),
+    ]
 
 
 def _rgb_measure(found: list[Gap], limits: Thresholds) -> list[Measure]:

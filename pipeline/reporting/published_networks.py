@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pipeline.params import Thresholds
 from pipeline.reporting import labels
-from pipeline.reporting.claims import Claim, Gap, Measure, Verdict, at_most
+from pipeline.reporting.claims import Claim, Gap, Measure, Verdict, at_most, gap_measures
 from pipeline.reporting.published import published
 from pipeline.reporting.results import Quality, Zoo
 from pipeline.reporting.tables import NONE
@@ -103,22 +103,10 @@ def zoo_claim(zoo: Zoo, limits: Thresholds) -> Claim:
         if worst is None
         else f"Full networks trained on {labels.listing(trained_on)}, means over {labels.listing(sets)}, run by "
         "PyTorch in float32; the binary ones started from their trained float twins.",
-        measures=[] if worst is None else [*_gap_measures(found, limits), *_against_the_paper(zoo)],
+        measures=[] if worst is None else [*gap_measures(found, limits), *_against_the_paper(zoo)],
         reservations=_reservations(zoo.models),
         reach="these networks",
     )
-
-
-def _gap_measures(found: Sequence[Gap], limits: Thresholds) -> list[Measure]:
-    worst, best = max(found, key=lambda gap: gap.psnr_y), min(found, key=lambda gap: gap.psnr_y)
-    mean = sum(gap.psnr_y for gap in found) / len(found)
-    rgb = max(gap.psnr_rgb for gap in found if gap.psnr_rgb is not None)
-    return [
-        Measure("largest gap, PSNR-Y", labels.decibels(worst.psnr_y), worst.where),
-        Measure("smallest gap, PSNR-Y", labels.decibels(best.psnr_y), best.where),
-        Measure("mean gap, PSNR-Y", labels.decibels(mean), f"over {len(found)} comparisons"),
-        Measure("largest gap, PSNR-RGB", labels.decibels(rgb), f"judged on RGB: {at_most(rgb, limits)}"),
-    ]
 
 
 def zoo_gaps(zoo: Zoo) -> list[Gap]:

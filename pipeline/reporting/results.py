@@ -269,7 +269,7 @@ def _rows(path: Path, kind: type[T]) -> list[T]:
     rows = csv.DictReader(_text(path).splitlines())
     cells = [{key: value or None for key, value in row.items() if key is not None} for row in rows]
     try:
-        return TypeAdapter(list[kind]).validate_python(cells)  # type: ignore[valid-type]
+        return TypeAdapter(list[kind]).validate_python(cells)  # type: ignore[valid-type]  # a type made at run time
     except ValidationError as error:
         raise _malformed(path, error) from None
 

@@ -45,10 +45,6 @@ class Model:
     training: dict[str, Any]
 
     @property
-    def run(self) -> Run:
-        return Run(self.model, self.scale, "float" if self.weights == "float" else "binary", self.variant)
-
-    @property
     def twin(self) -> str | None:
         """The name of the float network that a binary one is compared with."""
         if self.weights == "float":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,7 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
     module = channels_last(load(real))
     functions: dict[str, Callable[[], Image]] = {BASELINE: lambda: upscale(module, image)}
     for name, arguments in MODES.items():
-        engine = Engine.load(binary, **arguments, threads=threads)
-        functions[name] = lambda engine=engine: engine.upscale(image)  # type: ignore[misc]
+        functions[name] = partial(Engine.load(binary, **arguments, threads=threads).upscale, image)
     seconds = alternate(functions, repeats, budget=budget)
     return {
         "lr_size": list(image.shape[:2]),

@@ -38,7 +38,7 @@ from pipeline.params import Params, load_params
 from pipeline.provenance import environment
 from pipeline.runs import Run, prepared_folder
 from pipeline.training import validate
-from pipeline.training_run import Plan, Start, Trained, train_planned
+from pipeline.training_run import Plan, Start, Trained, train_planned, validation_images
 from pipeline.zoo.catalogue import ZOO
 from pipeline.zoo.queue import QUEUE, Entry, load_queue
 
@@ -122,9 +122,7 @@ def _plan_record(plan: Plan, params: Params) -> dict[str, Any]:
 def _publish(trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Path) -> None:
     """Pack a trained network into the zoo, in half precision where that costs nothing."""
     module = trained.module.cpu()
-    validation = PreparedSet.open(prepared_folder(plan.validation_set))
-    shown = range(min(plan.validation_images, len(validation)))
-    images = [(validation.lr(i, plan.scale), validation.hr(i, plan.scale)) for i in shown]
+    images = validation_images(plan)
     loss = validate(module, images) - validate(channels_last(_in_half_precision(module)), images)
     training = trained.record | {
         "variant": entry.variant,
@@ -175,6 +173,8 @@ def main() -> None:
     for name in (params.data.train, params.data.validation):
         ready(name, os.environ.get("SR_MIRROR") or params.data.mirror)
     with this_process() as process:
+        if process.count > 1:
+            raise InputError("torchrun: the queue gives a network to each call; make several calls instead")
         left = train_queue(entries, params, arguments.zoo, process, arguments.minutes)
     print(f"still to be trained: {', '.join(left)}" if left else "all trained")
 
