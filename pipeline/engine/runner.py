@@ -23,7 +23,7 @@ from pipeline.engine.wanted import Method, wanted_of
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
-from pipeline.upscaling import upscale_image
+from pipeline.upscaling import Depth, upscale_image
 
 Activations = Literal["float32", "int8", "int6", "int1"]
 FloatLayers = Literal["float32", "int8"]
@@ -151,16 +151,16 @@ class Engine:
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
-    def upscale(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def upscale(self, image: NDArray[Depth]) -> NDArray[Depth]:
         """Upscale an image.
 
         Parameters
         ----------
-        image : uint8, shape (h, w, 3) RGB or (h, w) grey, of any size but empty
+        image : uint8 or uint16, shape (h, w, 3) RGB or (h, w) grey, of any size but empty
 
         Returns
         -------
-        uint8, shape (scale·h, scale·w, 3) or (scale·h, scale·w)
+        of the image's type, shape (scale·h, scale·w, 3) or (scale·h, scale·w)
 
         Raises
         ------

@@ -1,0 +1,120 @@
+"""`binsr bench`: how long a network takes on this machine, from 8-bit pixels to 8-bit pixels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+
+import pipeline.benchmark  # noqa: F401  # before PyTorch: it says how idle threads wait
+from pipeline.cli.networks import Network, find_network, zoo_folder
+from pipeline.cli.output import note, number, print_json, print_table
+from pipeline.engine import Engine
+from pipeline.engine.runner import MODES
+from pipeline.errors import InputError
+from pipeline.provenance import cpu_model
+from pipeline.timing import alternate, ratios, summary
+from pipeline.zoo.catalogue import read_index
+
+TORCH = "torch_channels_last"
+SECONDS = 10.0  # what one backend may take in all, after three rounds
+Image = np.typing.NDArray[np.uint8]
+
+
+def show_bench(model: str | None, size: str, threads: int | None, repeats: int, as_json: bool) -> None:
+    """Time a network and print what was measured.
+
+    Raises
+    ------
+    InputError
+        If there is no such network, or the size or the threads are wrong.
+    """
+    network = find_network(model)
+    height, width = _size(size)
+    threads = threads or numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at run time
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    functions, missing = _functions(network, image, threads)
+    seconds = alternate(functions, repeats, budget=SECONDS)
+    baseline = TORCH if TORCH in functions else "engine_float32"
+    record: dict[str, Any] = {
+        "model": network.name,
+        "lr_size": [height, width],
+        "threads": threads,
+        "cpu": cpu_model(),
+        "backends": {name: summary(values) for name, values in seconds.items()},
+        "baseline": baseline,
+        "speedup": ratios(seconds, baseline),
+        "missing": missing,
+    }
+    if as_json:
+        print_json(record)
+        return
+    print(f"{network.name}, LR image {height}×{width}, {threads} threads, {record['cpu']}\n")
+    print_table(
+        ["", "median, ms", "quartiles, ms", "repeats", f"times as fast as {baseline}"],
+        [
+            [
+                name,
+                number(times["median_ms"], 2),
+                f"{times['q1_ms']:.2f}–{times['q3_ms']:.2f}",
+                str(times["repeats"]),
+                number(record["speedup"][name], 2),
+            ]
+            for name, times in record["backends"].items()
+        ],
+    )
+    for name, reason in missing.items():
+        note(f"{name}: {reason}")
+
+
+def _functions(network: Network, image: Image, threads: int) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
+    """What is timed, and what is not with the reason."""
+    functions: dict[str, Callable[[], Any]] = {}
+    missing: dict[str, str] = {}
+    try:
+        functions[TORCH] = _torch(_float_twin(network), image, threads)
+    except InputError as error:
+        missing[TORCH] = str(error)
+    for name, arguments in MODES.items():
+        try:
+            functions[name] = partial(Engine.load(network.path, **arguments, threads=threads).upscale, image)
+        except InputError as error:
+            if name == "engine_float32":
+                raise
+            missing[name] = str(error)
+    return functions, missing
+
+
+def _float_twin(network: Network) -> Path:
+    if network.published is None:
+        raise InputError("the float twin of a file is not known; name a published network")
+    zoo, twin = zoo_folder(), network.published.twin or network.name
+    path = next((model.path(zoo) for model in read_index(zoo) if model.name == twin), None)
+    if path is None:
+        raise InputError(f"the float twin, {twin}, is not published")
+    return path
+
+
+def _torch(path: Path, image: Image, threads: int) -> Callable[[], Image]:
+    try:
+        import torch
+
+        from pipeline.inference import channels_last, upscale
+        from pipeline.packing import load
+    except ImportError as error:
+        raise InputError("PyTorch is not installed; pip install 'binsr[pipeline]' brings it") from error
+    torch.set_num_threads(threads)
+    module = channels_last(load(path))
+    return lambda: upscale(module, image)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,4})[x×]([1-9]\d{0,4})", text)
+    if match is None:
+        raise InputError(f"--size: {text!r}; give HEIGHTxWIDTH such as 270x480")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,132 @@
+"""`binsr info`: what is in a packed network."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.cli.networks import find_network
+from pipeline.cli.output import print_json, print_table
+from pipeline.engine.layers import layers_of
+from pipeline.engine.networks import Architecture
+from pipeline.engine.runner import BITS
+from pipeline.errors import InputError
+from pipeline.packed import PackedNetwork, pack_bits, read, stored_dtype
+
+
+def show_info(model: str, as_json: bool) -> None:
+    """Print what is in a network that is named or in a file."""
+    network = find_network(model)
+    about = {"name": network.name} | describe(network.path)
+    if as_json:
+        print_json(about)
+        return
+    print_table(
+        ["layer", "kind", "shape", "bits a weight", "bytes"],
+        [
+            [
+                layer["name"],
+                layer["kind"],
+                "×".join(map(str, layer["shape"])),
+                f"{layer['bits_per_weight']:.2f}",
+                f"{layer['bytes']:,}",
+            ]
+            for layer in about["layers"]
+        ],
+    )
+    print(f"\n{_totals(about)}")
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Describe a packed network.
+
+    Returns
+    -------
+    dict
+        ``network`` (its configuration), ``layers`` in the order in which they run (``name``, ``kind``, ``shape``
+        (O, I, k, k), ``bits_per_weight`` with scales and padding, ``bytes``), ``bytes`` (``file``, ``binary``,
+        ``float``, ``other``, ``header``), ``weights`` (filters: ``binary``, ``float``), ``float32_bytes`` (all numbers
+        of the network as float32), ``compression`` (how many times the file is smaller), ``activations`` that the
+        engine can run with, and ``training``.
+
+    Raises
+    ------
+    InputError
+        If it is no packed network.
+    """
+    packed, itemsize = read(path), np.dtype(stored_dtype(path)).itemsize
+    try:
+        order = layers_of(packed, Architecture.of(packed))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    layers = [_layer(name, packed, itemsize) for name in order]
+    weights = {kind: sum(math.prod(e["shape"]) for e in layers if e["kind"] == kind) for kind in ("binary", "float")}
+    stored = {kind: sum(e["bytes"] for e in layers if e["kind"] == kind) for kind in ("binary", "float")}
+    # A float network has no scales of binary filters.
+    others = sum(value.size for name, value in packed.tensors.items() if value.ndim != 4 and not _is_scale(name))
+    file, other = path.stat().st_size, itemsize * others
+    float32 = 4 * (sum(weights.values()) + others)
+    return {
+        "file": str(path),
+        "network": packed.config,
+        "layers": layers,
+        "weights": weights,
+        "bytes": {"file": file, **stored, "other": other, "header": file - sum(stored.values()) - other},
+        "float32_bytes": float32,
+        "compression": round(float32 / file, 3),
+        "activations": _activations(packed),
+        "training": packed.metadata.get("training"),
+    }
+
+
+def _layer(name: str, packed: PackedNetwork, itemsize: int) -> dict[str, Any]:
+    if name in packed.binary:
+        kind, shape = "binary", packed.binary[name].shape
+        held = pack_bits(packed.binary[name]).nbytes + itemsize * packed.tensors[f"{name}.alpha"].size
+    else:
+        kind, shape = "float", packed.tensors[f"{name}.weight"].shape
+        held = itemsize * math.prod(shape)
+    bits = round(8 * held / math.prod(shape), 3)
+    return {"name": name, "kind": kind, "shape": list(shape), "bits_per_weight": bits, "bytes": held}
+
+
+def _is_scale(name: str) -> bool:
+    return name.endswith(".alpha")
+
+
+def _activations(packed: PackedNetwork) -> list[str]:
+    ranges = packed.metadata.get("activations") or {}
+    return ["float32", *(kind for kind in BITS if packed.binary and set(packed.binary) <= set(ranges.get(kind) or ()))]
+
+
+def _totals(about: dict[str, Any]) -> str:
+    weights, held = about["weights"], about["bytes"]
+    config = ", ".join(f"{key} {value}" for key, value in about["network"].items())
+    parts = ", ".join(f"{held[kind]:,} {kind}" for kind in ("binary", "float", "other", "header"))
+    lines = [
+        ("network", config),
+        ("weights", f"{weights['binary']:,} binary, {weights['float']:,} float"),
+        ("bytes", f"{held['file']:,}: {parts}"),
+        ("in float32", f"{about['float32_bytes']:,} bytes: {about['compression']:.2f} times as many"),
+        ("activations", ", ".join(about["activations"])),
+        *_provenance(about["training"]),
+    ]
+    return "\n".join(f"{name:12} {text}" for name, text in lines)
+
+
+def _provenance(training: Any) -> list[tuple[str, str]]:
+    if not isinstance(training, dict):
+        return [("training", "not recorded")]
+    places = {
+        "trained on": training.get("training_set"),
+        "iterations": training.get("iterations"),
+        "start": training.get("start"),
+        "seed": training.get("seed"),
+        "profile": (training.get("plan") or {}).get("profile"),
+        "device": training.get("device"),
+        "commit": (training.get("environment") or {}).get("commit"),
+    }
+    return [(name, str(value)) for name, value in places.items() if value is not None]

@@ -1,0 +1,78 @@
+"""Finding a network by a published name or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.packed import read
+from pipeline.zoo.catalogue import Model, read_index
+
+DEFAULT_SCALE = 4
+
+
+def zoo_folder() -> Path:
+    """The folder of the published networks: beside the package, in a checkout as in an installation."""
+    return Path(__file__).resolve().parents[2] / "zoo"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that was found.
+
+    Attributes
+    ----------
+    name : str
+        Its published name, or its file's.
+    path : Path
+        The packed file.
+    scale : int
+    published : Model, optional
+        Its entry in the zoo's index; none for a file.
+    """
+
+    name: str
+    path: Path
+    scale: int
+    published: Model | None = None
+
+
+def find_network(model: str | None, scale: int | None = None) -> Network:
+    """Find a network.
+
+    Parameters
+    ----------
+    model : str, optional
+        A name in the zoo or a packed file; by default SRResNet with binary filters.
+    scale : {2, 3, 4}, optional
+        What the network has to have; by default `DEFAULT_SCALE` if there is no `model`.
+
+    Raises
+    ------
+    InputError
+        If there is no such network, it has another scale, or its file cannot be read.
+    """
+    zoo = zoo_folder()
+    published = read_index(zoo)
+    name = model or f"srresnet-x{scale or DEFAULT_SCALE}-binary"
+    network = next((Network(m.name, m.path(zoo), m.scale, m) for m in published if m.name == name), None)
+    if network is None and model is None:
+        wanted = scale or DEFAULT_SCALE
+        raise InputError(f"--scale: {name} is not published; {_of_scale(published, wanted)}; name one with --model")
+    if network is None:
+        path = Path(name)
+        if not path.is_file():
+            names = ", ".join(m.name for m in published)
+            raise InputError(f"{name}: neither a packed .safetensors file nor a published network ({names})")
+        network = Network(path.name, path, read(path).config.get("scale", 0))
+    if scale not in (None, network.scale):
+        found = _of_scale(published, scale)
+        raise InputError(f"--scale: {network.name} is for scale {network.scale}, not {scale}; {found}")
+    return network
+
+
+def _of_scale(published: Sequence[Model], scale: int | None) -> str:
+    names = [model.name for model in published if model.scale == scale]
+    return f"for scale {scale} there is {', '.join(names) or 'none'}"

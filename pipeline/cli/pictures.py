@@ -1,0 +1,238 @@
+"""Image files as people have them, to what a network takes and back."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms, ImageOps
+
+from pipeline.errors import InputError
+from pipeline.files import atomic
+
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp"}
+FORMATS = {
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
+}  # fmt: skip
+READ = tuple(dict.fromkeys(FORMATS.values()))
+LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels of a side
+
+WITH_16_BITS = ("PNG", "TIFF")
+WITH_ALPHA = ("PNG", "WEBP", "TIFF")
+WITH_GREY = ("PNG", "JPEG", "TIFF", "BMP")
+LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
+
+# What EXIF says of the scene. What it says of the pixels (size, orientation, a preview) is no longer true.
+KEPT_TAGS = (
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+)
+DROPPED_TAGS = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight, ExifTags.Base.MakerNote)
+
+# Pillow reports broken files as any of these.
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+Pixels = NDArray[np.uint8 | np.uint16]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image upright, in grey or RGB.
+
+    Attributes
+    ----------
+    pixels : uint8, H×W×3 or H×W; or uint16, H×W
+    alpha : uint8, H×W, optional
+    profile : bytes, optional
+        The ICC profile of the pixels; without one they are sRGB.
+    exif : bytes
+        What is true of the upscaled image too.
+    lossless : bool
+        Whether its file held these pixels exactly.
+    notes : tuple of str
+        What of the file is not here.
+    """
+
+    pixels: Pixels
+    alpha: NDArray[np.uint8] | None = None
+    profile: bytes | None = None
+    exif: bytes = b""
+    lossless: bool = True
+    notes: tuple[str, ...] = ()
+
+
+def read(path: Path) -> Picture:
+    """Decode an image file, the first frame or page of it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be decoded, or its pixels are of a kind that is not known here.
+    """
+    try:
+        with warnings.catch_warnings(), Image.open(path, formats=READ) as image:
+            warnings.simplefilter("ignore")  # of a large image, or of broken tags
+            return _picture(image, path)
+    except BROKEN as error:
+        reason = " ".join(str(error).split()).replace(f" '{path}'", "")
+        raise InputError(f"{path}: cannot be read as an image ({reason}); save it anew or leave it out") from error
+
+
+def write(picture: Picture, path: Path) -> list[str]:
+    """Encode an image in the format of the path's suffix, whole or not at all.
+
+    JPEG is written at quality 95 without subsampling; WebP exactly if the source was exact, else at quality 95.
+
+    Returns
+    -------
+    list of str
+        What of the image the format cannot hold.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    format, pixels, alpha, profile = FORMATS[path.suffix.lower()], picture.pixels, picture.alpha, picture.profile
+    notes = []
+    if pixels.dtype == np.uint16 and format not in WITH_16_BITS:
+        notes.append(f"{format} holds no 16 bits: written with 8")
+        pixels = np.rint(pixels / 257).astype(np.uint8)
+    if alpha is not None and format not in WITH_ALPHA:
+        notes.append(f"{format} holds no transparency: laid on white")
+        pixels, alpha = _on_white(pixels, alpha), None
+    if profile is not None and (format == "BMP" or (_space(profile) == "GRAY" and format not in WITH_GREY)):
+        notes.append(f"{format} does not hold its colour profile: left out")
+        profile = None
+    image = Image.fromarray(pixels)
+    if alpha is not None:
+        image.putalpha(Image.fromarray(alpha))
+    options: dict[str, Any] = {
+        "PNG": {},
+        "JPEG": {"quality": 95, "subsampling": 0},
+        "WEBP": {"lossless": True, "exact": True} if picture.lossless else {"quality": 95},
+        "TIFF": {"compression": "tiff_adobe_deflate"},
+        "BMP": {},
+    }[format]
+    if format != "BMP":
+        options |= {"icc_profile": profile} | ({"exif": picture.exif} if picture.exif else {})
+    try:
+        with atomic(path) as temporary:
+            image.save(temporary, format, **options)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be written ({' '.join(str(error).split())}); mend the place") from error
+    return notes
+
+
+def check_writable(path: Path, height: int, width: int) -> None:
+    """Check that the format of the path's suffix is known and holds an image of this size.
+
+    Raises
+    ------
+    InputError
+        If not.
+    """
+    format = FORMATS.get(path.suffix.lower())
+    if format is None:
+        raise InputError(f"{path}: of no known format ({', '.join(FORMATS)}); choose one with --format")
+    if max(height, width) > LARGEST.get(format, max(height, width)):
+        raise InputError(f"{path}: {height}×{width} is beyond {format}'s {LARGEST[format]}; add --format png")
+
+
+def _picture(image: Image.Image, path: Path) -> Picture:
+    stored, frames = str(getattr(image, "tile", "")), getattr(image, "n_frames", 1)
+    image.load()  # some tags come after the pixels; how these were stored is forgotten then
+    notes = []
+    if frames > 1:
+        notes.append(f"has {frames} frames or pages: the first is taken")
+    if ";16" in stored and not image.mode.startswith("I"):
+        notes.append("has 16 bits a channel: read with 8, as 16 are kept in grey alone")
+    profile, exif = image.info.get("icc_profile"), _exif(image)
+    lossless = _is_lossless(image, path)
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "CMYK":
+        image, profile = _from_cmyk(image, profile), None
+    pixels, alpha = _decoded(image, grey="LA;16" in stored)
+    return Picture(pixels, alpha, profile, exif, lossless, tuple(notes))
+
+
+def _decoded(image: Image.Image, grey: bool) -> tuple[Pixels, NDArray[np.uint8] | None]:
+    """The pixels, and alpha where there is any; `grey` says that RGB has equal channels."""
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+            raise ValueError("its values take more than 16 bits")
+        return values.astype(np.uint16), None
+    if image.mode == "F":
+        raise ValueError("its values are floating-point; 8 and 16 bits are known here")
+    base = "L" if grey or image.mode in ("1", "L", "LA", "La") else "RGB"
+    if not image.has_transparency_data:
+        return np.array(image.convert(base)), None
+    values = np.array(image.convert(f"{base}A"))
+    return np.ascontiguousarray(values[..., :-1].squeeze(2) if base == "L" else values[..., :-1]), values[..., -1]
+
+
+def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """CMYK as sRGB, by its profile if it has one that is sound."""
+    if profile is not None:
+        try:
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError):
+            converted = None
+        if converted is not None:
+            return converted
+    return image.convert("RGB")
+
+
+def _on_white(pixels: Pixels, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    share = (alpha / 255).reshape(*alpha.shape, *(1,) * (pixels.ndim - 2))
+    return np.rint(pixels * share + 255 * (1 - share)).astype(np.uint8)
+
+
+def _space(profile: bytes) -> str:
+    """The colour space that an ICC profile is for, by its header."""
+    return profile[16:20].decode("latin-1").strip()
+
+
+def _exif(image: Image.Image) -> bytes:
+    old, new = image.getexif(), Image.Exif()
+    for tag in KEPT_TAGS:
+        if tag in old:
+            new[tag] = old[tag]
+    for folder in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        kept = {tag: value for tag, value in old.get_ifd(folder).items() if tag not in DROPPED_TAGS}
+        if kept:
+            new.get_ifd(folder).update(kept)
+            new[folder] = kept
+    return new.tobytes() if len(new) else b""
+
+
+def _is_lossless(image: Image.Image, path: Path) -> bool:
+    if image.format == "WEBP":
+        return _is_lossless_webp(path.read_bytes())
+    return image.format not in ("JPEG", "MPO") and image.info.get("compression") not in LOSSY_TIFF
+
+
+def _is_lossless_webp(file: bytes) -> bool:
+    """Whether the first image in a WebP file, or its first frame, is in the lossless format."""
+    at = 12  # after the header: chunks, each a name, a length and a body padded to even length
+    while at + 8 <= len(file):
+        name, length = struct.unpack_from("<4sI", file, at)
+        if name == b"ANMF":  # a frame: sixteen bytes about it, then chunks again
+            at += 8 + 16
+        elif name in (b"VP8L", b"VP8 "):
+            return name == b"VP8L"
+        else:
+            at += 8 + length + length % 2
+    return False

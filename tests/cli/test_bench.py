@@ -1,0 +1,39 @@
+"""`binsr bench` times what can run and names what cannot."""
+
+import json
+
+import pytest
+
+from pipeline.engine.runner import MODES
+
+
+def test_a_binary_network_and_its_twin(zoo, binsr):
+    arguments = ("bench", "--model", "srresnet-x2-binary", "--size", "9x12", "--threads", "1", "--repeats", "3")
+    done = binsr(*arguments, "--json")
+    told = json.loads(done.out)
+    assert done.code == 0 and told["lr_size"] == [9, 12] and told["threads"] == 1
+    assert set(told["backends"]) == {"torch_channels_last", "engine_float32", "engine_int8"}
+    assert set(told["missing"]) == MODES.keys() - told["backends"].keys()  # the tiny network has no other ranges
+    assert all(times["repeats"] == 3 and times["median_ms"] > 0 for times in told["backends"].values())
+    assert told["speedup"]["torch_channels_last"] == 1
+    text = binsr(*arguments)
+    assert [line.split()[0] for line in text.out.splitlines()[3:]] == list(told["backends"])
+    assert text.err.count("note: engine_") == len(told["missing"])
+
+
+def test_without_a_twin(zoo, network, binsr):
+    for model, reason in (("srresnet-x4-binary", "srresnet-x4-float"), (network, "twin of a file")):
+        told = json.loads(binsr("bench", "--model", model, "--size", "8x8", "--repeats", "3", "--json").out)
+        assert reason in told["missing"]["torch_channels_last"]
+        assert told["baseline"] == "engine_float32" and told["speedup"]["engine_float32"] == 1
+
+
+def test_a_float_network_runs_in_float32_beside_pytorch(zoo, binsr):
+    done = binsr("bench", "--model", "srresnet-x2-float", "--size", "8x8", "--repeats", "3", "--json")
+    assert set(json.loads(done.out)["backends"]) == {"torch_channels_last", "engine_float32"}
+
+
+@pytest.mark.parametrize("size", ["12", "0x4", "axb", "4x", "123456x1"])
+def test_wrong_sizes(zoo, binsr, size):
+    done = binsr("bench", "--size", size)
+    assert done.code == 2 and "--size" in done.err and done.err.count("\n") == 1

@@ -1,0 +1,50 @@
+"""`binsr models` says what the index and the results say."""
+
+import json
+
+from tests.conftest import ROOT
+
+
+def test_the_committed_zoo(binsr):
+    index = json.loads((ROOT / "zoo/index.json").read_text())["models"]
+    methods = json.loads((ROOT / "zoo/results.json").read_text())["methods"]
+    told = {model["name"]: model for model in json.loads(binsr("models", "--json").out)["models"]}
+    assert list(told) == [model["name"] for model in index]
+    for model in index:
+        record = told[model["name"]]
+        assert {key: record[key] for key in ("scale", "weights", "bytes")} == {
+            key: model[key] for key in ("scale", "weights", "bytes")
+        }
+        assert record["iterations"] == model["training"]["iterations"]
+        backend = "engine_int8" if model["weights"] == "binary" else "torch"
+        scores = methods.get(model["name"], {"sha256": None, "sets": {}})
+        if scores["sha256"] == model["sha256"]:
+            sets = scores["sets"].items()
+            assert record["psnr_y"] == {name: backends[backend]["psnr_y"] for name, backends in sets}
+        else:
+            assert record["psnr_y"] == {}
+
+
+def test_the_table(zoo, binsr):
+    done = binsr("models")
+    lines = [line.split() for line in done.out.splitlines()]
+    size = f"{(zoo / 'srresnet-x2-float.safetensors').stat().st_size:,}"
+    assert ["srresnet-x2-float", "×2", "float", size, "200,000", "33.12"] in lines
+    small = f"{(zoo / 'srresnet-x2-binary.safetensors').stat().st_size:,}"
+    assert ["srresnet-x2-binary", "×2", "binary", small, "99", "*", "32.25"] in lines
+    assert any(line[:3] == ["srresnet-x4-binary", "×4", "binary"] and line[-1] == "–" for line in lines)
+    assert "short run" in done.out and done.err == ""
+
+
+def test_results_of_another_file_are_not_shown(zoo, binsr):
+    results = json.loads((zoo / "results.json").read_text())
+    results["methods"]["srresnet-x2-float"]["sha256"] = "0" * 64
+    (zoo / "results.json").write_text(json.dumps(results))
+    told = {model["name"]: model["psnr_y"] for model in json.loads(binsr("models", "--json").out)["models"]}
+    assert told["srresnet-x2-float"] == {} and told["srresnet-x2-binary"] == {"Set5": 32.25}
+
+
+def test_a_broken_index(zoo, binsr):
+    (zoo / "index.json").write_text("{")
+    done = binsr("models")
+    assert done.code == 2 and str(zoo / "index.json") in done.err and done.err.count("\n") == 1

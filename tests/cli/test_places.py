@@ -1,0 +1,125 @@
+"""Files, folders and patterns: what `binsr upscale` reads and where it writes."""
+
+import os
+
+import pytest
+from PIL import Image
+
+from tests.small import picture
+
+
+def put(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(0, 8, 9)).save(path)
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The current folder: photos, some in a folder below, and what is no photo."""
+    put(tmp_path / "photos/a.png", tmp_path / "photos/b.JPG", tmp_path / "photos/trip/c.webp")
+    put(tmp_path / "photos/.hidden/d.png")
+    (tmp_path / "photos/notes.txt").write_text("no image")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def upscale(place, binsr, network):
+    def run(*arguments):
+        return binsr("upscale", *arguments, "--model", network)
+
+    return run
+
+
+def test_a_folder_keeps_its_structure(place, upscale):
+    done = upscale("photos", "-o", "out")
+    assert done.code == 0 and "3 images" in done.out
+    assert files(place / "out") == ["a.png", "b.JPG", "trip/c.webp"]
+    assert Image.open(place / "out/trip/c.webp").size == (18, 16)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("photos/*", ["a.png", "b.JPG"]), ("photos/**/*.webp", ["c.webp"]), ("photo?/[a].png", ["a.png"])],
+)
+def test_a_pattern_that_the_shell_did_not_expand(place, upscale, pattern, expected):
+    assert upscale(pattern, "-o", "out").code == 0
+    assert files(place / "out") == expected
+
+
+def test_a_file_whose_name_looks_like_a_pattern(place, upscale):
+    put(place / "odd[1].png")
+    assert upscale("odd[1].png", "-o", "out").code == 0
+    assert files(place / "out") == ["odd[1].png"]
+
+
+def test_one_image_to_one_image_or_into_a_folder(place, upscale):
+    assert upscale("photos/a.png", "-o", "big.webp").code == 0
+    assert Image.open("big.webp").format == "WEBP"
+    assert upscale("photos/a.png", "-o", "big").code == 0
+    assert files(place / "big") == ["a.png"]
+    (place / "dir.png").mkdir()
+    assert upscale("photos/a.png", "-o", "dir.png").code == 0
+    assert files(place / "dir.png") == ["a.png"]
+
+
+def test_another_format(place, upscale):
+    assert upscale("photos", "-o", "out", "--format", "jpeg").code == 0
+    assert files(place / "out") == ["a.jpg", "b.JPG", "trip/c.jpg"]
+    assert {Image.open(place / "out" / name).format for name in files(place / "out")} == {"JPEG"}
+
+
+def test_results_inside_the_folder_are_not_read_again(place, upscale):
+    for _ in range(2):
+        assert upscale("photos", "-o", "photos/big").code == 0
+    assert files(place / "photos/big") == ["a.png", "b.JPG", "trip/c.webp"]
+
+
+def test_the_same_image_twice_is_one(place, upscale):
+    done = upscale("photos/a.png", "photos/../photos/a.png", "-o", "out")
+    assert done.code == 0 and "1 image upscaled" in done.out
+
+
+def test_existing_results_are_skipped_and_counted_or_overwritten(place, upscale):
+    upscale("photos/a.png", "-o", "out")
+    (place / "out/a.png").write_bytes(b"mine")
+    done = upscale("photos", "-o", "out")
+    assert "2 images upscaled" in done.out and "1 skipped" in done.out and done.code == 0
+    assert (place / "out/a.png").read_bytes() == b"mine"
+    done = upscale("photos", "-o", "out", "--overwrite")
+    assert "3 images upscaled" in done.out and "skipped" not in done.out
+    assert Image.open(place / "out/a.png").size == (18, 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["photos/missing.png", "-o", "out"], ["photos/missing.png"]),
+        (["photos/a.png", "photos/*.gif", "-o", "out"], ["photos/*.gif"]),
+        (["empty", "-o", "out"], ["empty"]),
+        (["photos/a.png", "-o", "photos/a.png"], ["photos/a.png"]),
+        (["photos", "-o", "photos"], ["photos/a.png"]),
+        (["photos/a.png", "link.png", "-o", "out/../"], ["link.png"]),
+        (["photos", "-o", "out.png"], ["out.png"]),
+        (["photos/a.png", "photos/b.JPG", "-o", "out.png"], ["out.png"]),
+        (["photos/a.png", "more/a.png", "-o", "out"], ["photos/a.png", "more/a.png", "out/a.png"]),
+        (["photos/a.png", "more/a.tif", "-o", "out", "--format", "png"], ["photos/a.png", "more/a.tif"]),
+        (["photos/a.png", "-o", "photos/notes.txt"], ["photos/notes.txt"]),
+        (["photos/a.png", "-o", "out.png", "--format", "jpeg"], ["--format", "out.png"]),
+    ],
+)
+def test_wrong_places_are_named_before_anything_runs(place, upscale, arguments, named):
+    (place / "empty").mkdir()
+    put(place / "more/a.png", place / "more/a.tif")
+    os.symlink(place / "photos/a.png", place / "link.png")
+    before = files(place)
+    done = upscale(*arguments)
+    assert done.code == 2 and done.out == ""
+    assert done.err.startswith("error: ") and done.err.count("\n") == 1
+    assert all(name in done.err for name in named), done.err
+    assert files(place) == before
