@@ -30,12 +30,7 @@ def score(name: str, sr: Image, hr: Image, scale: int) -> Score:
     return Score(name, psnr(sr, hr, border=scale), rgb, ssim(sr, hr, border=scale))
 
 
-def evaluate(
-    upscale: Callable[[Image], Image],
-    images: PreparedSet,
-    scale: int,
-    keep: Callable[[int, Image], None] | None = None,
-) -> list[Score]:
+def evaluate(upscale: Callable[[Image], Image], images: PreparedSet, scale: int) -> list[Score]:
     """Upscale and score every image of a prepared set.
 
     Parameters
@@ -44,16 +39,11 @@ def evaluate(
         LR uint8 H×W×3 or H×W to SR of the same kind.
     images : PreparedSet
     scale : int
-    keep : callable, optional
-        Called with the image's index and its SR image.
     """
-    scores = []
-    for index, name in enumerate(images.names):
-        sr = upscale(images.lr(index, scale))
-        if keep is not None:
-            keep(index, sr)
-        scores.append(score(name, sr, images.hr(index, scale), scale))
-    return scores
+    return [
+        score(name, upscale(images.lr(index, scale)), images.hr(index, scale), scale)
+        for index, name in enumerate(images.names)
+    ]
 
 
 def means(scores: Sequence[Score]) -> dict[str, float | None]:

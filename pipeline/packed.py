@@ -119,15 +119,19 @@ def sizes(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``bytes`` (the whole file), ``header``, and ``layers``: ``binary`` (packed bits and scales), ``float`` (filters
-        of float convolutions) and ``other`` (biases, batch norm, slopes).
+        ``bytes`` (the whole file), ``header``, ``layers``: ``binary`` (packed bits and scales), ``float`` (filters
+        of float convolutions) and ``other`` (biases, batch norm, slopes), and ``parts``: the same bytes by the
+        network's parts, such as ``head``, ``blocks``, ``upsample`` and ``tail``.
     """
     _, raw = _read_file(Path(path))
     layers = {"binary": 0, "float": 0, "other": 0}
+    parts: dict[str, int] = {}
     for name, value in raw.items():
+        part = name.split(".")[0]
+        parts[part] = parts.get(part, 0) + value.nbytes
         if name.endswith((BITS_SUFFIX, ".alpha")):
             layers["binary"] += value.nbytes
         else:
             layers["float" if value.ndim == 4 else "other"] += value.nbytes
     total = Path(path).stat().st_size
-    return {"bytes": total, "header": total - sum(layers.values()), "layers": layers}
+    return {"bytes": total, "header": total - sum(layers.values()), "layers": layers, "parts": parts}

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialized
 from torch import nn
 
 from pipeline.binarize import BinaryConv2d
@@ -64,7 +64,7 @@ def save(
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     path = Path(path)
     with atomic(path) as temporary:
-        save_file(tensors, temporary, {HEADER_KEY: json.dumps(header, sort_keys=True)})
+        temporary.write_bytes(serialized(tensors, {HEADER_KEY: json.dumps(header, sort_keys=True)}))
     return path.stat().st_size
 
 

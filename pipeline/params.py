@@ -167,10 +167,6 @@ class Export(Section):
     calibration_percentiles: Annotated[list[Annotated[float, Field(gt=50, le=100)]], Field(min_length=1)]
 
 
-class Evaluate(Section):
-    kept_images: Count  # SR images kept for the report, from each set's first
-
-
 class Benchmark(Section):
     """Time and size, which do not depend on what was learned: measured on networks of these sizes, untrained."""
 
@@ -219,7 +215,6 @@ class Params(Section):
     binarize: Binarize
     train: Train
     export: Export
-    evaluate: Evaluate
     benchmark: Benchmark
     report: Report
 

@@ -67,3 +67,8 @@ def prepared_folder(name: str) -> Path:
 def raw_folder(name: str) -> Path:
     """Where the fetched images of the set `name` lie."""
     return Path("data", "raw", name)
+
+
+def seconds_file(stage: str) -> Path:
+    """Where the duration of a stage lies, by the name that DVC gives it, such as ``evaluate@Set5-edsr-2-float``."""
+    return Path("results", "seconds", f"{stage}.json")

@@ -11,11 +11,11 @@ from pathlib import Path
 from pipeline.benchmark.measure import Settings
 from pipeline.benchmark.pieces import seed
 from pipeline.benchmark.record import network_record, network_rows
-from pipeline.errors import one_line_errors
 from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
 from pipeline.provenance import environment
 from stages.arguments import add_model, add_scale
+from stages.run import stage
 
 
 def main() -> None:
@@ -44,5 +44,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with stage():
         main()

@@ -7,10 +7,10 @@ from pathlib import Path
 from pipeline.benchmark.measure import Settings
 from pipeline.benchmark.pieces import seed
 from pipeline.benchmark.record import layers_record, layers_rows
-from pipeline.errors import one_line_errors
 from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
 from pipeline.provenance import environment
+from stages.run import stage
 
 
 def main() -> None:
@@ -28,5 +28,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with stage():
         main()

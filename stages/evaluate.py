@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from pipeline.errors import one_line_errors
 from pipeline.params import load_params
 from pipeline.upscalers import upscalers
 from stages.arguments import add_run, add_set, as_run
+from stages.run import stage
 from stages.scores import write_scores
 
 
@@ -17,11 +17,10 @@ def main() -> None:
     add_set(parser)
     arguments = parser.parse_args()
     run = as_run(arguments)
-    params = load_params()
-    params.require(run.model, run.scale)
-    write_scores(run.name, arguments.set, run.scale, upscalers(run.packed), params.evaluate.kept_images)
+    load_params().require(run.model, run.scale)
+    write_scores(run.name, arguments.set, run.scale, upscalers(run.packed))
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with stage():
         main()

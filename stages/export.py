@@ -7,7 +7,7 @@ import json
 from safetensors.torch import load_file
 
 from pipeline.data.prepared import PreparedSet
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError
 from pipeline.exporting import export
 from pipeline.files import write_json
 from pipeline.models import build
@@ -15,6 +15,7 @@ from pipeline.packing import footprint
 from pipeline.params import load_params
 from pipeline.runs import prepared_folder
 from stages.arguments import run_arguments
+from stages.run import stage
 
 
 def main() -> None:
@@ -32,5 +33,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with stage():
         main()

@@ -6,9 +6,9 @@ import argparse
 
 from pipeline.data.download import fetch
 from pipeline.data.registry import dataset
-from pipeline.errors import one_line_errors
 from pipeline.params import load_params
 from pipeline.runs import raw_folder
+from stages.run import stage
 
 
 def main() -> None:
@@ -20,5 +20,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with stage():
         main()

@@ -6,12 +6,12 @@ import tempfile
 from pathlib import Path
 from typing import get_args
 
-from pipeline.errors import one_line_errors
 from pipeline.files import write_json
 from pipeline.models import build
 from pipeline.packing import footprint, save
 from pipeline.params import load_params
 from pipeline.runs import MODELS, SCALES, Run, Weights
+from stages.run import stage
 
 
 def main() -> None:
@@ -27,5 +27,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with stage():
         main()

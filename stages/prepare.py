@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from pipeline.data.preparation import prepare
-from pipeline.errors import one_line_errors
 from pipeline.runs import SCALES, prepared_folder, raw_folder
+from stages.run import stage
 
 
 def main() -> None:
@@ -18,5 +18,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with stage():
         main()

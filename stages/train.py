@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.checkpoints import delete_checkpoint
 from pipeline.distributed import this_process
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError
 from pipeline.files import atomic, write_csv, write_json
 from pipeline.params import load_params
 from pipeline.runs import Run
 from pipeline.training_run import Plan, Start, train_planned
 from stages.arguments import run_arguments
+from stages.run import stage
 
 
 def main() -> None:
@@ -57,5 +58,5 @@ def _float_weights(run: Run) -> Start:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with stage():
         main()

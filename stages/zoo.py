@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pipeline.benchmark  # noqa: F401 - first: keeps pools that share the cores from spinning
 from pipeline.data.prepared import PreparedSet
-from pipeline.errors import one_line_errors
-from pipeline.files import write_json
+from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
 from pipeline.provenance import environment
 from pipeline.runs import prepared_folder
-from pipeline.zoo.catalogue import read_index
+from pipeline.zoo.catalogue import pairs, read_index
 from pipeline.zoo.scores import bicubic_scores, mean_scores, model_scores
 from pipeline.zoo.speed import times
 from stages.arguments import add_set
+from stages.run import stage
 
 
 def main() -> None:
@@ -25,24 +26,29 @@ def main() -> None:
     name = parser.parse_args().set
     benchmark, machine = load_params().benchmark, environment()
     images, models = PreparedSet.open(prepared_folder(name)), read_index()
-    methods = {
-        f"bicubic-x{scale}": mean_scores({"bicubic": bicubic_scores(images, scale)})
+    scores = {
+        f"bicubic-x{scale}": {"bicubic": bicubic_scores(images, scale)}
         for scale in sorted({model.scale for model in models})
     }
-    methods |= {model.name: mean_scores(model_scores(model, images)) for model in models}
-    by_name = {model.name: model for model in models}
+    scores |= {model.name: model_scores(model, images) for model in models}
     timed: dict[str, Any] = {}
-    for model in models:
-        if model.variant or model.twin not in by_name:
-            continue
-        image = images.lr(0, model.scale)[: benchmark.lr_height, : benchmark.lr_width]
+    for real, binary in pairs(models):
+        image = images.lr(0, binary.scale)[: benchmark.lr_height, : benchmark.lr_width]
         threads = min(benchmark.threads, machine["cores"])
-        real = by_name[model.twin].path()
-        timed[model.name] = times(real, model.path(), image, threads, benchmark.repeats, benchmark.seconds)
+        timed[binary.name] = times(real.path(), binary.path(), image, threads, benchmark.repeats, benchmark.seconds)
+    methods = {method: mean_scores(held) for method, held in scores.items()}
     record = {"set": name, "methods": methods, "times": timed, "environment": machine}
-    write_json(Path("results", "zoo", f"{name}.json"), record)
+    rows = [
+        {"method": method, "backend": backend, **asdict(score)}
+        for method, held in scores.items()
+        for backend, found in held.items()
+        for score in found
+    ]
+    folder = Path("results", "zoo")
+    write_csv(folder / f"{name}.csv", rows)
+    write_json(folder / f"{name}.json", record)
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with stage():
         main()

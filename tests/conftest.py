@@ -1,4 +1,4 @@
-"""Shared fixtures: where the image mirror lies, a small zoo, and hypothesis with a fixed seed."""
+"""Shared fixtures: where the image mirror lies, a small zoo, a small repository, and hypothesis with a fixed seed."""
 
 from pathlib import Path
 
@@ -33,3 +33,13 @@ def published(untrained, tmp_path_factory):
     place.run("train", "--queue", "queue.yaml")
     place.run("publish", "--sets", "embedded-test")
     return place
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory, published):
+    """A small copy of the repository in which the pipeline has run, with a small zoo; to be copied."""
+    from tests.small_repository import Repository
+
+    made = Repository.small(tmp_path_factory.mktemp("repository"), published.folder / "zoo")
+    made.dvc("repro")
+    return made

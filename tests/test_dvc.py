@@ -24,6 +24,7 @@ NO_RESULT_DEPENDS_ON = {
     "pipeline/runs.py",
     "stages/__init__.py",
     "stages/arguments.py",
+    "stages/run.py",
 }
 
 LIST_IMPORTS = """

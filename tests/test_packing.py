@@ -1,6 +1,7 @@
 """Packed files: what is loaded computes what was saved, and sizes are what arithmetic says."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -88,6 +89,7 @@ def test_srresnet_shrinks_as_arithmetic_says(tmp_path, scale, reduction):
     binary_bytes = save(build("srresnet", scale, "binary"), tmp_path / "binary.safetensors")
     assert 1 - binary_bytes / float_bytes == pytest.approx(reduction, abs=0.01)
     split = sizes(tmp_path / "binary.safetensors")
+    assert sum(split["parts"].values()) == sum(split["layers"].values())
     assert split["layers"]["binary"] == 32 * (64 * 64 * 9 // 8 + 64 * 4)
     assert split["bytes"] == binary_bytes == split["header"] + sum(split["layers"].values())
 
@@ -133,3 +135,12 @@ def test_other_files_are_refused(tmp_path):
     for name in ("text", "plain.safetensors"):
         with pytest.raises(InputError, match="not a packed network"):
             read(tmp_path / name)
+
+
+def test_others_may_read_the_file_as_far_as_the_mask_lets_them(tmp_path):
+    before = os.umask(0o027)
+    try:
+        save(trained("vdsr", 2, "binary", **SMALL["vdsr"]), tmp_path / "a.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o640

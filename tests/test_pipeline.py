@@ -1,95 +1,28 @@
 """The whole pipeline by `dvc repro`, on the embedded photographs, with tiny networks."""
 
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.conftest import ROOT
-
-ENVIRONMENT = {
-    **{key: value for key, value in os.environ.items() if key != "SR_MIRROR"},
-    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    "GIT_AUTHOR_NAME": "a",
-    "GIT_AUTHOR_EMAIL": "a@example.org",
-    "GIT_COMMITTER_NAME": "a",
-    "GIT_COMMITTER_EMAIL": "a@example.org",
-}
-
-
-class Copy:
-    """A copy of the repository with its own params."""
-
-    def __init__(self, folder: Path, zoo: Path) -> None:
-        self.folder = folder
-        shutil.copytree(zoo, folder / "zoo")
-        for name in (".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-        for name in ("conf", "pipeline", "stages", "reports/templates"):  # with the kernels' compilation cache
-            shutil.copytree(ROOT / name, folder / name)
-        self.change(self._shrink)
-        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
-            subprocess.run(["git", *command], cwd=folder, env=ENVIRONMENT, check=True)
-
-    @staticmethod
-    def _shrink(params: dict) -> None:
-        params["matrix"] = {"models": ["edsr"], "scales": [2]}
-        for network in (params["network"]["edsr"], params["benchmark"]["network"]["edsr"]):
-            network |= {"blocks": 1, "channels": 8}
-        for weights in ("float", "binary"):
-            params["train"]["edsr"][weights] |= {"iterations": 30, "validate_every": 15}
-            params["train"]["edsr"][weights] |= {"checkpoint_every": 10, "max_minutes": None}
-        params["benchmark"] |= {"lr_height": 16, "lr_width": 16, "sizes": [16, 24], "repeats": 3, "seconds": 0.1}
-
-    def change(self, edit) -> None:
-        """Edit the params in place."""
-        path = self.folder / "params.yaml"
-        params = yaml.safe_load(path.read_text())
-        edit(params)
-        path.write_text(yaml.safe_dump(params))
-
-    def start(self, *arguments: str, **options) -> subprocess.Popen:
-        return subprocess.Popen(
-            ["dvc", *arguments],
-            cwd=self.folder,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            **options,
-        )
-
-    def dvc(self, *arguments: str, exit_code: int = 0) -> str:
-        """Run dvc and give what it prints."""
-        process = self.start(*arguments)
-        output, _ = process.communicate()
-        assert process.returncode == exit_code, output
-        return output
-
-    def would_run(self) -> set[str]:
-        """The stages that `dvc repro` would begin with."""
-        return {line[:-1] for line in self.dvc("status").splitlines() if line.endswith(":") and not line[0].isspace()}
+OF_THE_ZOO = {"zoo@embedded-test", "zoo_pictures@embedded-test"}
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory, published):
-    """A copy in which the pipeline has run, with a small zoo."""
-    copy = Copy(tmp_path_factory.mktemp("repository"), published.folder / "zoo")
-    copy.dvc("repro")
-    return copy
+def done(repository, tmp_path_factory):
+    """A copy of its own in which the pipeline has run, with a small zoo."""
+    return repository.copy(tmp_path_factory.mktemp("done") / "repository")
 
 
 def test_it_ends_in_a_report_and_a_second_run_does_nothing(done):
     page = (done.folder / "reports/index.html").read_text()
     assert "EDSR" in page and "edsr-x2-binary-scratch" in page
+    kept = done.folder / "results/images/embedded-test"
+    names = {"hr", "bicubic", "edsr-float", "edsr-binary", "edsr-int8"}
+    for folder in ("x2/largest", "x2/smallest", "zoo/x2/largest", "zoo/x2/smallest"):
+        assert {path.stem for path in (kept / folder).iterdir()} == names
+    assert page.count('<article class="comparison"') == 4
     assert "Running stage" not in done.dvc("repro")
     assert done.would_run() == set()
 
@@ -99,8 +32,9 @@ def test_it_ends_in_a_report_and_a_second_run_does_nothing(done):
     [
         ("reports/templates/style.css", {"report"}),
         ("stages/export.py", {"export@edsr-2-float", "export@edsr-2-binary"}),
-        ("pipeline/models/vdsr.py", {"footprint", "zoo@embedded-test"}),
-        ("zoo/index.json", {"zoo@embedded-test", "report"}),
+        ("pipeline/models/vdsr.py", {"footprint", "pictures@embedded-test-2", *OF_THE_ZOO}),
+        ("pipeline/pictures.py", {"pictures@embedded-test-2", "zoo_pictures@embedded-test"}),
+        ("zoo/index.json", {*OF_THE_ZOO, "report"}),
         ("zoo/results.json", {"report"}),
         ("pipeline/data/registry.json", {f"fetch@embedded-{part}" for part in ("train", "valid", "test")}),
     ],

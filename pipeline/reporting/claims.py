@@ -220,6 +220,12 @@ def reduction(files: Mapping[Run, Export], model: str, scale: int) -> float:
     return 1 - binary / real
 
 
+def most_saved(files: Mapping[Run, Export], model: str, scale: int) -> float:
+    """Return the share of the float file that would be saved if packed filters and their scales took no bytes."""
+    real, binary = (files[Run(model, scale, weights)] for weights in WEIGHTS)
+    return 1 - (binary.bytes - binary.layers["binary"]) / real.bytes
+
+
 def times(ratio: float) -> str:
     """Return a ratio as `5.0×`, with more digits below one."""
     return f"{ratio:.{1 if ratio >= 0.95 else 2}f}×"

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.reporting import labels, svg
 from pipeline.reporting.claims import reduction
-from pipeline.reporting.results import WEIGHTS, Export, Results
+from pipeline.reporting.results import WEIGHTS, Export, History, Results, Zoo
 from pipeline.runs import Run
 
 WIDTH, CURVE_WIDTH = 320, 380  # CSS pixels at which the text has its own size
@@ -94,15 +94,28 @@ def size_panels(files: Mapping[Run, Export]) -> list[Panel]:
 
 def training_panels(results: Results) -> list[tuple[str, list[Panel]]]:
     """Draw loss and validation PSNR-Y over iterations, float and binary together, for every model and scale."""
+    return _curves(results.histories, results.pairs, "training")
+
+
+def zoo_training_panels(zoo: Zoo) -> list[tuple[str, list[Panel]]]:
+    """Draw likewise the curves of the published networks, variants left out."""
+    main = [model for model in zoo.models if not model.variant]
+    histories = {Run(m.model, m.scale, m.weights): zoo.histories[m.name] for m in main}
+    return _curves(histories, list(dict.fromkeys((m.model, m.scale) for m in main)), "published-training")
+
+
+def _curves(
+    histories: Mapping[Run, History], pairs: Sequence[tuple[str, int]], prefix: str
+) -> list[tuple[str, list[Panel]]]:
     figures = []
-    for model, scale in results.pairs:
-        runs = [Run(model, scale, weights) for weights in WEIGHTS]
+    for model, scale in pairs:
+        runs = [run for weights in WEIGHTS if (run := Run(model, scale, weights)) in histories]
         panels = []
         for key, title in (("loss", "training loss"), ("psnr_y", "validation PSNR-Y, dB")):
             figure, axes = svg.panel(CURVE_WIDTH, 225)
             ends = []
             for run in runs:
-                history = results.histories[run]
+                history = histories[run]
                 values: list[float] = getattr(history, key)
                 colour = WEIGHT_COLOURS[run.weights]
                 marker = "o" if len(values) < 12 else ""
@@ -114,7 +127,7 @@ def training_panels(results: Results) -> list[tuple[str, list[Panel]]]:
             axes.yaxis.set_major_locator(MaxNLocator(5))
             axes.grid(axis="y")
             axes.tick_params(length=0)
-            name = f"training-{model}-x{scale}-{key.replace('_', '-')}"
+            name = f"{prefix}-{model}-x{scale}-{key.replace('_', '-')}"
             description = f"{labels.model(model)} ×{scale}, {title} over iterations: {', '.join(ends)}."
             panels.append(Panel(title, svg.inline(figure, name, description)))
         figures.append((labels.network(model, scale), panels))

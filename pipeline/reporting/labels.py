@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 MODELS = {"srresnet": "SRResNet", "edsr": "EDSR", "vdsr": "VDSR"}
 
 BACKENDS = {
+    "bicubic": "bicubic",
     "torch": "PyTorch",
     "torch_channels_last": "PyTorch, channels_last",
     "torch_compile": "PyTorch, compiled",
@@ -16,9 +17,19 @@ BACKENDS = {
     "openvino_int8": "OpenVINO, int8",
 }
 
+# The ablation: how a published binary network differs from the paper's method.
+VARIANTS = {
+    "": "as the paper: learnable scale, residual blocks, from the float network",
+    "unscaled": "no scale",
+    "analytic": "analytic scale, the mean of |W|",
+    "everywhere": "every convolution binary",
+    "scratch": "from scratch",
+}
+
 PIECES = {"layer": "64→64 layer", "wide_layer": "256→256 layer", "body": "residual blocks", "network": "whole network"}
 
-LAYERS = {"binary": "packed filters", "float": "float filters", "other": "other values"}
+# What stands in a packed file, by the first part of a tensor's name.
+PARTS = {"residual blocks": ["blocks"], "upsampling": ["upsample"], "head and tail": ["head", "tail"]}
 
 
 def model(name: str) -> str:
@@ -73,6 +84,19 @@ def number(value: float, digits: int, signed: bool = False) -> str:
 def percent(share: float) -> str:
     """Return a share as a percentage with one decimal, as `73.9 %`."""
     return f"{number(100 * share, 1)} %"
+
+
+def limits(measured: Mapping[str, float]) -> dict[str, str]:
+    """Return a machine's limits (see `pipeline.engine.probe.load_rate`) by readable names."""
+    names = {
+        "load_gb_per_s": "loads from the first-level cache, GB/s",
+        "pixel_table_gmacs_per_s": "tables in that cache, 10⁹ multiply-adds/s",
+        **{
+            f"table_{k}_gmacs_per_s": f"tables in registers, {k}, 10⁹ multiply-adds/s"
+            for k in ("float32", "int8", "int6")
+        },
+    }
+    return {names.get(name, name): f"{value:,.0f}" for name, value in measured.items()}
 
 
 def duration(seconds: float) -> str:

@@ -10,11 +10,20 @@ from pipeline.reporting import labels
 from pipeline.reporting.claims import Claim, Gap, Measure, Verdict, at_most, gap_measures
 from pipeline.reporting.published import published
 from pipeline.reporting.results import Quality, Zoo
-from pipeline.reporting.tables import NONE
+from pipeline.reporting.tables import NONE, gap_kind, quality_cells
 from pipeline.runs import Run
-from pipeline.zoo.catalogue import Model
+from pipeline.zoo.catalogue import Model, pairs
 
 SHOWN = {"torch": "PyTorch", "engine_int8": "engine int8"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A PSNR-Y as text; a change from another network, a channel or a range over seeds; and what the gap is called."""
+
+    value: str
+    note: str = ""
+    gap_kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -25,8 +34,8 @@ class ZooRow:
     weights: str
     by: str
     iterations: str
-    cells: list[tuple[str, str]]  # PSNR-Y, and the gap below the float twin or the channel of a published number
-    kind: str = "measured"  # or "bicubic", "published"
+    cells: list[Cell]
+    kind: str = "measured"  # or "bicubic", "published", "spread"
     starts: bool = False
 
 
@@ -63,12 +72,56 @@ class HereTable:
     rows: list[HereRow] = field(default_factory=list)
 
 
-def zoo_tables(zoo: Zoo) -> list[ZooTable]:
-    """Return a table of published scores for every scale."""
+def zoo_tables(zoo: Zoo, limits: Thresholds) -> list[ZooTable]:
+    """Return a table of published scores for every scale; gaps are called by the verdict's `limits`."""
     return [
-        ZooTable(scale, sets, _rows(zoo, scale, sets))
+        ZooTable(scale, sets, _rows(zoo, scale, sets, limits))
         for scale in sorted({model.scale for model in zoo.models})
         for sets in [list(zoo.published[f"bicubic-x{scale}"])]
+    ]
+
+
+def ablation_tables(zoo: Zoo, limits: Thresholds) -> list[ZooTable]:
+    """Return a table for every scale at which networks were binarized or trained otherwise too.
+
+    Changes are from the network that was binarized as the paper does.
+    """
+    tables = []
+    for _, base in pairs(zoo.models):
+        variants = [
+            model
+            for model in zoo.models
+            if (model.model, model.scale) == (base.model, base.scale)
+            and model.variant
+            and not model.variant.startswith("seed")
+        ]
+        if not variants:
+            continue
+        sets = list(zoo.published[base.name])
+        rows = [
+            ZooRow(
+                labels.VARIANTS.get(model.variant, model.variant),
+                "binary",
+                labels.network(model.model, model.scale),
+                _iterations(model),
+                [
+                    _cell(zoo.published[model.name][name]["torch"], zoo.published[base.name].get(name), limits)
+                    for name in sets
+                ],
+            )
+            for model in [base, *variants]
+        ]
+        tables.append(ZooTable(base.scale, sets, rows))
+    return tables
+
+
+def quality_rows(zoo: Zoo) -> list[tuple[str, ...]]:
+    """Return a row for every published network, way of running it and test set: with PSNR-Y, PSNR-RGB and SSIM-Y."""
+    return [
+        (method, labels.backend(backend), name, *quality_cells(quality))
+        for method, sets in zoo.published.items()
+        for name, backends in sets.items()
+        for backend, quality in backends.items()
     ]
 
 
@@ -112,21 +165,14 @@ def zoo_claim(zoo: Zoo, limits: Thresholds) -> Claim:
 def zoo_gaps(zoo: Zoo) -> list[Gap]:
     """Return float minus binary for every published pair and test set."""
     gaps = []
-    for model in _binary(zoo.models):
-        assert model.twin is not None
-        for name, backends in zoo.published[model.name].items():
-            real, binary = zoo.published[model.twin][name]["torch"], backends["torch"]
+    for real, binary in pairs(zoo.models):
+        for name, backends in zoo.published[binary.name].items():
+            above, below = zoo.published[real.name][name]["torch"], backends["torch"]
             rgb = None
-            if real.psnr_rgb is not None and binary.psnr_rgb is not None:
-                rgb = real.psnr_rgb - binary.psnr_rgb
-            gaps.append(Gap(name, model.model, model.scale, real.psnr_y - binary.psnr_y, rgb))
+            if above.psnr_rgb is not None and below.psnr_rgb is not None:
+                rgb = above.psnr_rgb - below.psnr_rgb
+            gaps.append(Gap(name, real.model, real.scale, above.psnr_y - below.psnr_y, rgb))
     return gaps
-
-
-def _binary(models: Sequence[Model]) -> list[Model]:
-    """The binary networks of the main pairs."""
-    names = {model.name for model in models}
-    return [model for model in models if model.weights == "binary" and not model.variant and model.twin in names]
 
 
 def _against_the_paper(zoo: Zoo) -> list[Measure]:
@@ -173,12 +219,12 @@ def _reservations(models: Sequence[Model]) -> list[str]:
     return reasons
 
 
-def _rows(zoo: Zoo, scale: int, sets: list[str]) -> list[ZooRow]:
+def _rows(zoo: Zoo, scale: int, sets: list[str], limits: Thresholds) -> list[ZooRow]:
     bicubic = zoo.published[f"bicubic-x{scale}"]
-    cells = [(labels.number(bicubic[name]["bicubic"].psnr_y, 2), "") for name in sets]
+    cells = [Cell(labels.number(bicubic[name]["bicubic"].psnr_y, 2)) for name in sets]
     rows = [ZooRow("Bicubic", "", "", "", cells, "bicubic", starts=True)]
     rows += _source_rows(scale, sets, None)
-    for model in (model for model in zoo.models if model.scale == scale):
+    for model in (model for model in zoo.models if model.scale == scale and not model.variant):
         held = zoo.published[model.name]
         twin = zoo.published.get(model.twin or "")
         first = True
@@ -187,38 +233,61 @@ def _rows(zoo: Zoo, scale: int, sets: list[str]) -> list[ZooRow]:
                 continue
             rows.append(
                 ZooRow(
-                    labels.model(model.model) + (f", {model.variant}" if model.variant else ""),
+                    labels.model(model.model),
                     model.weights,
                     by,
                     _iterations(model) if first else "",
-                    [_cell(held[name][backend], (twin or {}).get(name)) for name in sets],
+                    [_cell(held[name][backend], (twin or {}).get(name), limits) for name in sets],
                     starts=first and model.weights == "float",
                 )
             )
             first = False
-        if model.weights == "binary" and not model.variant:
+        rows += _spread_rows(zoo, model, sets)
+        if model.weights == "binary":
             rows += _source_rows(scale, sets, model.model)
     return rows
+
+
+def _spread_rows(zoo: Zoo, model: Model, sets: list[str]) -> list[ZooRow]:
+    """A row with means and ranges over the seeds with which a network was trained, if there are several."""
+    seeds = [
+        other.name
+        for other in zoo.models
+        if (other.model, other.scale, other.weights) == (model.model, model.scale, model.weights)
+        and other.variant.startswith("seed")
+    ]
+    if not seeds:
+        return []
+    cells = []
+    for name in sets:
+        levels = [zoo.published[each][name]["torch"].psnr_y for each in (model.name, *seeds)]
+        span = f"{labels.number(min(levels), 2)} – {labels.number(max(levels), 2)}"
+        cells.append(Cell(labels.number(sum(levels) / len(levels), 2), span))
+    by = f"PyTorch, mean of {len(seeds) + 1} seeds"
+    return [ZooRow(labels.model(model.model), model.weights, by, "", cells, "spread")]
 
 
 def _iterations(model: Model) -> str:
     return f"{model.training['iterations']:,}" + (" (a short run)" if model.short else "")
 
 
-def _cell(quality: Quality, twin: Mapping[str, Quality] | None) -> tuple[str, str]:
-    """PSNR-Y, and how far it is from the float twin's in PyTorch."""
-    change = "" if twin is None else labels.number(quality.psnr_y - twin["torch"].psnr_y, 2, signed=True)
-    return labels.number(quality.psnr_y, 2), change
+def _cell(quality: Quality, base: Mapping[str, Quality] | None, limits: Thresholds) -> Cell:
+    """PSNR-Y, and how far it is from that of another network in PyTorch."""
+    value = labels.number(quality.psnr_y, 2)
+    if base is None:
+        return Cell(value)
+    gap = base["torch"].psnr_y - quality.psnr_y
+    return Cell(value, labels.number(-gap, 2, signed=True), gap_kind(gap, limits))
 
 
 def _source_rows(scale: int, sets: list[str], model: str | None) -> list[ZooRow]:
-    sources: dict[str, dict[str, tuple[str, str]]] = {}
+    sources: dict[str, dict[str, Cell]] = {}
     channels = {"y": "", "rgb": "RGB", None: "Y or RGB"}
     for name in sets:
         for entry in published(name, scale, [model]):
-            sources.setdefault(entry.source, {})[name] = (labels.number(entry.psnr, 2), channels[entry.channel])
+            sources.setdefault(entry.source, {})[name] = Cell(labels.number(entry.psnr, 2), channels[entry.channel])
     return [
-        ZooRow(source, "", "", "", [held.get(name, (NONE, "")) for name in sets], "published")
+        ZooRow(source, "", "", "", [held.get(name, Cell(NONE)) for name in sets], "published")
         for source, held in sources.items()
     ]
 

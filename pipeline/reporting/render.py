@@ -14,8 +14,21 @@ from markupsafe import Markup
 
 from pipeline.files import write_json, write_text
 from pipeline.params import Params
-from pipeline.reporting import claims, figures, labels, published_networks, speed_figures, speed_tables, tables
-from pipeline.reporting.crops import make_pictures
+from pipeline.reporting import (
+    claims,
+    distributions,
+    durations,
+    figures,
+    labels,
+    pareto,
+    published_networks,
+    sizes,
+    speed_figures,
+    speed_tables,
+    tables,
+)
+from pipeline.reporting.comparisons import make_pictures
+from pipeline.reporting.error_maps import gradient
 from pipeline.reporting.results import Results
 
 
@@ -53,37 +66,49 @@ def write_report(
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "assets").mkdir(parents=True)
     pictures = make_pictures(results, fresh / "assets")
-    judged = [
-        published_networks.zoo_claim(results.zoo, params.report.claims.accuracy_gap_db),
-        *claims.judge(results, params.report.claims),
-    ]
+    limits = params.report.claims.accuracy_gap_db
+    points = pareto.pareto_points(results.zoo)
+    judged = verdicts(results, params)
     text = _environment(templates).get_template("index.html.j2").render(
         results=results,
         params=params,
         params_text=params_text,
         environment=environment,
-        css=Markup((templates / "style.css").read_text(encoding="utf-8")),
+        css=_joined(templates, "*.css"),
+        scripts=_joined(templates, "*.js"),
         claims=judged,
         reservations=claims.accuracy_reservations(results),
-        zoo_tables=published_networks.zoo_tables(results.zoo),
+        zoo_tables=published_networks.zoo_tables(results.zoo, limits),
+        ablation_tables=published_networks.ablation_tables(results.zoo, limits),
+        zoo_quality=published_networks.quality_rows(results.zoo),
+        zoo_distributions=distributions.zoo_distributions(results.zoo),
+        zoo_training=figures.zoo_training_panels(results.zoo),
+        pareto_panels=pareto.pareto_panels(points),
+        pareto_rows=pareto.pareto_rows(points),
+        pareto_sets=pareto.test_sets(results.zoo),
         here_tables=published_networks.here_tables(results.zoo),
         accuracy_panels=figures.accuracy_panels(results),
-        accuracy_tables=tables.accuracy_tables(results),
+        distributions=distributions.run_distributions(results),
+        accuracy_tables=tables.accuracy_tables(results, limits),
         size_panels=figures.size_panels(results.footprint),
-        footprint_rows=tables.size_rows(results.footprint),
-        size_rows=tables.size_rows(results.exports),
+        footprint_rows=sizes.size_rows(results.footprint),
+        size_rows=sizes.size_rows(results.exports),
+        size_findings=sizes.size_findings(results.footprint, params.report.claims.size_reduction.replicated),
         time_panels=speed_figures.time_panels(results),
         ratio_panels=speed_figures.ratio_panels(results),
         kind_panels=speed_figures.kind_panels(results),
         scaling_panels=speed_figures.scaling_panels(results),
+        limit_rows=speed_tables.limit_rows(results),
         ceiling_rows=speed_tables.ceiling_rows(results),
         missing_backends=speed_tables.missing_backends(results),
         resource_rows=speed_tables.resource_rows(results),
         thread_counts=speed_tables.thread_counts(results),
         speed_tables=speed_tables.speed_tables(results),
         benchmark_csv=base64.b64encode(results.benchmark_csv.encode()).decode(),
+        stage_rows=durations.stage_rows(results.seconds),
         training_panels=figures.training_panels(results),
         pictures=pictures,
+        error_gradient=gradient(),
     )  # fmt: skip
     shutil.rmtree(assets, ignore_errors=True)
     os.replace(fresh / "assets", assets)
@@ -93,6 +118,16 @@ def write_report(
         folder / "claims.json", {claim.key: {"value": claim.value, "verdict": claim.verdict} for claim in judged}
     )
     return page
+
+
+def verdicts(results: Results, params: Params) -> list[claims.Claim]:
+    """Judge the paper's claims: its accuracy by the published networks, then all by this run."""
+    limits = params.report.claims
+    return [published_networks.zoo_claim(results.zoo, limits.accuracy_gap_db), *claims.judge(results, limits)]
+
+
+def _joined(templates: Path, pattern: str) -> Markup:
+    return Markup("\n".join(path.read_text(encoding="utf-8") for path in sorted(templates.glob(pattern))))
 
 
 def _environment(templates: Path) -> Environment:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import InputError
 from pipeline.reporting.benchmarks import Benchmark, Layers
-from pipeline.runs import MODELS, SCALES, Run, Weights, prepared_folder
+from pipeline.runs import MODELS, SCALES, Run, Weights, prepared_folder, seconds_file
 from pipeline.zoo.catalogue import ZOO, Model, read_index, read_published
+from pipeline.zoo.catalogue import pairs as published_pairs
 
 T = TypeVar("T")
 WEIGHTS: tuple[Weights, ...] = ("float", "binary")
@@ -55,6 +57,7 @@ class Export:
 
     bytes: int
     layers: dict[str, int]
+    parts: dict[str, int]
     header: int
     parameters: int
     binary_parameters: int
@@ -81,11 +84,26 @@ class ImageQuality:
 
 
 @dataclass(frozen=True)
+class _ZooImage(ImageQuality):
+    method: str
+    set: str
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One network (or bicubic interpolation) on one test set: means by backend, and every image."""
 
     means: dict[str, Quality]
     images: list[ImageQuality]
+
+
+@dataclass(frozen=True)
+class PictureRecord:
+    """A test image kept as every network makes it: why it was chosen, and by model its binarization gap in dB."""
+
+    choice: Literal["largest", "smallest"]
+    image: str
+    gaps: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -128,10 +146,24 @@ class ZooRun:
 
 @dataclass(frozen=True)
 class Zoo:
-    """The published networks: their index, their published means by method, set and backend, and this run's finds."""
+    """The published networks.
+
+    Attributes
+    ----------
+    models
+        Those that have published scores.
+    published, images
+        Their published means by method, set and backend, and every image by method and set.
+    histories
+        Their training curves.
+    here
+        What this run found with them, by its test sets.
+    """
 
     models: list[Model]
     published: dict[str, dict[str, dict[str, Quality]]]
+    images: dict[tuple[str, str], list[ImageQuality]]
+    histories: dict[str, History]
     here: dict[str, ZooRun]
 
 
@@ -153,7 +185,10 @@ class Results:
     benchmark_csv: str  # every time of the two above
     zoo: Zoo
     prepared: list[PreparedIndex]
+    seconds: dict[str, float]  # the duration of every stage of this run that DVC has run, by DVC's name for it
     image_folder: Path
+    pictures: dict[tuple[str, int], list[PictureRecord]]  # by test set and scale; below image_folder/<set>/x<scale>
+    zoo_pictures: dict[tuple[str, int], list[PictureRecord]]  # likewise; below image_folder/<set>/zoo/x<scale>
 
     @property
     def pairs(self) -> list[tuple[str, int]]:
@@ -189,6 +224,7 @@ def read_results(
     """
     results = root / "results"
     footprint = _json(results / "footprint.json", dict[str, Export])
+    zoo = _zoo(root, test_sets)
     pairs = [(model, scale) for model in models for scale in scales]
     runs = [Run(model, scale, weights) for model, scale in pairs for weights in WEIGHTS]
     return Results(
@@ -220,9 +256,14 @@ def read_results(
         benchmark_csv=_joined(
             [results / "benchmark" / f"{name}.csv" for name in ("layers", *(f"{m}-x{s}" for m, s in pairs))]
         ),
-        zoo=_zoo(root, test_sets),
+        zoo=zoo,
+        seconds=_seconds(root, models, scales, test_sets, all_sets),
         prepared=[_json(root / prepared_folder(name) / "index.json", PreparedIndex) for name in all_sets],
         image_folder=results / "images",
+        pictures=_pictures(results / "images", "", test_sets, scales),
+        zoo_pictures=_pictures(
+            results / "images", "zoo", test_sets, sorted({real.scale for real, _ in published_pairs(zoo.models)})
+        ),
     )
 
 
@@ -233,8 +274,43 @@ def _zoo(root: Path, test_sets: Sequence[str]) -> Zoo:
         means = TypeAdapter(dict[str, dict[str, dict[str, Quality]]]).validate_python(published)
     except ValidationError as error:
         raise _malformed(folder / "results.json", error) from None
+    models = [model for model in read_index(folder) if model.name in means]
+    images: dict[tuple[str, str], list[ImageQuality]] = {}
+    for row in _rows(folder / "results.csv", _ZooImage):
+        images.setdefault((row.method, row.set), []).append(row)
+    histories = {model.name: _history(folder / "history" / f"{model.name}.csv") for model in models}
     here = {name: _json(root / "results" / "zoo" / f"{name}.json", ZooRun) for name in test_sets}
-    return Zoo([model for model in read_index(folder) if model.name in means], means, here)
+    return Zoo(models, means, images, histories, here)
+
+
+def _pictures(
+    folder: Path, below: str, test_sets: Sequence[str], scales: Sequence[int]
+) -> dict[tuple[str, int], list[PictureRecord]]:
+    return {
+        (name, scale): _json(folder / name / below / f"x{scale}" / "pictures.json", list[PictureRecord])
+        for name in test_sets
+        for scale in scales
+    }
+
+
+def _seconds(
+    root: Path, models: Iterable[str], scales: Iterable[int], test_sets: Iterable[str], all_sets: Iterable[str]
+) -> dict[str, float]:
+    """The durations that are of this run's matrix; those of an earlier one may lie beside them."""
+    parts = [list(map(str, items)) for items in (test_sets, models, scales, WEIGHTS)]
+    keys = [*([name] for name in all_sets), *product(*parts), *product(*parts[1:]), *product(*parts[1:3])]
+    keys += [*product(parts[0], parts[2])]
+    ours = {"-".join(key) for key in keys}
+    return {
+        path.stem: _json(path, _Seconds).seconds
+        for path in sorted((root / seconds_file("any")).parent.glob("*.json"))
+        if "@" not in path.stem or path.stem.split("@")[1] in ours
+    }
+
+
+@dataclass(frozen=True)
+class _Seconds:
+    seconds: float
 
 
 def _evaluation(stem: Path, backend: str) -> Evaluation:

@@ -50,6 +50,17 @@ class CeilingRow:
 
 
 @dataclass(frozen=True)
+class LimitRow:
+    """How near a single layer comes to what the machine can do, in 10⁹ multiply-adds a second."""
+
+    layer: str
+    by: str
+    rate: str
+    limit: str
+    share: str
+
+
+@dataclass(frozen=True)
 class ResourceRow:
     """One backend's memory and its times by number of threads, for one network."""
 
@@ -98,6 +109,24 @@ def ceiling_rows(results: Results) -> list[CeilingRow]:
 def thread_counts(results: Results) -> list[int]:
     """Return the numbers of threads that networks were timed on."""
     return sorted({timed.threads for benchmark in results.benchmarks.values() for timed in benchmark.thread_counts})
+
+
+def limit_rows(results: Results) -> list[LimitRow]:
+    """Return a row for every single layer and mode of the engine whose microkernel was timed alone."""
+    rows = []
+    for name, piece in results.layers.pieces.items():
+        height, width = piece.lr_size
+        operations = 9 * piece.channels**2 * height * width * piece.layers
+        for activations in ("float32", "int8", "int6"):
+            limit = (results.layers.machine_limit or {}).get(f"table_{activations}_gmacs_per_s")
+            timing = piece.backends.get(f"{ENGINE}_{activations}")
+            if limit is None or timing is None:
+                continue
+            rate = operations / timing.median_ms / 1e6
+            by = labels.backend(f"{ENGINE}_{activations}")
+            share = labels.percent(rate / limit)
+            rows.append(LimitRow(labels.PIECES[name], by, f"{rate:,.0f}", f"{limit:,.0f}", share))
+    return rows
 
 
 def resource_rows(results: Results) -> list[ResourceRow]:

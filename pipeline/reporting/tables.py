@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.params import Thresholds
 from pipeline.reporting import labels
-from pipeline.reporting.claims import reduction
 from pipeline.reporting.published import published
-from pipeline.reporting.results import WEIGHTS, Evaluation, Export, Quality, Results
+from pipeline.reporting.results import WEIGHTS, Evaluation, Quality, Results
 from pipeline.runs import Run
 
 NONE = "–"
@@ -26,6 +25,7 @@ class AccuracyRow:
     ssim_y: str
     gain: str = NONE
     gap: str = NONE
+    gap_kind: str = ""  # small, middle or large
     kind: str = "measured"  # or "bicubic", "published", "published-unknown" (the source names no channel)
     starts: bool = False  # the first row of its network
 
@@ -48,36 +48,23 @@ class AccuracyTable:
     images: ImageTable
 
 
-@dataclass(frozen=True)
-class SizeRow:
-    """One packed file: bytes by kind of layer, in all, and the share that binarization saves."""
-
-    network: str
-    weights: str
-    parts: list[str]
-    total: str
-    saved: str
-    parameters: str
-    binary_parameters: str
-
-
-def accuracy_tables(results: Results) -> list[AccuracyTable]:
-    """Return a table for every test set and scale."""
+def accuracy_tables(results: Results, limits: Thresholds) -> list[AccuracyTable]:
+    """Return a table for every test set and scale; gaps are called small, middle or large by the verdict's `limits`."""
     return [
-        AccuracyTable(name, scale, _accuracy_rows(results, name, scale), _images(results, name, scale))
+        AccuracyTable(name, scale, _accuracy_rows(results, name, scale, limits), _images(results, name, scale))
         for name in results.test_sets
         for scale in results.scales
     ]
 
 
-def size_rows(files: Mapping[Run, Export]) -> list[SizeRow]:
-    """Return a row for every file."""
-    return [_size_row(files, run) for run in files]
+def gap_kind(gap: float, limits: Thresholds) -> str:
+    """Return what a gap is called by the verdict's limits: ``small``, ``middle`` or ``large``."""
+    return "small" if gap <= limits.replicated else "middle" if gap <= limits.partly else "large"
 
 
-def _accuracy_rows(results: Results, test_set: str, scale: int) -> list[AccuracyRow]:
+def _accuracy_rows(results: Results, test_set: str, scale: int, limits: Thresholds) -> list[AccuracyRow]:
     bicubic = results.bicubic[test_set, scale].means["bicubic"]
-    rows = [AccuracyRow("Bicubic", "", "", *_quality(bicubic), kind="bicubic", starts=True)]
+    rows = [AccuracyRow("Bicubic", "", "", *quality_cells(bicubic), kind="bicubic", starts=True)]
     rows += _published_rows(test_set, scale, None)
     for model in results.models:
         real = results.evaluations[test_set, Run(model, scale, "float")].means["torch"]
@@ -89,9 +76,10 @@ def _accuracy_rows(results: Results, test_set: str, scale: int) -> list[Accuracy
                         labels.model(model),
                         weights,
                         labels.backend(backend),
-                        *_quality(quality),
+                        *quality_cells(quality),
                         gain=labels.number(quality.psnr_y - bicubic.psnr_y, 2, signed=True),
                         gap=NONE if weights == "float" else labels.number(real.psnr_y - quality.psnr_y, 2),
+                        gap_kind="" if weights == "float" else gap_kind(real.psnr_y - quality.psnr_y, limits),
                         starts=weights == "float" and backend == "torch",
                     )
                 )
@@ -117,7 +105,8 @@ def _published_rows(test_set: str, scale: int, model: str | None) -> list[Accura
     return rows
 
 
-def _quality(quality: Quality) -> tuple[str, str, str]:
+def quality_cells(quality: Quality) -> tuple[str, str, str]:
+    """Return PSNR-Y, PSNR-RGB and SSIM-Y as text."""
     rgb = NONE if quality.psnr_rgb is None else labels.number(quality.psnr_rgb, 2)
     return labels.number(quality.psnr_y, 2), rgb, labels.number(quality.ssim_y, 4)
 
@@ -138,17 +127,3 @@ def _images(results: Results, test_set: str, scale: int) -> ImageTable:
     ]  # fmt: skip
     rows = [(image, [column.get(image, (NONE, NONE)) for column in cells]) for image in cells[0]]
     return ImageTable([name for name, _, _ in columns], rows)
-
-
-def _size_row(files: Mapping[Run, Export], run: Run) -> SizeRow:
-    export = files[run]
-    parts = [export.layers.get(kind, 0) for kind in labels.LAYERS]
-    return SizeRow(
-        network=labels.network(run.model, run.scale),
-        weights=run.weights,
-        parts=[f"{size:,}" for size in [*parts, export.header]],
-        total=f"{export.bytes:,}",
-        saved=labels.percent(reduction(files, run.model, run.scale)) if run.weights == "binary" else "",
-        parameters=f"{export.parameters:,}",
-        binary_parameters=f"{export.binary_parameters:,}",
-    )

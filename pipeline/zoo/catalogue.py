@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from pipeline.errors import InputError
 from pipeline.files import write_json
 from pipeline.packed import read
-from pipeline.runs import FULL_ITERATIONS, Run
+from pipeline.runs import FULL_ITERATIONS, Run, Weights
 
 ZOO = Path("zoo")
 FORMAT = 1
@@ -40,7 +41,7 @@ class Model:
     bytes: int
     model: str
     scale: int
-    weights: str
+    weights: Weights
     variant: str
     training: dict[str, Any]
 
@@ -110,6 +111,16 @@ def read_published(zoo: Path = ZOO) -> Published:
         return json.loads(path.read_text(encoding="utf-8"))["methods"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{path}: is not a zoo's results; run `python -m pipeline.zoo.publish`") from error
+
+
+def pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
+    """Give every float network with its binary twin; variants are left out."""
+    by_name = {model.name: model for model in models}
+    return [
+        (by_name[model.twin], model)
+        for model in models
+        if model.weights == "binary" and not model.variant and model.twin in by_name
+    ]
 
 
 def write_index(zoo: Path = ZOO) -> list[Model]:

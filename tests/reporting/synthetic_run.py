@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,37 +69,60 @@ def write_run(
     files = {path.stem: json.loads(path.read_text()) for path in sorted((root / "results/export").iterdir())}
     _json(root / "results/footprint.json", files)
     write_zoo(root, params.data.test)
+    for stage, seconds in (("prepare@embedded-test", 2.0), ("evaluate@Set9-edsr-2-float", 99.0), ("footprint", 3.5)):
+        _json(root / f"results/seconds/{stage}.json", {"seconds": seconds})
     for name in params.data.test:
         for scale in params.matrix.scales:
             _write_scores(root, name, f"bicubic-x{scale}", {"bicubic": 30 - scale})
-            if images:
-                _write_images(root / "results/images" / name, params.matrix.models, scale)
+            _write_pictures(root / "results/images" / name / f"x{scale}", params.matrix.models, scale, images)
+        _write_pictures(root / "results/images" / name / "zoo/x4", ["srresnet"], 4, images)
 
 
-def write_zoo(root: Path, test_sets: list[str], gap: float = 0.18, iterations: int = 6000) -> None:
-    """Write a zoo with a pair of SRResNet ×4, the binary network `gap` dB below the float one, and this run's finds."""
+def write_zoo(
+    root: Path,
+    test_sets: list[str],
+    gap: float = 0.18,
+    iterations: int = 6000,
+    variants: Mapping[str, float] | None = None,
+) -> None:
+    """Write a zoo with a pair of SRResNet ×4, the binary network `gap` dB below the float one, and this run's finds.
+
+    `variants` are further binary networks, by how far they are below the float one.
+    """
     levels = {"Set5": 30.5, "Set14": 27.4, "Urban100": 24.4}
-    models, methods = [], {}
-    for weights, loss in (("float", 0.0), ("binary", gap)):
-        name = f"srresnet-x4-{weights}"
+    models, methods, images = [], {}, []
+    further = [("binary", variant, loss) for variant, loss in (variants or {}).items()]
+    for weights, variant, loss in (("float", "", 0.0), ("binary", "", gap), *further):
+        name = f"srresnet-x4-{weights}" + (f"-{variant}" if variant else "")
         start = {"name": "srresnet-x4-float", "sha256": "ab" * 32} if loss else None
         training = {
             "training_set": "BSDS500", "iterations": iterations, "batch": 8, "lr_patch": 24, "seed": 0,
             "seconds": 1212.0, "precision": "bfloat16",
-            "device": "Example CPU", "threads": 2, "images_per_second": 47.0, "variant": "",
+            "device": "Example CPU", "threads": 2, "images_per_second": 47.0, "variant": variant,
             "plan": {"profile": "bsd-cpu", "start": start}, "environment": {"commit": "c0ffee" * 6},
         }  # fmt: skip
         models.append(
             {
                 "name": name, "file": f"{name}.safetensors", "sha256": "cd" * 32, "bytes": 800_000, "model": "srresnet",
-                "scale": 4, "weights": weights, "variant": "", "training": training,
+                "scale": 4, "weights": weights, "variant": variant, "training": training,
             }
         )  # fmt: skip
         backends = ("torch", "engine_float32", "engine_int8") if loss else ("torch", "engine_float32")
         methods[name] = {"sha256": "cd" * 32, "sets": _scores_on(levels, loss, backends)}
+        images += [
+            {
+                "method": name, "set": test_set, "backend": "torch", "image": image, "psnr_y": level - loss * share,
+                "psnr_rgb": level - 1.6, "ssim_y": 0.85,
+            }
+            for test_set, level in levels.items()
+            for image, share in (("a", 0.5), ("b", 1.0), ("c", 1.5))
+        ]  # fmt: skip
+        curve = [{"iteration": i, "loss": 30 / i, "learning_rate": 1e-3, "psnr_y": 29 - 300 / i} for i in (500, 1000)]
+        _csv(root / f"zoo/history/{name}.csv", curve)
     methods["bicubic-x4"] = {"sha256": None, "sets": _scores_on(levels, 1.2, ("bicubic",))}
     _json(root / "zoo/index.json", {"format": 1, "models": models})
     _json(root / "zoo/results.json", {"format": 1, "methods": methods})
+    _csv(root / "zoo/results.csv", images)
     timing = {"median_ms": 412.5, "min_ms": 401.0, "max_ms": 433.0, "repeats": 5}
     times = {
         "lr_size": [96, 128], "threads": 2, "speedup": {"torch_channels_last": 1.0, "engine_int8": 3.3},
@@ -156,9 +180,12 @@ def _write_network(
         size = round(BYTES[model] * (1 - saved if weights == "binary" else 1))
         packed = round(size * 0.18) if weights == "binary" else 0
         layers = {"binary": packed, "float": size - packed - 30_000, "other": 22_000}
+        inside = packed if weights == "binary" else round(size * 0.6)
+        parts = {"blocks": inside + 20_000, "head": 3_000, "upsample": size - inside - 33_000, "tail": 2_000}
         export = {
             "bytes": size,
             "layers": layers,
+            "parts": parts,
             "header": 8_000,
             "parameters": parameters,
             "binary_parameters": packed * 8,
@@ -241,18 +268,24 @@ def _write_scores(root: Path, test_set: str, method: str, levels: dict[str, floa
     _json(folder / f"{method}.json", means)
 
 
-def _write_images(folder: Path, models: list[Any], scale: int) -> None:
-    for name, photograph in PHOTOGRAPHS.items():
-        hr = photograph()[20 : 20 + 252, 100 : 100 + 348]
-        lr = imresize(hr, 1 / scale)
-        bicubic = imresize(lr, scale)
-        pictures = {f"hr-x{scale}": hr, f"lr-x{scale}": lr, f"bicubic-x{scale}": bicubic}
-        for model in models:
-            for suffix, share in (("float", 0.5), ("binary", 0.42), ("binary/engine_int8", 0.41)):
-                mixed = (1 - share) * bicubic.astype(float) + share * hr
-                pictures[f"{model}-x{scale}-{suffix}"] = mixed.round().astype(np.uint8)
+def _write_pictures(folder: Path, models: list[Any], scale: int, images: bool) -> None:
+    """Write what is kept of two photographs, or of none: each model nearer to HR than the one before."""
+    chosen = {"largest": "cat", "smallest": "cup"} if images else {}
+    records = [
+        {"choice": choice, "image": name, "gaps": {model: 0.3 + index / 10 for index, model in enumerate(models)}}
+        for choice, name in chosen.items()
+    ]
+    _json(folder / "pictures.json", records)
+    for choice, name in chosen.items():
+        hr = PHOTOGRAPHS[name]()[20 : 20 + 252, 100 : 100 + 348]
+        bicubic = imresize(imresize(hr, 1 / scale), scale)
+        pictures = {"hr": hr, "bicubic": bicubic}
+        for index, model in enumerate(models):
+            for kind, share in (("float", 0.5), ("binary", 0.42), ("int8", 0.41)):
+                mixed = bicubic + (share + index / 10) * (hr.astype(float) - bicubic)
+                pictures[f"{model}-{kind}"] = mixed.round().astype(np.uint8)
         for source, pixels in pictures.items():
-            path = folder / source / f"{name}.png"
+            path = folder / choice / f"{source}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
 

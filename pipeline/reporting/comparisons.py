@@ -1,0 +1,172 @@
+"""The report's picture comparisons: crops of the kept images as every network makes them, with their error maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from pipeline.errors import InputError
+from pipeline.metrics import luma, psnr, ssim
+from pipeline.reporting import labels
+from pipeline.reporting.error_maps import error_map, error_range
+from pipeline.reporting.regions import best_region
+from pipeline.reporting.results import REMEDY, PictureRecord, Results
+
+KINDS = {"float": "float", "binary": "binary", "int8": "engine int8"}  # what is kept of every model
+OVERVIEW = 640  # longest side of the overview, pixels
+
+
+@dataclass(frozen=True)
+class Source:
+    """One crop: files below the report's folder, and how near it is to HR, as text; empty for HR itself."""
+
+    key: str
+    name: str
+    crop: str
+    error_map: str
+    psnr_y: str = ""
+    psnr_rgb: str = ""
+    ssim_y: str = ""
+
+    @property
+    def scores(self) -> str:
+        """The scores in one line."""
+        named = {"PSNR-Y": self.psnr_y, "PSNR-RGB": self.psnr_rgb, "SSIM": self.ssim_y}
+        return ", ".join(f"{name} {value}" for name, value in named.items() if value) or "the reference"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One image, with everything that its crop can be compared as; `left` and `right` are shown first."""
+
+    image: str
+    choice: str
+    gap: str
+    gaps: str
+    overview: str
+    overview_size: tuple[int, int]
+    box: tuple[float, float, float, float]
+    side: int
+    error_range: int
+    sources: list[Source]
+    left: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """The images of one test set at one scale."""
+
+    test_set: str
+    scale: int
+    models: str
+    comparisons: list[Comparison]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the published networks make, and what those of this run make."""
+
+    published: list[Group]
+    run: list[Group]
+
+
+def make_pictures(results: Results, assets: Path) -> Pictures:
+    """Write the crops, error maps and overviews of every kept image below `assets`, and return what to show.
+
+    Raises
+    ------
+    InputError
+        If an image is missing, unreadable or not as large as its HR image.
+    """
+
+    def groups(kept: Mapping[tuple[str, int], Sequence[PictureRecord]], stem: str, number: int) -> list[Group]:
+        made = []
+        for (test_set, scale), records in kept.items():
+            folder = results.image_folder / test_set / f"{stem}x{scale}"
+            comparisons = []
+            for record in records:
+                number += 1
+                comparisons.append(_comparison(folder, record, scale, assets, f"{number:02d}"))
+            if records:
+                made.append(Group(test_set, scale, _models(records[0]), comparisons))
+        return made
+
+    count = sum(len(records) for records in results.zoo_pictures.values())
+    return Pictures(groups(results.zoo_pictures, "zoo/", 0), groups(results.pictures, "", count))
+
+
+def _models(record: PictureRecord) -> str:
+    return labels.listing([labels.model(model) for model in record.gaps])
+
+
+def _comparison(folder: Path, record: PictureRecord, scale: int, assets: Path, prefix: str) -> Comparison:
+    folder = folder / record.choice
+    hr = _read(folder / "hr.png")
+    images = {"bicubic": ("bicubic", _read(folder / "bicubic.png", hr.shape))}
+    for model in record.gaps:
+        for kind, name in KINDS.items():
+            key = f"{model}-{kind}"
+            images[key] = (f"{labels.model(model)} {name}", _read(folder / f"{key}.png", hr.shape))
+    images["hr"] = ("HR", hr)
+    errors = {key: np.abs(luma(image) - luma(hr)) for key, (_, image) in images.items()}
+    floats = [errors[f"{model}-float"] ** 2 for model in record.gaps]
+    region = best_region(errors["bicubic"] ** 2 - np.mean(floats, axis=0), scale)
+    top = error_range([region.cut(error) for key, error in errors.items() if key != "hr"])
+    sources = []
+    for key, (name, image) in images.items():
+        crop, error = assets / f"{prefix}-{key}.webp", assets / f"{prefix}-{key}-error.webp"
+        Image.fromarray(region.cut(image)).save(crop, lossless=True, quality=100)
+        error_map(region.cut(errors[key]), top).save(error, lossless=True, quality=100)
+        scores = {} if key == "hr" else _scores(region.cut(image), region.cut(hr))
+        sources.append(Source(key, name, f"{assets.name}/{crop.name}", f"{assets.name}/{error.name}", **scores))
+    overview = Image.fromarray(hr).convert("RGB")
+    overview.thumbnail((OVERVIEW, OVERVIEW))
+    overview.save(assets / f"{prefix}-overview.webp", quality=80)
+    first = next(iter(record.gaps))
+    return Comparison(
+        image=record.image,
+        choice=record.choice,
+        gap=labels.decibels(float(np.mean(list(record.gaps.values())))),
+        gaps=labels.listing([f"{labels.model(model)} {labels.number(gap, 2)}" for model, gap in record.gaps.items()]),
+        overview=f"{assets.name}/{prefix}-overview.webp",
+        overview_size=overview.size,
+        box=region.share(*hr.shape[:2]),
+        side=region.side,
+        error_range=top,
+        sources=sources,
+        left=f"{first}-float",
+        right=f"{first}-binary",
+    )
+
+
+def _scores(crop: NDArray, target: NDArray) -> dict[str, str]:
+    def level(channel: str) -> str:
+        value = psnr(crop, target, channel="y" if channel == "y" else "rgb")
+        return labels.decibels(value) if math.isfinite(value) else "identical"
+
+    colour = target.ndim == 3
+    return {
+        "psnr_y": level("y"),
+        "psnr_rgb": level("rgb") if colour else "",
+        "ssim_y": labels.number(ssim(crop, target), 4),
+    }
+
+
+def _read(path: Path, shape: tuple[int, ...] | None = None) -> NDArray:
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; {REMEDY}") from None
+    except (OSError, UnidentifiedImageError) as error:
+        raise InputError(f"{path}: cannot be read as an image: {error}; delete it and {REMEDY}") from None
+    if shape is not None and pixels.shape != shape:
+        raise InputError(f"{path}: is {pixels.shape}, its HR image {shape}; delete it and {REMEDY}")
+    return pixels

@@ -1,0 +1,152 @@
+"""Accuracy against time and against size: which published networks, run how, no other betters in both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from pipeline.reporting import labels, svg
+from pipeline.reporting.figures import Panel
+from pipeline.reporting.results import Zoo
+from pipeline.zoo.catalogue import pairs
+
+WIDTH, HEIGHT = 400, 290
+MARKERS = {"srresnet": "o", "edsr": "s", "vdsr": "^"}
+FLOAT = "torch_channels_last"  # how the float network is timed
+
+
+@dataclass(frozen=True)
+class Point:
+    """One published network, run one way: dB of PSNR-Y, milliseconds for one image here, bytes on disk."""
+
+    model: str
+    scale: int
+    weights: str
+    by: str
+    psnr_y: float
+    ms: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class PointRow:
+    """A point as text, and whether it is on the fronts."""
+
+    network: str
+    weights: str
+    by: str
+    psnr_y: str
+    ms: str
+    bytes: str
+    fronts: str
+
+
+Cost = Callable[[Point], float]
+
+
+def time_of(point: Point) -> float:
+    """Return the cost of the first kind, milliseconds."""
+    return point.ms
+
+
+def size_of(point: Point) -> float:
+    """Return the cost of the second kind, kB."""
+    return point.bytes / 1e3
+
+
+def pareto_points(zoo: Zoo) -> list[Point]:
+    """Return a point for every published pair and way of running it that this run timed.
+
+    PSNR-Y is the mean over the published test sets; times are those of this run's first test set.
+    """
+    timed = next(iter(zoo.here.values())).times
+    found = []
+    for real, binary in pairs(zoo.models):
+        times = timed.get(binary.name)
+        if times is None:
+            continue
+        for backend, timing in times.backends.items():
+            float_backend = backend == FLOAT
+            model = real if float_backend else binary
+            sets = zoo.published[model.name].values()
+            scored = "torch" if float_backend else backend
+            if not all(scored in held for held in sets):
+                continue
+            mean = sum(held[scored].psnr_y for held in sets) / len(sets)
+            found.append(Point(model.model, model.scale, model.weights, backend, mean, timing.median_ms, model.bytes))
+    return found
+
+
+def test_sets(zoo: Zoo) -> list[str]:
+    """Return the sets that the points' PSNR-Y is a mean over."""
+    return list(dict.fromkeys(name for _, model in pairs(zoo.models) for name in zoo.published[model.name]))
+
+
+def front(points: Sequence[Point], cost: Cost) -> list[Point]:
+    """Return the points that no other of them betters: as accurate and as cheap, and better in one; cheapest first."""
+
+    def betters(other: Point, mine: Point) -> bool:
+        as_good = other.psnr_y >= mine.psnr_y and cost(other) <= cost(mine)
+        return as_good and (other.psnr_y > mine.psnr_y or cost(other) < cost(mine))
+
+    return sorted((mine for mine in points if not any(betters(other, mine) for other in points)), key=cost)
+
+
+def pareto_rows(points: Sequence[Point]) -> list[PointRow]:
+    """Return the points as text; fronts are those of a point's scale."""
+    rows = []
+    for point in points:
+        rivals = [other for other in points if other.scale == point.scale]
+        fronts = [word for word, cost in (("time", time_of), ("size", size_of)) if point in front(rivals, cost)]
+        rows.append(
+            PointRow(
+                labels.network(point.model, point.scale),
+                point.weights,
+                labels.backend(point.by),
+                labels.number(point.psnr_y, 3),
+                labels.milliseconds(point.ms),
+                f"{point.bytes:,}",
+                labels.listing(fronts) if fronts else "",
+            )
+        )
+    return rows
+
+
+def pareto_panels(points: Sequence[Point]) -> list[Panel]:
+    """Draw, for each scale, PSNR-Y over time and over size, the front as a line."""
+    panels = []
+    for scale in sorted({point.scale for point in points}):
+        mine = [point for point in points if point.scale == scale]
+        panels.append(_panel(mine, f"×{scale}, over time", "time", "milliseconds for one image", "ms", time_of))
+        panels.append(_panel(mine, f"×{scale}, over size", "size", "kB on disk", "kB", size_of))
+    return panels
+
+
+def _panel(points: Sequence[Point], title: str, kind: str, axis: str, unit: str, cost: Cost) -> Panel:
+    figure, axes = svg.panel(WIDTH, HEIGHT)
+    edge = front(points, cost)
+    axes.step([cost(p) for p in edge], [p.psnr_y for p in edge], where="post", color=svg.MUTED, linewidth=1.5, zorder=1)
+    for point in points:
+        exact = point.by.endswith("float32")
+        colour = svg.FLOAT if point.weights == "float" else svg.BINARY_SOFT if exact else svg.BINARY
+        border = svg.INK if point in edge else svg.PAGE
+        marker = MARKERS[point.model]
+        axes.plot(cost(point), point.psnr_y, marker, color=colour, markersize=9, markeredgecolor=border, zorder=3)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.margins(0.1)
+    axes.set_xlabel(axis)
+    axes.set_ylabel("PSNR-Y, dB")
+    axes.grid()
+    axes.tick_params(length=0, which="both")
+    said = "; ".join(
+        f"{labels.network(p.model, p.scale)} {p.weights}, {labels.backend(p.by)}: {labels.decibels(p.psnr_y)}, "
+        f"{cost(p):,.0f} {unit}{', on the front' if p in edge else ''}"
+        for p in points
+    )
+    return Panel(title, svg.inline(figure, f"pareto-{points[0].scale}-{kind}", f"PSNR-Y {title}. {said}."))

@@ -1,0 +1,33 @@
+"""Keep the images of one test set where this run's binary networks lose most and least, for the report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pipeline.data.prepared import PreparedSet
+from pipeline.params import load_params
+from pipeline.pictures import Pair, gaps, psnr_by_image, write_pictures
+from pipeline.runs import Run, prepared_folder
+from stages.arguments import add_scale, add_set
+from stages.run import stage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_set(parser)
+    add_scale(parser)
+    arguments = parser.parse_args()
+    name, scale = arguments.set, arguments.scale
+    scores = Path("results", "evaluate", name)
+    pairs = []
+    for model in load_params().matrix.models:
+        real, binary = Run(model, scale, "float"), Run(model, scale, "binary")
+        lost = gaps(psnr_by_image(scores / f"{real.name}.csv"), psnr_by_image(scores / f"{binary.name}.csv"))
+        pairs.append(Pair(model, real.packed, binary.packed, lost))
+    write_pictures(Path("results", "images", name, f"x{scale}"), PreparedSet.open(prepared_folder(name)), scale, pairs)
+
+
+if __name__ == "__main__":
+    with stage():
+        main()

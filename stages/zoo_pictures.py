@@ -1,0 +1,35 @@
+"""Keep the images of one test set where the published binary networks lose most and least, for the report."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from pipeline.data.prepared import PreparedSet
+from pipeline.pictures import Pair, gaps, psnr_by_image, write_pictures
+from pipeline.runs import prepared_folder
+from pipeline.zoo.catalogue import pairs, read_index
+from stages.arguments import add_set
+from stages.run import stage
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_set(parser)
+    name = parser.parse_args().set
+    folder, scores = Path("results", "images", name, "zoo"), Path("results", "zoo", f"{name}.csv")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)  # empty where no pair is published
+    by_scale: dict[int, list[Pair]] = {}
+    for real, binary in pairs(read_index()):
+        lost = gaps(psnr_by_image(scores, real.name), psnr_by_image(scores, binary.name))
+        by_scale.setdefault(real.scale, []).append(Pair(real.model, real.path(), binary.path(), lost))
+    images = PreparedSet.open(prepared_folder(name))
+    for scale, published in by_scale.items():
+        write_pictures(folder / f"x{scale}", images, scale, published)
+
+
+if __name__ == "__main__":
+    with stage():
+        main()

@@ -1,0 +1,43 @@
+"""Which ways of running the published networks are on the fronts, and the figure and rows of them."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.reporting.pareto import Point, front, pareto_panels, pareto_points, pareto_rows, size_of, time_of
+from pipeline.reporting.results import read_results
+from tests.reporting.synthetic_run import make_params, write_run
+
+costs = st.integers(1, 5)
+
+
+def point(psnr: float, ms: float, size: int = 1000) -> Point:
+    return Point("edsr", 4, "binary", "engine_int8", psnr, ms, size)
+
+
+@given(st.lists(st.builds(point, costs, costs, costs), min_size=1, max_size=12))
+def test_a_front_is_what_nothing_betters_and_betters_all_else(points):
+    kept = front(points, time_of)
+    for mine in points:
+        bettered = any(
+            o.psnr_y >= mine.psnr_y and o.ms <= mine.ms and (o.psnr_y, o.ms) != (mine.psnr_y, mine.ms) for o in points
+        )
+        assert bettered != (mine in kept)
+    assert [p.ms for p in kept] == sorted(p.ms for p in kept)
+
+
+def test_points_join_published_accuracy_with_the_time_of_this_run(tmp_path):
+    params = make_params(["vdsr"], [2], ["embedded-test"])
+    write_run(tmp_path, params, images=False)
+    results = read_results(tmp_path, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    real, binary = pareto_points(results.zoo)
+    assert (real.weights, real.ms, real.bytes) == ("float", 412.5, 800_000)
+    assert (binary.by, binary.ms) == ("engine_int8", 125.0)
+    assert real.psnr_y == (30.5 + 27.4 + 24.4) / 3
+    assert abs(real.psnr_y - binary.psnr_y - 0.18) < 1e-9
+    rows = pareto_rows([real, binary])
+    assert [row.fronts for row in rows] == ["time and size", "time"]  # equal in size, so the better one is ahead
+    assert [row.ms for row in rows] == ["412 ms", "125 ms"]
+    over_time, over_size = pareto_panels([real, binary])
+    assert "27.43 dB, 412 ms, on the front" in over_time.drawing
+    assert "27.25 dB, 800 kB;" not in over_size.drawing and "27.43 dB, 800 kB, on the front" in over_size.drawing
+    assert front([real, binary], size_of) == [real]

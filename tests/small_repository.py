@@ -1,0 +1,89 @@
+"""A small copy of the repository in which the pipeline runs by `dvc repro`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tests.conftest import ROOT
+
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if key != "SR_MIRROR"},
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "GIT_AUTHOR_NAME": "a",
+    "GIT_AUTHOR_EMAIL": "a@example.org",
+    "GIT_COMMITTER_NAME": "a",
+    "GIT_COMMITTER_EMAIL": "a@example.org",
+}
+
+
+class Repository:
+    """A copy of the repository with its own params."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def small(cls, folder: Path, zoo: Path) -> Repository:
+        """Make one with tiny networks and a zoo, nothing run."""
+        made = cls(folder)
+        shutil.copytree(zoo, folder / "zoo")
+        for name in (".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+        for name in ("conf", "pipeline", "stages", "reports/templates"):  # with the kernels' compilation cache
+            shutil.copytree(ROOT / name, folder / name)
+        made.change(made._shrink)
+        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+            subprocess.run(["git", *command], cwd=folder, env=ENVIRONMENT, check=True)
+        return made
+
+    def copy(self, folder: Path) -> Repository:
+        """Copy all of it, results and caches too."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Repository(folder)
+
+    @staticmethod
+    def _shrink(params: dict) -> None:
+        params["matrix"] = {"models": ["edsr"], "scales": [2]}
+        for network in (params["network"]["edsr"], params["benchmark"]["network"]["edsr"]):
+            network |= {"blocks": 1, "channels": 8}
+        for weights in ("float", "binary"):
+            params["train"]["edsr"][weights] |= {"iterations": 30, "validate_every": 15}
+            params["train"]["edsr"][weights] |= {"checkpoint_every": 10, "max_minutes": None}
+        params["benchmark"] |= {"lr_height": 16, "lr_width": 16, "sizes": [16, 24], "repeats": 3, "seconds": 0.1}
+
+    def change(self, edit) -> None:
+        """Edit the params in place."""
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        edit(params)
+        path.write_text(yaml.safe_dump(params))
+
+    def start(self, *arguments: str, **options) -> subprocess.Popen:
+        return subprocess.Popen(
+            ["dvc", *arguments],
+            cwd=self.folder,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+
+    def dvc(self, *arguments: str, exit_code: int = 0) -> str:
+        """Run dvc and give what it prints."""
+        process = self.start(*arguments)
+        output, _ = process.communicate()
+        assert process.returncode == exit_code, output
+        return output
+
+    def would_run(self) -> set[str]:
+        """The stages that `dvc repro` would begin with."""
+        return {line[:-1] for line in self.dvc("status").splitlines() if line.endswith(":") and not line[0].isspace()}
