@@ -1,8 +1,8 @@
 # Two commands: `make repro` runs the pipeline, `make test` the tests. Both set everything up first.
 # `make ratios` measures every speed ratio three times, in some twenty minutes, and writes ratios/*.json.
 # `make verify` evaluates the published networks anew; `make train PROFILE=bsd MINUTES=60` trains further ones, and
-# `make publish` scores them.
-.PHONY: setup repro test lint ratios verify train publish
+# `make publish` scores them. `make readme` brings the README's verdicts and picture up to date with the last report.
+.PHONY: setup repro test lint ratios verify train publish readme
 
 PYTHON ?= python3
 ACTIVATED = . .venv/bin/activate &&
@@ -33,6 +33,9 @@ train: setup
 
 publish: setup
 	$(ACTIVATED) python -m pipeline.zoo.publish
+
+readme: setup
+	$(ACTIVATED) python -m pipeline.readme
 
 RATIOS = layer wide_layer $(foreach model,srresnet edsr vdsr,$(model)-body $(model))
 ratios: setup $(addprefix ratios/,$(addsuffix .json,$(RATIOS)))

@@ -1,0 +1,112 @@
+"""Bring the README's table of verdicts and its picture up to date with the last report.
+
+The table goes between two marks in README.md, with what it was made from in docs/verdicts.json; the picture, of the
+report's first comparison, is taken by Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError, one_line_errors
+from pipeline.files import atomic, write_json, write_text
+from pipeline.params import load_params
+from pipeline.provenance import environment
+from pipeline.reporting.render import verdicts
+from pipeline.reporting.results import read_results
+
+BEGIN, END = "<!-- verdicts: written by `make readme` -->", "<!-- end of verdicts -->"
+RECORD, PICTURE = Path("docs", "verdicts.json"), Path("docs", "report.png")
+PICTURED = ".comparison"  # the first of these is on the picture
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """Return the verdicts of a record (see `verdict_record`) as a Markdown table with its conditions below."""
+    lines = ["| the paper’s claim | measured | verdict |", "| --- | --- | --- |"]
+    for claim in record["claims"]:
+        verdict = f"**{claim['verdict']}**" + (f", for {claim['reach']} only" if claim["reservations"] else "")
+        lines.append(f"| {claim['title']} | {claim['headline']}: {claim['headline_label']} | {verdict} |")
+    reservations = dict.fromkeys(text for claim in record["claims"] for text in claim["reservations"])
+    machine = record["environment"]
+    lines += ["", f"Profile `{record['profile']}` on {machine['cores']} cores of {machine['cpu']}. Reservations:", ""]
+    return "\n".join([*lines, *(f"- {text}" for text in reservations)])
+
+
+def verdict_record() -> dict[str, Any]:
+    """Judge the last run, as its report does.
+
+    Returns
+    -------
+    dict
+        ``profile``, ``environment``, and ``claims``: for each ``key``, ``title``, ``verdict``, ``headline``,
+        ``headline_label``, ``reach`` and ``reservations``.
+    """
+    params = load_params()
+    results = read_results(Path(), params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    fields = ("key", "title", "verdict", "headline", "headline_label", "reach", "reservations")
+    claims = [{field: getattr(claim, field) for field in fields} for claim in verdicts(results, params)]
+    return {"profile": params.profile, "environment": environment(), "claims": claims}
+
+
+def with_table(readme: str, record: Mapping[str, Any]) -> str:
+    """Return the README with the record's table between the marks.
+
+    Raises
+    ------
+    InputError
+        If it lacks one of the marks.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"README.md: {END if begin else BEGIN}: missing; restore it with git")
+    return f"{before}{begin}\n{table(record)}\n{end}{after}"
+
+
+def take_picture(page: Path, picture: Path) -> None:
+    """Photograph the first comparison of a report, in light colours, on a screen 1100 pixels wide.
+
+    Raises
+    ------
+    InputError
+        If the page, its comparison, Chromium or Playwright is missing.
+    """
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise InputError("playwright: is not installed; pip install 'binsr[test]'") from None
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise InputError("chromium: not found; install it, as in: apt-get install chromium")
+    if not page.is_file():
+        raise InputError(f"{page}: missing; run `make repro`")
+    with sync_playwright() as playwright, atomic(picture) as temporary:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        sheet = browser.new_page(viewport={"width": 1100, "height": 900}, color_scheme="light")
+        sheet.goto(page.resolve().as_uri())
+        first = sheet.locator(PICTURED).first
+        if not first.count():
+            raise InputError(f"{page}: has no comparison of pictures; run `make repro`")
+        first.scroll_into_view_if_needed()
+        sheet.wait_for_load_state("networkidle")
+        temporary.write_bytes(first.screenshot())
+        browser.close()
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    readme, record = Path("README.md"), verdict_record()
+    text = with_table(readme.read_text(encoding="utf-8"), json.loads(json.dumps(record)))
+    take_picture(Path("reports", "index.html"), PICTURE)
+    write_json(RECORD, record)
+    write_text(readme, text)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,140 @@
+"""The README: each of its commands runs, its table is that of the record beside it, and what it links to is there."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from pipeline.readme import BEGIN, END, RECORD, table
+from tests.conftest import ROOT, SHARED
+from tests.small import picture
+from tests.small_repository import ENVIRONMENT
+from tests.small_zoo import QUEUE
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MIRROR = SHARED / "mirror"
+
+ON_THE_ZOO = "python -m pipeline.zoo.verify --sets Set5 --models srresnet-x4-binary"
+
+# Commands that are too long for a test as they stand, and what is run instead: the same on less.
+SHORTER = {
+    "make verify": "make --dry-run verify && python -m pipeline.zoo.verify --sets embedded-test",
+    "make publish": "make --dry-run publish && python -m pipeline.zoo.publish --sets embedded-test",
+}
+
+# What a command must print, or a file that it must write, where that is not plain.
+SHOWS = {
+    "make repro": "The report is",
+    "make test": "1 passed",
+    "make verify": r"python -m pipeline.zoo.verify(.|\n)*all \d+ equal",
+    "make publish": "python -m pipeline.zoo.publish",
+    "make train PROFILE=bsd MINUTES=60": "all trained",
+    "dvc repro": "Data and pipelines are up to date",
+    "dvc params diff": "seed",
+    "dvc metrics show": "engine_int8.psnr_y",
+    "dvc plots show": "file://",
+    "dvc dag --md": "```mermaid",
+    "dvc exp run -S profile=bsd": "Ran experiment",
+    "dvc exp run -S profile=bsd bicubic": "Ran experiment",
+    "dvc exp run -S profile=quick -S train.edsr.float.learning_rate=3e-4": "Running stage 'train_float@edsr-2'",
+}
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    """The README's commands, without comments, in their order."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [re.sub(r"\s+#.*", "", line) for line in lines if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def place(repository, tmp_path_factory):
+    """A small repository, as a new user has it, in which the pipeline has run; its profiles are small too."""
+    copy = repository.copy(tmp_path_factory.mktemp("readme") / "repository")
+    folder = copy.folder
+    for name in ("Makefile", "setup.sh", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+        shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)  # what `make setup` makes
+    (folder / ".venv/ready").touch()
+    (folder / "tests").mkdir()
+    (folder / "tests/test_one.py").write_text('"""One test."""\n\n\ndef test_one():\n    assert True\n')
+    small = yaml.safe_load((folder / "params.yaml").read_text())
+    for profile in ("quick", "bsd"):
+        text = yaml.safe_dump(small | {"profile": profile}, sort_keys=False)
+        (folder / f"conf/profile/{profile}.yaml").write_text(f"# @package _global_\n{text}")
+    (folder / "conf/queue.yaml").write_text(QUEUE.lstrip())
+    for command in (["add", "-A"], ["commit", "-qm", "small"]):
+        subprocess.run(["git", *command], cwd=folder, env=ENVIRONMENT, check=True)
+    _write_images(folder)
+    return copy
+
+
+def _write_images(folder: Path) -> None:
+    """The images that the README's commands name."""
+    (folder / "photos").mkdir()
+    for number, name in enumerate(("photo.jpg", "photos/a.png", "photos/b.webp", "a.png", "b.png")):
+        Image.fromarray(picture(number, 40, 48)).save(folder / name)
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if command != ON_THE_ZOO])
+def test_every_command_runs(place, command):
+    before = (place.folder / "params.yaml").read_text()
+    if command == "dvc params diff":
+        place.change(lambda params: params.update(seed=7))
+    done = subprocess.run(
+        ["bash", "-c", SHORTER.get(command, command)],
+        cwd=place.folder,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if command == "dvc params diff":
+        (place.folder / "params.yaml").write_text(before)
+    assert done.returncode == 0, done.stdout
+    assert "Traceback" not in done.stdout
+    assert re.search(SHOWS.get(command, ""), done.stdout), done.stdout
+
+
+@pytest.mark.skipif(not MIRROR.is_dir(), reason="needs the image sets in ../shared/mirror")
+def test_the_command_on_a_published_network_runs(tmp_path):
+    assert ON_THE_ZOO in commands()
+    (tmp_path / "zoo").symlink_to(ROOT / "zoo")
+    environment = ENVIRONMENT | {"PYTHONPATH": str(ROOT), "SR_MIRROR": str(MIRROR)}
+    done = subprocess.run(ON_THE_ZOO.split(), cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"all \d+ equal", done.stdout)
+
+
+def test_the_python_runs(place):
+    (code,) = blocks("python")
+    shutil.copy2(ROOT / "zoo/srresnet-x4-binary.safetensors", place.folder / "zoo")
+    lr = "import numpy as np\nlr = np.zeros((8, 9, 3), np.uint8)\n"
+    subprocess.run(
+        [sys.executable, "-c", f"{lr}{code}\nassert sr.shape == (32, 36, 3)"],
+        cwd=place.folder,
+        env=ENVIRONMENT,
+        check=True,
+    )
+
+
+def test_the_table_of_verdicts_is_that_of_the_record():
+    record = json.loads((ROOT / RECORD).read_text())
+    shown = README.split(BEGIN)[1].split(END)[0]
+    assert shown.strip() == table(record).strip()
+
+
+def test_what_it_links_to_is_there():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("https:")]
+    assert links and [link for link in links if not (ROOT / link).exists()] == []
