@@ -16,7 +16,6 @@ from typing import Any
 from pipeline.errors import InputError, one_line_errors
 from pipeline.files import atomic, write_json, write_text
 from pipeline.params import load_params
-from pipeline.provenance import environment
 from pipeline.reporting.render import verdicts
 from pipeline.reporting.results import read_results
 
@@ -32,8 +31,13 @@ def table(record: Mapping[str, Any]) -> str:
         verdict = f"**{claim['verdict']}**" + (f", for {claim['reach']} only" if claim["reservations"] else "")
         lines.append(f"| {claim['title']} | {claim['headline']}: {claim['headline_label']} | {verdict} |")
     reservations = dict.fromkeys(text for claim in record["claims"] for text in claim["reservations"])
-    machine = record["environment"]
-    lines += ["", f"Profile `{record['profile']}` on {machine['cores']} cores of {machine['cpu']}. Reservations:", ""]
+    machine = record["machine"]
+    lines += [
+        "",
+        "The first line is of the published networks, whose cards say how each was trained; the others are of a run "
+        f"with the profile `{record['profile']}` on {machine['cores']} cores of {machine['cpu']}. Reservations:",
+        "",
+    ]
     return "\n".join([*lines, *(f"- {text}" for text in reservations)])
 
 
@@ -43,14 +47,16 @@ def verdict_record() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``profile``, ``environment``, and ``claims``: for each ``key``, ``title``, ``verdict``, ``headline``,
-        ``headline_label``, ``reach`` and ``reservations``.
+        ``profile``, ``machine`` (``cpu``, ``cores`` and ``commit`` of what was timed), and ``claims``: for each
+        ``key``, ``title``, ``verdict``, ``headline``, ``headline_label``, ``reach`` and ``reservations``.
     """
     params = load_params()
     results = read_results(Path(), params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
     fields = ("key", "title", "verdict", "headline", "headline_label", "reach", "reservations")
     claims = [{field: getattr(claim, field) for field in fields} for claim in verdicts(results, params)]
-    return {"profile": params.profile, "environment": environment(), "claims": claims}
+    timed = next(iter(results.benchmarks.values())).environment
+    machine = {"cpu": timed["cpu"], "cores": timed["cores"], "commit": timed["commit"]}
+    return {"profile": params.profile, "machine": machine, "claims": claims}
 
 
 def with_table(readme: str, record: Mapping[str, Any]) -> str:
@@ -68,6 +74,11 @@ def with_table(readme: str, record: Mapping[str, Any]) -> str:
     return f"{before}{begin}\n{table(record)}\n{end}{after}"
 
 
+def chromium() -> str | None:
+    """Find Chromium, or a browser that is made from it, on this machine."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
 def take_picture(page: Path, picture: Path) -> None:
     """Photograph the first comparison of a report, in light colours, on a screen 1100 pixels wide.
 
@@ -79,14 +90,14 @@ def take_picture(page: Path, picture: Path) -> None:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        raise InputError("playwright: is not installed; pip install 'binsr[test]'") from None
-    chromium = shutil.which("chromium")
-    if chromium is None:
+        raise InputError("playwright: is not installed; run `make setup`") from None
+    browser_path = chromium()
+    if browser_path is None:
         raise InputError("chromium: not found; install it, as in: apt-get install chromium")
     if not page.is_file():
         raise InputError(f"{page}: missing; run `make repro`")
     with sync_playwright() as playwright, atomic(picture) as temporary:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         sheet = browser.new_page(viewport={"width": 1100, "height": 900}, color_scheme="light")
         sheet.goto(page.resolve().as_uri())
         first = sheet.locator(PICTURED).first

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.errors import one_line_errors
 from pipeline.params import load_params
 from pipeline.provenance import environment
 from pipeline.reporting.render import write_report
 from pipeline.reporting.results import read_results
-from stages.run import stage
 
 
 def main() -> None:
@@ -21,5 +21,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with stage():
+    with one_line_errors():
         main()

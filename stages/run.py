@@ -19,4 +19,4 @@ def stage() -> Iterator[None]:
     with one_line_errors():
         yield
         if name := os.environ.get("DVC_STAGE"):
-            write_json(seconds_file(name), {"seconds": round(time.perf_counter() - start, 2)})
+            write_json(seconds_file(name.rpartition(":")[2]), {"seconds": round(time.perf_counter() - start, 2)})

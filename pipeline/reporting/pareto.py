@@ -10,10 +10,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from pipeline.reporting import labels, svg
 from pipeline.reporting.figures import Panel
 from pipeline.reporting.results import Zoo
+from pipeline.runs import MODELS
 from pipeline.zoo.catalogue import pairs
 
 WIDTH, HEIGHT = 400, 290
-MARKERS = {"srresnet": "o", "edsr": "s", "vdsr": "^"}
+MARKERS = dict(zip(MODELS, "os^Dv", strict=False))  # of matplotlib
+SYMBOLS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼"}
 FLOAT = "torch_channels_last"  # how the float network is timed
 
 
@@ -82,6 +84,11 @@ def pareto_points(zoo: Zoo) -> list[Point]:
 def test_sets(zoo: Zoo) -> list[str]:
     """Return the sets that the points' PSNR-Y is a mean over."""
     return list(dict.fromkeys(name for _, model in pairs(zoo.models) for name in zoo.published[model.name]))
+
+
+def marks(points: Sequence[Point]) -> list[str]:
+    """Return the legend of the markers, as `● SRResNet`."""
+    return [f"{SYMBOLS[MARKERS[model]]} {labels.model(model)}" for model in dict.fromkeys(p.model for p in points)]
 
 
 def front(points: Sequence[Point], cost: Cost) -> list[Point]:

@@ -140,7 +140,8 @@ def zoo_claim(zoo: Zoo, limits: Thresholds) -> Claim:
     """Judge "comparable results" by the published networks on their test sets: the largest mean gap in PSNR-Y."""
     found = zoo_gaps(zoo)
     sets = list(dict.fromkeys(gap.test_set for gap in found))
-    trained_on = list(dict.fromkeys(model.training["training_set"] for model in zoo.models))
+    trained_on = list(dict.fromkeys(real.training["training_set"] for real, _ in pairs(zoo.models)))
+    tuned = any(binary.training["plan"]["start"] for _, binary in pairs(zoo.models))
     worst = max(found, key=lambda gap: gap.psnr_y, default=None)
     return Claim(
         key="published_accuracy",
@@ -155,7 +156,7 @@ def zoo_claim(zoo: Zoo, limits: Thresholds) -> Claim:
         conditions="No pair of networks is published."
         if worst is None
         else f"Full networks trained on {labels.listing(trained_on)}, means over {labels.listing(sets)}, run by "
-        "PyTorch in float32; the binary ones started from their trained float twins.",
+        f"PyTorch in float32{'; the binary ones started from their trained float twins' if tuned else ''}.",
         measures=[] if worst is None else [*gap_measures(found, limits), *_against_the_paper(zoo)],
         reservations=_reservations(zoo.models),
         reach="these networks",

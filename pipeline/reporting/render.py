@@ -27,7 +27,7 @@ from pipeline.reporting import (
     speed_tables,
     tables,
 )
-from pipeline.reporting.comparisons import make_pictures
+from pipeline.reporting.comparisons import Pictures, make_pictures
 from pipeline.reporting.error_maps import gradient
 from pipeline.reporting.results import Results
 
@@ -64,12 +64,40 @@ def write_report(
     """
     fresh, assets, page = folder / ".fresh", folder / "assets", folder / "index.html"
     shutil.rmtree(fresh, ignore_errors=True)
-    (fresh / "assets").mkdir(parents=True)
-    pictures = make_pictures(results, fresh / "assets")
+    try:
+        (fresh / "assets").mkdir(parents=True)
+        judged = verdicts(results, params)
+        pictures = make_pictures(results, fresh / "assets")
+        text = _page(results, params, params_text, environment, templates, pictures, judged)
+        shutil.rmtree(assets, ignore_errors=True)
+        os.replace(fresh / "assets", assets)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    write_text(page, text)
+    write_json(
+        folder / "claims.json", {claim.key: {"value": claim.value, "verdict": claim.verdict} for claim in judged}
+    )
+    return page
+
+
+def verdicts(results: Results, params: Params) -> list[claims.Claim]:
+    """Judge the paper's claims: its accuracy by the published networks, then all by this run."""
+    limits = params.report.claims
+    return [published_networks.zoo_claim(results.zoo, limits.accuracy_gap_db), *claims.judge(results, limits)]
+
+
+def _page(
+    results: Results,
+    params: Params,
+    params_text: str,
+    environment: Mapping[str, Any],
+    templates: Path,
+    pictures: Pictures,
+    judged: list[claims.Claim],
+) -> str:
     limits = params.report.claims.accuracy_gap_db
     points = pareto.pareto_points(results.zoo)
-    judged = verdicts(results, params)
-    text = _environment(templates).get_template("index.html.j2").render(
+    return _environment(templates).get_template("index.html.j2").render(
         results=results,
         params=params,
         params_text=params_text,
@@ -85,6 +113,7 @@ def write_report(
         zoo_training=figures.zoo_training_panels(results.zoo),
         pareto_panels=pareto.pareto_panels(points),
         pareto_rows=pareto.pareto_rows(points),
+        pareto_marks=pareto.marks(points),
         pareto_sets=pareto.test_sets(results.zoo),
         here_tables=published_networks.here_tables(results.zoo),
         accuracy_panels=figures.accuracy_panels(results),
@@ -110,20 +139,6 @@ def write_report(
         pictures=pictures,
         error_gradient=gradient(),
     )  # fmt: skip
-    shutil.rmtree(assets, ignore_errors=True)
-    os.replace(fresh / "assets", assets)
-    fresh.rmdir()
-    write_text(page, text)
-    write_json(
-        folder / "claims.json", {claim.key: {"value": claim.value, "verdict": claim.verdict} for claim in judged}
-    )
-    return page
-
-
-def verdicts(results: Results, params: Params) -> list[claims.Claim]:
-    """Judge the paper's claims: its accuracy by the published networks, then all by this run."""
-    limits = params.report.claims
-    return [published_networks.zoo_claim(results.zoo, limits.accuracy_gap_db), *claims.judge(results, limits)]
 
 
 def _joined(templates: Path, pattern: str) -> Markup:

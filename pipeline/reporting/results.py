@@ -14,12 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.errors import InputError
 from pipeline.reporting.benchmarks import Benchmark, Layers
 from pipeline.runs import MODELS, SCALES, Run, Weights, prepared_folder, seconds_file
-from pipeline.zoo.catalogue import ZOO, Model, read_index, read_published
+from pipeline.zoo.catalogue import ZOO, Model, read_index, read_published, scores_of
 from pipeline.zoo.catalogue import pairs as published_pairs
 
 T = TypeVar("T")
 WEIGHTS: tuple[Weights, ...] = ("float", "binary")
 REMEDY = "run `dvc repro`"
+ZOO_REMEDY = "restore it with git, or run `make publish`"
 
 
 @dataclass(frozen=True)
@@ -269,16 +270,22 @@ def read_results(
 
 def _zoo(root: Path, test_sets: Sequence[str]) -> Zoo:
     folder = root / ZOO
-    published = {name: held["sets"] for name, held in read_published(folder).items()}
+    published = read_published(folder)
+    sets = {name: held["sets"] for name, held in published.items() if held["sha256"] is None}
+    models = []
+    for model in read_index(folder):
+        scores = scores_of(model, published)
+        if scores and scores.keys() >= sets[f"bicubic-x{model.scale}"].keys():  # else it is still being scored
+            models.append(model)
+            sets[model.name] = scores
     try:
-        means = TypeAdapter(dict[str, dict[str, dict[str, Quality]]]).validate_python(published)
+        means = TypeAdapter(dict[str, dict[str, dict[str, Quality]]]).validate_python(sets)
     except ValidationError as error:
         raise _malformed(folder / "results.json", error) from None
-    models = [model for model in read_index(folder) if model.name in means]
     images: dict[tuple[str, str], list[ImageQuality]] = {}
-    for row in _rows(folder / "results.csv", _ZooImage):
+    for row in _rows(folder / "results.csv", _ZooImage, ZOO_REMEDY):
         images.setdefault((row.method, row.set), []).append(row)
-    histories = {model.name: _history(folder / "history" / f"{model.name}.csv") for model in models}
+    histories = {model.name: _history(folder / "history" / f"{model.name}.csv", ZOO_REMEDY) for model in models}
     here = {name: _json(root / "results" / "zoo" / f"{name}.json", ZooRun) for name in test_sets}
     return Zoo(models, means, images, histories, here)
 
@@ -328,8 +335,8 @@ class _Point:
     psnr_y: float
 
 
-def _history(path: Path) -> History:
-    points = _rows(path, _Point)
+def _history(path: Path, remedy: str = REMEDY) -> History:
+    points = _rows(path, _Point, remedy)
     return History([p.iteration for p in points], [p.loss for p in points], [p.psnr_y for p in points])
 
 
@@ -341,8 +348,8 @@ def _json(path: Path, kind: type[T]) -> T:
         raise _malformed(path, error) from None
 
 
-def _rows(path: Path, kind: type[T]) -> list[T]:
-    rows = csv.DictReader(_text(path).splitlines())
+def _rows(path: Path, kind: type[T], remedy: str = REMEDY) -> list[T]:
+    rows = csv.DictReader(_text(path, remedy).splitlines())
     cells = [{key: value or None for key, value in row.items() if key is not None} for row in rows]
     try:
         return TypeAdapter(list[kind]).validate_python(cells)  # type: ignore[valid-type]  # a type made at run time
@@ -356,13 +363,13 @@ def _joined(paths: Sequence[Path]) -> str:
     return "".join([*tables[0][:1], *(line for table in tables for line in table[1:])])
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, remedy: str = REMEDY) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputError(f"{path}: missing; {REMEDY}") from None
+        raise InputError(f"{path}: missing; {remedy}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}; {REMEDY}") from None
+        raise InputError(f"{path}: cannot be read: {error}; {remedy}") from None
 
 
 def _malformed(path: Path, error: ValidationError) -> InputError:

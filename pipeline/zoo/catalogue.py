@@ -113,6 +113,12 @@ def read_published(zoo: Path = ZOO) -> Published:
         raise InputError(f"{path}: is not a zoo's results; run `python -m pipeline.zoo.publish`") from error
 
 
+def scores_of(model: Model, published: Published) -> dict[str, Any]:
+    """Give a network's published scores by test set; none where they are those of another file of its name."""
+    held = published.get(model.name, {})
+    return held.get("sets", {}) if held.get("sha256") == model.sha256 else {}
+
+
 def pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
     """Give every float network with its binary twin; variants are left out."""
     by_name = {model.name: model for model in models}

@@ -1,7 +1,7 @@
 // Every table of the page: a click on a column's head sorts it, and a button below saves it as CSV, as it is shown.
 "use strict";
 (() => {
-  const UNITS = { B: 1, kB: 1e3, MB: 1e6, MiB: 1, µs: 1e-3, ms: 1, s: 1e3, min: 6e4, h: 3.6e6 };
+  const UNITS = { B: 1, kB: 1e3, MB: 1e6, MiB: 1048576, µs: 1e-3, ms: 1, s: 1e3, min: 6e4, h: 3.6e6 };
   const tidy = (text) => text.replace(/\s+/g, " ").trim();
   const noteOf = (cell) => tidy([...cell.querySelectorAll("small")].map((part) => part.textContent).join(" "));
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+from pipeline.readme import chromium
+
+CHROMIUM = chromium()
 PATIENCE = 300_000  # milliseconds for an action: a busy machine takes its time
 Scheme = Literal["light", "dark"]
 

@@ -3,7 +3,6 @@
 import base64
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline import readme
 from pipeline.reporting.render import write_report
 from pipeline.reporting.results import read_results
 from tests.conftest import ROOT
@@ -191,7 +191,7 @@ def test_the_stage_names_the_first_missing_file(tmp_path):
     assert done.stderr == "error: results/train/vdsr-x2-binary.json: missing; run `dvc repro`\n"
 
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = readme.chromium()
 browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
 QUIET = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
