@@ -17,6 +17,13 @@ from pipeline.errors import InputError
 FORMAT = 1
 HEADER_KEY = "binsr"  # one key only: the order of several would differ from file to file
 BITS_SUFFIX = ".bits"
+OBJECTS_IN_METADATA = (  # outer ones first; None, or none, stands for an empty one
+    "activations",
+    *(f"activations.{kind}" for kind in ("int8", "int6", "int1", "float_layers")),
+    "training",
+    "training.plan",
+    "training.environment",
+)
 
 
 def pack_bits(positive: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -69,7 +76,7 @@ def read(path: str | Path) -> PackedNetwork:
     Raises
     ------
     InputError
-        If the file is missing, is no safetensors file, or is not in this format.
+        If the file is missing, is no safetensors file, is not in this format, or has metadata of another shape.
     """
     header, raw = _read_file(Path(path))
     binary, tensors = {}, {}
@@ -104,7 +111,17 @@ def _read_file(path: Path) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]]]:
     for field in ("network", "binary", "metadata"):
         if not isinstance(header.get(field), dict):
             raise InputError(f"{path}: {field}: missing from the header; save the network again")
+    _check_metadata(path, header["metadata"])
     return header, tensors
+
+
+def _check_metadata(path: Path, metadata: dict[str, Any]) -> None:
+    for field in OBJECTS_IN_METADATA:
+        value: Any = metadata
+        for name in field.split("."):
+            value = (value or {}).get(name)
+        if value is not None and not isinstance(value, dict):
+            raise InputError(f"{path}: metadata.{field}: is no object; save the network again")
 
 
 def stored_dtype(path: str | Path) -> str:

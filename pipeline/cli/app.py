@@ -5,6 +5,7 @@ Those modules are imported when they are called: help and completion come at onc
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from pipeline.cli.output import unusable
 from pipeline.errors import InputError, one_line_errors
 
 Activations = Literal["float32", "int8", "int6", "int1"]
@@ -32,11 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     with one_line_errors():
         try:
             code = app(None if arguments is None else list(arguments), prog_name="binsr", standalone_mode=False)
+            sys.stdout.flush()  # a reader that is gone, such as head, shows here
         except TyperException as error:
             context = getattr(error, "ctx", None)
             command = "binsr" if context is None else context.command_path
             message = " ".join(error.format_message().split()).rstrip(".")
             raise InputError(f"{message}; see {command} --help") from error
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes the rest at its end
+            code = 1
+        except OSError as error:
+            raise InputError(unusable(error)) from error
+        except MemoryError as error:
+            raise InputError("takes more memory than there is; give a smaller image, --size or --tile") from error
         except KeyboardInterrupt:
             code = 130
     sys.exit(code)
@@ -105,7 +115,7 @@ def upscale(
             "--output",
             "-o",
             metavar="OUT",
-            help="For one image, the image to write; else, or without an image's suffix, a folder: names are kept.",
+            help="For one image, the image to write; else, or without a suffix, a folder: names are kept.",
             show_default=False,
         ),
     ],

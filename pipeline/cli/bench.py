@@ -107,14 +107,14 @@ def _torch(path: Path, image: Image, threads: int) -> Callable[[], Image]:
         from pipeline.inference import channels_last, upscale
         from pipeline.packing import load
     except ImportError as error:
-        raise InputError("PyTorch is not installed; pip install 'binsr[pipeline]' brings it") from error
+        raise InputError("PyTorch is not installed; pip install torch") from error
     torch.set_num_threads(threads)
     module = channels_last(load(path))
     return lambda: upscale(module, image)
 
 
 def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d{0,4})[x×]([1-9]\d{0,4})", text)
+    match = re.fullmatch(r"([1-9]\d{0,3})[x×]([1-9]\d{0,3})", text)
     if match is None:
-        raise InputError(f"--size: {text!r}; give HEIGHTxWIDTH such as 270x480")
+        raise InputError(f"--size: {text!r}; give HEIGHTxWIDTH such as 270x480, each at most 9999")
     return int(match[1]), int(match[2])

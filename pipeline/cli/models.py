@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.cli.networks import zoo_folder
 from pipeline.cli.output import number, print_json, print_table
-from pipeline.zoo.catalogue import Model, Published, read_index, read_published
+from pipeline.zoo.catalogue import Model, Published, read_index, read_published, scores_of
 
 BACKENDS = ("engine_int8", "torch")  # the first that was published: binary networks run in int8, float ones do not
 
@@ -30,8 +30,6 @@ def show_models(as_json: bool) -> None:
 
 
 def _record(model: Model, published: Published) -> dict[str, Any]:
-    results = published.get(model.name, {})
-    sets = results.get("sets", {}) if results.get("sha256") == model.sha256 else {}  # else of another file
     return {
         "name": model.name,
         "scale": model.scale,
@@ -39,7 +37,7 @@ def _record(model: Model, published: Published) -> dict[str, Any]:
         "bytes": model.bytes,
         "iterations": model.training["iterations"],
         "short": model.short,
-        "psnr_y": {name: _score(backends) for name, backends in sets.items()},
+        "psnr_y": {name: _score(backends) for name, backends in scores_of(model, published).items()},
     }
 
 

@@ -40,6 +40,12 @@ def note(text: str) -> None:
     print(f"note: {text}", file=sys.stderr)
 
 
+def unusable(error: OSError) -> str:
+    """What the system says of a path that cannot be used, in one line."""
+    named = f"{error.filename}: " if error.filename else ""
+    return f"{named}{error.strerror or error}; mend the path or what it leads to"
+
+
 def complain(text: object) -> None:
     """One line on standard error: something that failed while the rest goes on."""
     print(f"error: {text}", file=sys.stderr)

@@ -37,10 +37,14 @@ KEPT_TAGS = (
     ExifTags.Base.Artist,
     ExifTags.Base.Copyright,
 )
+FOLDERS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 DROPPED_TAGS = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight, ExifTags.Base.MakerNote)
 
 # Pillow reports broken files as any of these.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+BROKEN = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, EOFError,
+    struct.error, Image.DecompressionBombError,
+)  # fmt: skip
 
 Pixels = NDArray[np.uint8 | np.uint16]
 
@@ -80,8 +84,8 @@ def read(path: Path) -> Picture:
         If it cannot be decoded, or its pixels are of a kind that is not known here.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=READ) as image:
-            warnings.simplefilter("ignore")  # of a large image, or of broken tags
+        # Pillow warns of a large image and of broken tags.
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=READ) as image:
             return _picture(image, path)
     except BROKEN as error:
         reason = " ".join(str(error).split()).replace(f" '{path}'", "")
@@ -121,7 +125,8 @@ def write(picture: Picture, path: Path) -> list[str]:
         "PNG": {},
         "JPEG": {"quality": 95, "subsampling": 0},
         "WEBP": {"lossless": True, "exact": True} if picture.lossless else {"quality": 95},
-        "TIFF": {"compression": "tiff_adobe_deflate"},
+        # Pillow compresses TIFF by libtiff, which cannot hold EXIF's folders.
+        "TIFF": {} if _has_folders(picture.exif) else {"compression": "tiff_adobe_deflate"},
         "BMP": {},
     }[format]
     if format != "BMP":
@@ -129,8 +134,9 @@ def write(picture: Picture, path: Path) -> list[str]:
     try:
         with atomic(path) as temporary:
             image.save(temporary, format, **options)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be written ({' '.join(str(error).split())}); mend the place") from error
+    except (OSError, ValueError, RuntimeError, struct.error) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be written ({reason}); mend the place or choose another format") from error
     return notes
 
 
@@ -210,12 +216,18 @@ def _exif(image: Image.Image) -> bytes:
     for tag in KEPT_TAGS:
         if tag in old:
             new[tag] = old[tag]
-    for folder in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+    for folder in FOLDERS:
         kept = {tag: value for tag, value in old.get_ifd(folder).items() if tag not in DROPPED_TAGS}
         if kept:
             new.get_ifd(folder).update(kept)
             new[folder] = kept
     return new.tobytes() if len(new) else b""
+
+
+def _has_folders(exif: bytes) -> bool:
+    found = Image.Exif()
+    found.load(exif)
+    return any(folder in found for folder in FOLDERS)
 
 
 def _is_lossless(image: Image.Image, path: Path) -> bool:

@@ -27,24 +27,30 @@ def jobs_of(arguments: Sequence[str], out: Path, format: str | None = None) -> l
     arguments : sequence of str
         Image files, folders (with all below them; hidden files and what lies in `out` left out), patterns.
     out : Path
-        The result of the one image if it has an image's suffix, else the folder of results.
+        The result of the one image if it has an image's suffix, else the folder of results. For one image, what has
+        another suffix has to exist.
     format : str, optional
         One of `pipeline.cli.pictures.SUFFIXES`, for results of another format than the images.
 
     Raises
     ------
     InputError
-        If an argument names no image, two results would be one file, or a result an image that is read.
+        If an argument names no image, `out` has the suffix of an unknown format, two results would be one file, or a
+        result an image that is read.
     """
     found = [pair for argument in arguments for pair in _found(argument, out)]
+    one = len(found) == 1 and not Path(arguments[0]).is_dir()
     if out.suffix.lower() in FORMATS and not out.is_dir():
-        if len(found) > 1 or Path(arguments[0]).is_dir():
+        if not one:
             raise InputError(f"{out}: names one image, and the input is a folder or several; name a folder")
         if format is not None and FORMATS[out.suffix.lower()] != FORMATS[SUFFIXES[format]]:
             raise InputError(f"--format: {format}, but {out} is another; leave one of them out")
         return _checked([Job(found[0][0], out)])
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; name a folder, or an image ({', '.join(FORMATS)})")
+    if one and out.suffix and not out.exists():  # result.gif is hardly meant to be a folder
+        known = ", ".join(FORMATS)
+        raise InputError(f"{out}: of no known format ({known}); name one of these, or a folder that exists")
     return _checked([Job(path, out / _renamed(name, format)) for path, name in found])
 
 

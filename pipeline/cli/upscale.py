@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pipeline.cli.networks import find_network
-from pipeline.cli.output import complain, note, print_json
+from pipeline.cli.output import complain, note, print_json, unusable
 from pipeline.cli.pictures import check_writable, read, write
 from pipeline.cli.places import Job, jobs_of
 from pipeline.data.resize import imresize
@@ -72,13 +72,15 @@ def upscale_files(arguments: Sequence[str], out: Path, settings: Settings, as_js
 def _record(job: Job, engine: Engine, overwrite: bool) -> dict[str, Any]:
     """Do one job and say how it went."""
     record: dict[str, Any] = {"input": str(job.input), "output": str(job.output)}
-    if not overwrite and job.output.exists():
-        return record | {"status": "skipped"}
     started = time.perf_counter()
     try:
+        if not overwrite and job.output.exists():
+            return record | {"status": "skipped"}
         sizes, notes = _upscale(job, engine)
     except MemoryError:
         error = f"{job.input}: takes more memory than there is; cut it into parts"
+    except OSError as caught:
+        error = unusable(caught)
     except InputError as caught:
         error = str(caught)
     else:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pipeline.cli import bench
 from pipeline.engine.runner import MODES
 
 
@@ -33,7 +34,16 @@ def test_a_float_network_runs_in_float32_beside_pytorch(zoo, binsr):
     assert set(json.loads(done.out)["backends"]) == {"torch_channels_last", "engine_float32"}
 
 
-@pytest.mark.parametrize("size", ["12", "0x4", "axb", "4x", "123456x1"])
+@pytest.mark.parametrize("size", ["12", "0x4", "axb", "4x", "12345x1", "1x99999"])
 def test_wrong_sizes(zoo, binsr, size):
     done = binsr("bench", "--size", size)
     assert done.code == 2 and "--size" in done.err and done.err.count("\n") == 1
+
+
+def test_more_memory_than_there_is(zoo, binsr, monkeypatch):
+    def alternate(functions, repeats, budget):
+        raise MemoryError
+
+    monkeypatch.setattr(bench, "alternate", alternate)
+    done = binsr("bench", "--model", "srresnet-x2-float", "--size", "8x8")
+    assert done.code == 2 and done.out == "" and done.err.count("\n") == 1 and "memory" in done.err

@@ -99,6 +99,7 @@ def test_what_has_no_counterpart_or_another_size_is_named_and_the_rest_is_measur
     [
         (["a.png", "smaller.png"], ["a.png", "smaller.png", "30×34", "29×34"]),
         (["a.png", "missing.png"], ["missing.png"]),
+        (["a.png", "x" * 300], ["x" * 300, "too long"]),
         (["a.png", "folder"], ["a.png", "folder"]),
         (["folder", "twice"], ["x.png", "x.bmp"]),
         (["folder", "empty"], ["empty"]),

@@ -6,7 +6,9 @@ import math
 import pytest
 from safetensors.numpy import load_file
 
+from pipeline.engine.runner import BITS, FLOAT_LAYERS
 from pipeline.models import build
+from pipeline.packed import OBJECTS_IN_METADATA
 from pipeline.packing import save
 from tests.engine.random_networks import save_random
 
@@ -67,6 +69,29 @@ def test_a_published_network_in_text(zoo, binsr):
 
 def test_a_network_that_does_not_say_how_it_was_trained(network, binsr):
     assert "not recorded" in binsr("info", network).out
+
+
+@pytest.mark.parametrize("field", OBJECTS_IN_METADATA)
+def test_metadata_that_are_no_objects_are_named(tmp_path, binsr, field):
+    path = tmp_path / "n.safetensors"
+    for value in ("x", [], 3):
+        save(build("srresnet", 2, "binary", blocks=1, channels=8), path, nested(field, value))
+        done = binsr("info", path)
+        assert done.code == 2 and done.out == "" and done.err.count("\n") == 1
+        assert f"{path}: metadata.{field}: " in done.err and "save the network again" in done.err
+    save(build("srresnet", 2, "binary", blocks=1, channels=8), path, nested(field, None))
+    assert binsr("info", path).code == 0
+
+
+def nested(field, value):
+    for name in reversed(field.split(".")):
+        value = {name: value}
+    return value
+
+
+def test_all_that_the_engine_reads_of_metadata_is_checked():
+    kinds = {f"activations.{kind}" for kind in (*BITS, FLOAT_LAYERS)}
+    assert kinds == {field for field in OBJECTS_IN_METADATA if field.startswith("activations.")}
 
 
 @pytest.mark.parametrize("name", ["no-such-network", "broken.safetensors"])

@@ -178,13 +178,74 @@ def test_an_oriented_image_is_upscaled_upright(upscaled, engine, pixels):
     assert np.array_equal(np.asarray(result), engine.upscale(np.ascontiguousarray(np.rot90(pixels, -1))))
 
 
-def test_exif_keeps_the_scene_and_drops_the_size(upscaled):
+def cameras_exif():
+    """Exposure time and size in the Exif folder, latitude in the GPS folder."""
     exif = Image.Exif()
-    exif.get_ifd(0x8769).update({0x829A: 0.01, 0xA002: 14, 0xA003: 10})
-    exif[0x8769] = exif.get_ifd(0x8769)
-    result, _ = upscaled(Image.fromarray(RGB), "image.jpg", exif=exif)
+    for folder, tags in ((0x8769, {0x829A: 0.01, 0xA002: 14, 0xA003: 10}), (0x8825, {1: "N", 2: (46.0, 30.0, 0.0)})):
+        exif.get_ifd(folder).update(tags)
+        exif[folder] = tags
+    return exif
+
+
+@pytest.mark.parametrize("pixels", [RGB, GREY], ids=["RGB", "L"])
+@pytest.mark.parametrize(
+    ("name", "to"), [("a.jpg", "b.jpg"), ("a.jpg", "b.tif"), ("a.tif", "b.tif"), ("a.tif", "b.png"), ("a.png", "b.tif")]
+)
+def test_exif_keeps_the_scene_and_drops_the_size(tmp_path, upscaled, engine, name, to, pixels):
+    result, said = upscaled(Image.fromarray(pixels), name, to, exif=cameras_exif())
     kept = result.getexif().get_ifd(0x8769)
-    assert float(kept[0x829A]) == 0.01 and 0xA002 not in kept and 0xA003 not in kept
+    assert float(kept[0x829A]) == pytest.approx(0.01) and 0xA002 not in kept and 0xA003 not in kept
+    assert [float(value) for value in result.getexif().get_ifd(0x8825)[2]] == [46, 30, 0]
+    assert said == ""
+    if not to.endswith("jpg"):
+        assert np.array_equal(np.asarray(result), engine.upscale(np.asarray(Image.open(tmp_path / name))))
+
+
+def test_tiff_is_compressed_where_exif_has_no_folders(upscaled):
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    result, _ = upscaled(Image.fromarray(RGB), "image.jpg", "image.tif", exif=exif)
+    assert result.info["compression"] == "tiff_adobe_deflate" and result.getexif()[0x010F] == "A camera"
+
+
+def replaced(path, old, new):
+    """Replace the last occurrence of some bytes of a file."""
+    before, found, after = path.read_bytes().rpartition(old)
+    assert found
+    path.write_bytes(before + new + after)
+
+
+def test_damaged_tags_and_pages_are_named_and_the_others_go_on(tmp_path, network, binsr):
+    (tmp_path / "in").mkdir()
+    image = Image.fromarray(RGB)
+    for name in ("tag.jpg", "whole.jpg"):
+        image.save(tmp_path / "in" / name, exif=cameras_exif())
+    replaced(tmp_path / "in/tag.jpg", b"\0\2\0\5", b"\0\2\0\1")  # latitude in bytes instead of rational numbers
+    image.save(tmp_path / "in/page.tif", save_all=True, append_images=[image])
+    replaced(tmp_path / "in/page.tif", b"\0\1\4\0", b"\0\2\4\0")  # the second page's width under another tag
+    done = binsr("upscale", tmp_path / "in", "-o", tmp_path / "out", "--model", network)
+    assert done.code == 2 and [path.name for path in (tmp_path / "out").iterdir()] == ["whole.jpg"]
+    lines = done.err.splitlines()
+    assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)
+    assert "page.tif: cannot be read" in lines[0] and "tag.jpg: cannot be read" in lines[1]
+
+
+def test_what_the_encoder_refuses_is_named(tmp_path, network, binsr, monkeypatch):
+    def save(self, path, *arguments, **options):
+        raise RuntimeError("Error setting from dictionary")
+
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "save", save)
+    done = binsr("upscale", tmp_path / "a.png", "-o", tmp_path / "b.png", "--model", network)
+    assert done.code == 2 and "b.png: cannot be written (Error setting from dictionary)" in done.err
+    assert "1 failed" in done.out and [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_pillows_warnings_are_not_shown(tmp_path, network, binsr, monkeypatch, recwarn):
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # of 140, which Pillow warns of while it opens
+    done = binsr("upscale", tmp_path / "a.png", "-o", tmp_path / "b.png", "--model", network)
+    assert done.code == 0 and done.err == "" and not recwarn.list
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])

@@ -7,6 +7,8 @@ from PIL import Image
 
 from tests.small import picture
 
+TOO_LONG = "x" * 300
+
 
 def put(*paths):
     for path in paths:
@@ -68,6 +70,23 @@ def test_one_image_to_one_image_or_into_a_folder(place, upscale):
     assert files(place / "dir.png") == ["a.png"]
 
 
+def test_a_dot_in_the_name_of_a_folder(place, upscale):
+    assert upscale("photos", "-o", "out.v2").code == 0
+    assert upscale("photos/a.png", "photos/b.JPG", "-o", "out.v3").code == 0
+    assert upscale("photos/trip/c.webp", "-o", "out.v3").code == 0  # which exists by now
+    assert files(place / "out.v2") == ["a.png", "b.JPG", "trip/c.webp"]
+    assert files(place / "out.v3") == ["a.png", "b.JPG", "c.webp"]
+
+
+def test_a_result_whose_path_is_too_long_is_named_and_the_others_go_on(place, upscale):
+    long = f"{'x' * 251}.png"  # of 255 letters; with .webp it is one too many
+    put(place / "more/a.png")
+    os.rename(place / "photos/a.png", place / "more" / long)
+    done = upscale("more", "-o", "out", "--format", "webp")
+    assert done.code == 2 and "1 image upscaled" in done.out and "1 failed" in done.out
+    assert files(place / "out") == ["a.webp"] and "too long" in done.err and done.err.count("\n") == 1
+
+
 def test_another_format(place, upscale):
     assert upscale("photos", "-o", "out", "--format", "jpeg").code == 0
     assert files(place / "out") == ["a.jpg", "b.JPG", "trip/c.jpg"]
@@ -111,6 +130,10 @@ def test_existing_results_are_skipped_and_counted_or_overwritten(place, upscale)
         (["photos/a.png", "more/a.tif", "-o", "out", "--format", "png"], ["photos/a.png", "more/a.tif"]),
         (["photos/a.png", "-o", "photos/notes.txt"], ["photos/notes.txt"]),
         (["photos/a.png", "-o", "out.png", "--format", "jpeg"], ["--format", "out.png"]),
+        (["photos/a.png", "-o", "result.gif"], ["result.gif", ".png", "folder"]),
+        ([TOO_LONG, "-o", "out"], [TOO_LONG, "too long"]),
+        (["photos/a.png", "-o", TOO_LONG], [TOO_LONG, "too long"]),
+        (["photos/a.png", "-o", f"{TOO_LONG}.png"], [f"{TOO_LONG}.png", "too long"]),
     ],
 )
 def test_wrong_places_are_named_before_anything_runs(place, upscale, arguments, named):

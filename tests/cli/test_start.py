@@ -103,7 +103,8 @@ def test_the_other_commands_with_the_core_dependencies_alone(tmp_path, network, 
 def test_bench_says_that_pytorch_is_missing(without):
     done = without("bench", "--size", "8x8", "--repeats", "3", "--json")
     assert done.returncode == 0, done.stderr
-    assert "PyTorch is not installed" in json.loads(done.stdout)["missing"]["torch_channels_last"]
+    missing = json.loads(done.stdout)["missing"]["torch_channels_last"]
+    assert missing == "PyTorch is not installed; pip install torch"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["upscale", "--help"], ["--version"]])
@@ -128,6 +129,20 @@ def test_the_module_is_the_command():
     assert re.fullmatch(r"binsr \d+\.\d+\.\d+\n", done.stdout)
     done = subprocess.run([*command, "unknown"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr == "error: No such command 'unknown'; see binsr --help\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes differ there")
+@pytest.mark.parametrize("argument", ["--version", "models"])
+def test_a_reader_that_is_gone_is_no_error(argument):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "pipeline", argument]
+    environment = os.environ | {"PYTHONUNBUFFERED": ""}  # what is short is held back until the end
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=closed, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1 and done.stderr == ""
 
 
 @pytest.mark.parametrize(
