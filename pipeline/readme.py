@@ -30,7 +30,7 @@ def table(record: Mapping[str, Any]) -> str:
     for claim in record["claims"]:
         verdict = f"**{claim['verdict']}**" + (f", for {claim['reach']} only" if claim["reservations"] else "")
         lines.append(f"| {claim['title']} | {claim['headline']}: {claim['headline_label']} | {verdict} |")
-    reservations = dict.fromkeys(text for claim in record["claims"] for text in claim["reservations"])
+    reservations = [f"{c['reach'].capitalize()}: {text}" for c in record["claims"] for text in c["reservations"]]
     machine = record["machine"]
     lines += [
         "",
@@ -80,7 +80,7 @@ def chromium() -> str | None:
 
 
 def take_picture(page: Path, picture: Path) -> None:
-    """Photograph the first comparison of a report, in light colours, on a screen 1100 pixels wide.
+    """Photograph the first comparison of a report, in light colours, on a screen 1280 pixels wide.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def take_picture(page: Path, picture: Path) -> None:
         raise InputError(f"{page}: missing; run `make repro`")
     with sync_playwright() as playwright, atomic(picture) as temporary:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        sheet = browser.new_page(viewport={"width": 1100, "height": 900}, color_scheme="light")
+        sheet = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
         sheet.goto(page.resolve().as_uri())
         first = sheet.locator(PICTURED).first
         if not first.count():

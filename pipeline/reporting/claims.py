@@ -90,7 +90,7 @@ def accuracy_claim(results: Results, limits: Thresholds) -> Claim:
     worst = max(found, key=lambda gap: gap.psnr_y)
     return Claim(
         key="accuracy",
-        title="Accuracy comparable with the float network",
+        title="Accuracy comparable with the float network: this run",
         quote="comparable qualitative and quantitative results as their real-weight counterparts",
         # A binary network cannot be held against a float one that has learned nothing.
         verdict=Verdict.UNMEASURED if below_bicubic(results) else at_most(worst.psnr_y, limits),

@@ -92,7 +92,7 @@ def viewer(opened, report):
     return Viewer(opened(report))
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, 1100, 1000, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_complains_of_nothing_asks_no_stranger_and_fits(opened, report, width, scheme):
     seen = opened(report, width, scheme)
@@ -102,8 +102,14 @@ def test_it_complains_of_nothing_asks_no_stranger_and_fits(opened, report, width
     viewer.choose("Right", "HR")
     assert (seen.complaints, seen.strangers) == ([], [])
     assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    for control in seen.page.locator(".comparison button, .comparison select").all():
-        assert control.bounding_box()["height"] >= 40
+    room = viewer.whole.bounding_box()
+    for control in viewer.whole.locator("button, select").all():
+        box = control.bounding_box()
+        assert box["height"] >= 40 and box["x"] + box["width"] <= room["x"] + room["width"] + 1
+    cut = viewer.whole.locator("dd, dt, button, select, h4").evaluate_all(
+        "all => all.filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)"
+    )
+    assert cut == []
     background = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
     brightness = np.mean([int(part) for part in background.removeprefix("rgb(").removesuffix(")").split(",")])
     assert brightness > 200 if scheme == "light" else brightness < 60
