@@ -121,7 +121,7 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
 
 def _has_ssim() -> bool:
     try:
-        import skimage.metrics  # noqa: F401
+        import skimage.metrics  # noqa: F401  # only whether it can be: pipeline.metrics uses it
     except ImportError:
         return False
     return True
