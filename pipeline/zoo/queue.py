@@ -49,6 +49,11 @@ class Entry(Section):
     def plan(self, params: Params, start: Start | None) -> Plan:
         """How it is trained under a profile's params."""
         settings = params.training(self.model, self.weights)
+        if self.start not in (None, settings.start):
+            settings = settings.model_copy(update={"start": self.start})
+            if self.start == "scratch":  # it has as many iterations as a float network and its binary twin together
+                both = settings.iterations + params.training(self.model, "float").iterations
+                settings = settings.model_copy(update={"iterations": both})
         overrides: dict[str, Any] = params.overrides(self.model, self.weights)
         if self.weights == "binary":
             overrides |= {"scale_rule": self.scale_rule} if self.scale_rule else {}
@@ -58,7 +63,7 @@ class Entry(Section):
             self.scale,
             self.weights,
             overrides,
-            settings.model_copy(update={"start": self.start}) if self.start else settings,
+            settings,
             params.seed if self.seed is None else self.seed,
             params.data.train,
             params.data.validation,
