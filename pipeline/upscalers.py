@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
@@ -15,16 +15,17 @@ from pipeline.packed import read
 from pipeline.packing import load
 
 
-def upscalers(path: Path) -> dict[str, Callable[[Image], Image]]:
+def upscalers(path: Path, modes: Collection[str] = MODES) -> dict[str, Callable[[Image], Image]]:
     """Give a packed network's backends: ``torch`` (on a GPU where there is one), and modes of the engine.
 
-    A float network has ``engine_float32`` alone; a binary one has every mode of `pipeline.engine.runner.MODES`.
+    A float network has ``engine_float32`` alone; a binary one has those of `modes`, by default all of
+    `pipeline.engine.runner.MODES`.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     module = channels_last(load(path).to(device))
     backends: dict[str, Callable[[Image], Image]] = {"torch": lambda image: upscale(module, image)}
     binary = bool(read(path).binary)
     for name, arguments in MODES.items():
-        if binary or name == "engine_float32":
+        if name in modes and (binary or name == "engine_float32"):
             backends[name] = Engine.load(path, **arguments).upscale
     return backends

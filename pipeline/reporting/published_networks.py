@@ -36,6 +36,7 @@ class ZooRow:
     iterations: str
     cells: list[Cell]
     kind: str = "measured"  # or "bicubic", "published", "spread"
+    size: str = ""  # of the packed file, bytes
     starts: bool = False
 
 
@@ -108,6 +109,7 @@ def ablation_tables(zoo: Zoo, limits: Thresholds) -> list[ZooTable]:
                     _cell(zoo.published[model.name][name]["torch"], zoo.published[base.name].get(name), limits)
                     for name in sets
                 ],
+                size=f"{model.bytes:,}",
             )
             for model in [base, *variants]
         ]

@@ -34,7 +34,8 @@ def test_the_queue_is_trained_whole_each_binary_network_from_its_twin(published)
     }
     assert training["vdsr-x4-binary-seed5"]["seed"] == 5 and training["edsr-x2-float"]["seed"] == 0
     iterations = {name: record["iterations"] for name, record in training.items()}
-    assert iterations == dict.fromkeys(NAMES, 12) | {"edsr-x2-binary-scratch": 24}  # as many as float and binary together
+    both = 24  # float and binary
+    assert iterations == dict.fromkeys(NAMES, 12) | {"edsr-x2-binary-scratch": both}
     assert all(record["float16_loss_db"] < 0.005 for record in training.values())
     assert {stored_dtype(zoo / f"{name}.safetensors") for name in NAMES} == {"float16"}
     assert not list((zoo / "unfinished").glob("*/*"))
@@ -129,7 +130,7 @@ def test_publishing_again_runs_nothing_and_a_new_network_alone(published, tmp_pa
 
 def test_verify_agrees_with_what_was_published_and_tells_what_does_not(published, tmp_path):
     output = published.run("verify", "--sets", "embedded-test")
-    assert "all 24 equal" in output and output.count(" equal\n") == 24
+    assert "all 18 equal" in output and output.count(" equal\n") == 18
     place = published.copy(tmp_path / "place")
     path = place.folder / "zoo/results.json"
     changed = json.loads(path.read_text())
