@@ -85,3 +85,22 @@ def test_unknown_arguments_are_named(arguments):
     unknown = next(str(a) for a in arguments if a not in ("edsr", 4, "float"))
     with pytest.raises(ValueError, match=unknown):
         build(*arguments)
+
+
+def test_batch_normalization_undoes_the_scale_of_binary_filters():
+    module = build("srresnet", 4, "binary")
+    image = torch.rand(2, 3, 8, 8)
+    with torch.no_grad():
+        before = module(image)
+        for layer in module.modules():
+            if isinstance(layer, BinaryConv2d):
+                layer.alpha *= 10
+        torch.testing.assert_close(module(image), before, rtol=0, atol=0.02 * float(before.std()))
+
+
+def test_edsr_cannot_do_without_scales():
+    scaled, unscaled = (build("edsr", 4, "binary", scale_rule=rule) for rule in ("learnable", "none"))
+    image = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        assert scaled(image).isfinite().all()
+        assert not unscaled(image).isfinite().all()
