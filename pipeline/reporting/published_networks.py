@@ -36,7 +36,6 @@ class ZooRow:
     iterations: str
     cells: list[Cell]
     kind: str = "measured"  # or "bicubic", "published", "spread"
-    size: str = ""  # of the packed file, bytes
     starts: bool = False
 
 
@@ -47,6 +46,26 @@ class ZooTable:
     scale: int
     sets: list[str]
     rows: list[ZooRow]
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """A way to binarize a network or to train it: values as text."""
+
+    name: str
+    size: str  # of the packed file, bytes
+    iterations: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """A network, binarized in several ways; the first is the paper's."""
+
+    name: str
+    network: str
+    sets: list[str]
+    rows: list[AblationRow]
 
 
 @dataclass(frozen=True)
@@ -82,8 +101,8 @@ def zoo_tables(zoo: Zoo, limits: Thresholds) -> list[ZooTable]:
     ]
 
 
-def ablation_tables(zoo: Zoo, limits: Thresholds) -> list[ZooTable]:
-    """Return a table for every scale at which networks were binarized or trained otherwise too.
+def ablation_tables(zoo: Zoo, limits: Thresholds) -> list[AblationTable]:
+    """Return a table for every network that was binarized or trained otherwise too.
 
     Changes are from the network that was binarized as the paper does.
     """
@@ -100,20 +119,18 @@ def ablation_tables(zoo: Zoo, limits: Thresholds) -> list[ZooTable]:
             continue
         sets = list(zoo.published[base.name])
         rows = [
-            ZooRow(
+            AblationRow(
                 labels.VARIANTS.get(model.variant, model.variant),
-                "binary",
-                labels.network(model.model, model.scale),
-                _iterations(model),
+                f"{model.bytes:,}",
+                _all_iterations(model, zoo.models),
                 [
                     _cell(zoo.published[model.name][name]["torch"], zoo.published[base.name].get(name), limits)
                     for name in sets
                 ],
-                size=f"{model.bytes:,}",
             )
             for model in [base, *variants]
         ]
-        tables.append(ZooTable(base.scale, sets, rows))
+        tables.append(AblationTable(f"{base.model}-x{base.scale}", labels.network(base.model, base.scale), sets, rows))
     return tables
 
 
@@ -272,6 +289,13 @@ def _spread_rows(zoo: Zoo, model: Model, sets: list[str]) -> list[ZooRow]:
 
 def _iterations(model: Model) -> str:
     return f"{model.training['iterations']:,}" + (" (a short run)" if model.short else "")
+
+
+def _all_iterations(model: Model, models: Sequence[Model]) -> str:
+    """Of the float network that it started from, and its own."""
+    start = model.training["plan"]["start"]
+    before = [f"{other.training['iterations']:,} + " for other in models if start and other.name == start["name"]]
+    return "".join(before) + _iterations(model)
 
 
 def _cell(quality: Quality, base: Mapping[str, Quality] | None, limits: Thresholds) -> Cell:

@@ -94,7 +94,7 @@ def write_zoo(
     further = [("binary", variant, loss) for variant, loss in (variants or {}).items()]
     for weights, variant, loss in (("float", "", 0.0), ("binary", "", gap), *further):
         name = f"srresnet-x4-{weights}" + (f"-{variant}" if variant else "")
-        start = {"name": "srresnet-x4-float", "sha256": "ab" * 32} if loss else None
+        start = {"name": "srresnet-x4-float", "sha256": "ab" * 32} if loss and variant != "mine" else None
         training = {
             "training_set": "BSDS500", "iterations": iterations, "batch": 8, "lr_patch": 24, "seed": 0,
             "seconds": 1212.0, "precision": "bfloat16",

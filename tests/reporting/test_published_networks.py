@@ -44,7 +44,8 @@ def test_an_ablation_sets_its_variants_beside_the_paper_s_method(results, params
     assert [row.name.split(":")[0] for row in table.rows] == ["as the paper", "no scale", "mine"]
     base, unscaled, mine = (row.cells[0] for row in table.rows)
     assert (base.value, base.note, base.gap_kind) == ("30.32", "0.00", "small")
-    assert {row.size for row in table.rows} == {"800,000"}
+    assert table.network == "SRResNet ×4" and {row.size for row in table.rows} == {"800,000"}
+    assert [row.iterations for row in table.rows] == ["6,000 + 6,000 (a short run)"] * 2 + ["6,000 (a short run)"]
     assert (mine.value, mine.note, mine.gap_kind) == ("30.30", "−0.02", "small")
     assert (unscaled.value, unscaled.note, unscaled.gap_kind) == ("29.52", "−0.80", "large")
 
