@@ -21,7 +21,7 @@ lint: setup
 	$(ACTIVATED) ruff check . && ruff format --check . && mypy
 
 test: lint
-	$(ACTIVATED) python -m pytest
+	$(ACTIVATED) python -m pytest --numprocesses 2 --dist loadfile
 
 verify: setup
 	$(ACTIVATED) python -m pipeline.zoo.verify
