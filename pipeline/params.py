@@ -137,9 +137,16 @@ class Training(Section):
     ema: Annotated[float, Field(ge=0, lt=1)]  # decay of the averaged weights; 0: no averaging
     precision: Literal["float32", "bfloat16"]
     start: Literal["scratch", "float"]  # from fresh weights, or from the float twin's
+    distillation: Annotated[float, Field(ge=0, le=1)]  # how much of the loss is against the float twin's output, not HR
     validate_every: Count
     checkpoint_every: Count
     max_minutes: Positive | None  # stops cleanly with a checkpoint; a rerun goes on from it
+
+    @model_validator(mode="after")
+    def _twin_teaches(self) -> Training:
+        if self.distillation and self.start != "float":
+            raise ValueError("distillation: takes the float twin as its teacher; write start: float, or 0")
+        return self
 
 
 class TrainingPair(Section):

@@ -70,6 +70,7 @@ def train(
     checkpoint: Path,
     identity: dict[str, Any],
     process: Process,
+    teacher: nn.Module | None = None,
 ) -> Record:
     """Train `module` in place; on return it holds the final weights (the averaged ones where EMA is on).
 
@@ -90,6 +91,8 @@ def train(
     identity : dict
         What makes a checkpoint this run's (anything JSON holds); one of another identity is ignored and replaced.
     process : Process
+    teacher : torch.nn.Module, optional
+        The float twin, on `process.device`, for ``settings.distillation`` (Hinton et al., 2015, for regression).
 
     Returns
     -------
@@ -106,6 +109,7 @@ def train(
     module = channels_last(module)
     averaged = copy.deepcopy(module) if settings.ema else module
     optimizer = make_optimizer(module, settings)
+    teacher = teacher and channels_last(teacher).eval()
     criterion = LOSSES[settings.loss]
     record = _load(checkpoint, identity, module, averaged, optimizer, process) or Record()
     parallel: nn.Module = module
@@ -134,9 +138,13 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
 
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(process.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            outputs = parallel(inputs.contiguous(memory_format=torch.channels_last))
+            outputs = parallel(inputs)
         loss = criterion(outputs.float(), targets)
+        if teacher is not None:
+            taught = criterion(outputs.float(), _answer(teacher, inputs, settings))
+            loss = torch.lerp(loss, taught, settings.distillation)
         optimizer.zero_grad()
         loss.backward()
         clip_gradients(module, settings, rate)
@@ -176,6 +184,12 @@ def train(
     if settings.ema:
         module.load_state_dict(averaged.state_dict())
     return record
+
+
+@torch.no_grad()
+def _answer(teacher: nn.Module, inputs: Tensor, settings: Training) -> Tensor:
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        return teacher(inputs).float()
 
 
 def learning_rate(settings: Training, iteration: int) -> float:

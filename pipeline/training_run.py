@@ -79,6 +79,15 @@ def validation_images(plan: Plan) -> list[ImagePair]:
     return [(images.lr(i, plan.scale), images.hr(i, plan.scale)) for i in shown]
 
 
+def _teacher(plan: Plan, process: Process) -> nn.Module | None:
+    """The float twin, where the plan has a binary network learn from its outputs."""
+    if not plan.settings.distillation or plan.start is None:
+        return None
+    teacher = build(plan.model, plan.scale, "float", **plan.overrides)
+    teacher.load_state_dict(plan.start.state)
+    return teacher.to(process.device)
+
+
 def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
     """Train the planned network, going on from `checkpoint` where there is one of this plan."""
     torch.use_deterministic_algorithms(True)
@@ -98,7 +107,10 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
         "data": {file: prepared.sha256[file] for file in ("hr.bin", f"x{plan.scale}.bin")},
         "start": plan.start.sha256 if plan.start is not None else None,
     }
-    done = train(module, crops, validation_images(plan), plan.settings, plan.seed, checkpoint, identity, process)
+    teacher = _teacher(plan, process)
+    done = train(
+        module, crops, validation_images(plan), plan.settings, plan.seed, checkpoint, identity, process, teacher
+    )
     finished = done.iteration == plan.settings.iterations
     record = {
         "iterations": done.iteration,

@@ -49,6 +49,7 @@ def settings(**changes: Any) -> Training:
         ema: 0.0
         precision: float32
         start: scratch
+        distillation: 0.0
         validate_every: 4
         checkpoint_every: 3
         max_minutes: null

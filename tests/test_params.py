@@ -69,6 +69,12 @@ def changed(quick, path, value):
         ("data.train", "DIV2K-train", "train: DIV2K-train is not in data.sets"),
         ("train.vdsr.float.patch", {"size": 24, "of": "sr"}, "train.vdsr.float.patch.of:"),
         ("train.vdsr.float.start", "float", "a float network has no float twin"),
+        ("train.edsr.float.distillation", 0.5, "train.edsr.float: distillation: takes the float twin as its teacher"),
+        (
+            "train.edsr.binary.distillation",
+            1.5,
+            "train.edsr.binary.distillation: Input should be less",
+        ),
         ("train.edsr.binary.learning_rate", 0, "train.edsr.binary.learning_rate: Input should be greater than 0"),
         ("benchmark.repeats", 1, "benchmark.repeats:"),
         ("benchmark.sizes", [128, 64], "benchmark.sizes: must ascend, each once"),

@@ -1,5 +1,6 @@
 """The training loop: resuming bit by bit, stopping, schedules, clipping, and several processes."""
 
+import copy
 import json
 import math
 import os
@@ -33,12 +34,12 @@ def network(model="edsr", weights="binary"):
     return build(model, 2, weights, **({"layers": 4} if model == "vdsr" else {"blocks": 1}), channels=8)
 
 
-def run(pictures, checkpoint, chosen, module=None, process=ALONE):
+def run(pictures, checkpoint, chosen, module=None, process=ALONE, teacher=None):
     module = module or network()
     crops = Crops(pictures, 2, chosen.patch.lr_size(2), module.config["model"] == "vdsr")
     validation = [(pictures.lr(0, 2), pictures.hr(0, 2))]
     identity = {"settings": chosen.model_dump(exclude={"max_minutes"})}
-    return module, train(module, crops, validation, chosen, 3, checkpoint, identity, process)
+    return module, train(module, crops, validation, chosen, 3, checkpoint, identity, process, teacher)
 
 
 class KilledError(Exception):
@@ -83,6 +84,22 @@ def test_training_lowers_the_loss_and_moves_latents_and_scales(pictures, tmp_pat
     assert record.history[-1]["psnr_y"] > record.history[0]["psnr_y"]
     moved = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
     assert {"blocks.0.conv1.weight", "blocks.0.conv1.alpha", "blocks.0.conv1.bias", "head.weight"} <= moved
+
+
+def test_distillation_shares_the_loss_between_hr_and_the_teacher(pictures, tmp_path):
+    def trained(weight):
+        chosen = settings(start="float", distillation=weight, iterations=4)
+        module, record = run(pictures, tmp_path / f"{weight}", chosen, network(weights="float"), teacher=teacher)
+        return module.state_dict(), record.history[-1]["loss"]
+
+    teacher = network(weights="float")
+    before = copy.deepcopy(teacher.state_dict())
+    (only_hr, all_loss), (half, half_loss), (only_teacher, no_loss) = map(trained, (0.0, 0.5, 1.0))
+    assert no_loss == 0  # its own weights teach it nothing
+    assert all(torch.equal(only_teacher[name], value) for name, value in before.items())
+    assert 0.4 * all_loss < half_loss < all_loss
+    assert any(not torch.equal(half[name], value) for name, value in only_hr.items())
+    assert all(torch.equal(teacher.state_dict()[name], value) for name, value in before.items())
 
 
 def test_a_run_out_of_time_stops_cleanly_and_goes_on_later(pictures, tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ VARIANTS = {
     "analytic": "analytic scale, the mean of |W|",
     "everywhere": "every convolution binary",
     "scratch": "from scratch",
+    "distilled": "learning from the float network’s output too",
 }
 
 PIECES = {"layer": "64→64 layer", "wide_layer": "256→256 layer", "body": "residual blocks", "network": "whole network"}

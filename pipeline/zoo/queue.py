@@ -36,6 +36,7 @@ class Entry(Section):
     scale_rule: Literal["learnable", "analytic", "none"] | None = None
     scope: Literal["blocks", "all"] | None = None
     start: Literal["scratch", "float"] | None = None
+    distillation: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @property
     def run(self) -> Run:
@@ -53,7 +54,9 @@ class Entry(Section):
             settings = settings.model_copy(update={"start": self.start})
             if self.start == "scratch":  # it has as many iterations as a float network and its binary twin together
                 both = settings.iterations + params.training(self.model, "float").iterations
-                settings = settings.model_copy(update={"iterations": both})
+                settings = settings.model_copy(update={"iterations": both, "distillation": 0.0})
+        if self.distillation is not None:
+            settings = settings.model_copy(update={"distillation": self.distillation})
         overrides: dict[str, Any] = params.overrides(self.model, self.weights)
         if self.weights == "binary":
             overrides |= {"scale_rule": self.scale_rule} if self.scale_rule else {}

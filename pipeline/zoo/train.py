@@ -108,10 +108,13 @@ def _plan(entry: Entry, params: Params, zoo: Path) -> Plan | None:
 
 def _plan_record(plan: Plan, params: Params) -> dict[str, Any]:
     """What makes a training the one that was planned, as it comes back from JSON."""
+    settings = plan.settings.model_dump(exclude={"max_minutes", "checkpoint_every", "validate_every"})
+    if not settings["distillation"]:  # the first records do not have it
+        del settings["distillation"]
     record = {
         "profile": params.profile,
         "network": plan.overrides,
-        "settings": plan.settings.model_dump(exclude={"max_minutes", "checkpoint_every", "validate_every"}),
+        "settings": settings,
         "seed": plan.seed,
         "training_set": plan.training_set,
         "start": None if plan.start is None else {"name": plan.start.name, "sha256": plan.start.sha256},

@@ -118,10 +118,12 @@ def test_publishing_again_runs_nothing_and_a_new_network_alone(published, tmp_pa
     before = {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
     assert place.run("publish", "--sets", "embedded-test") == ""
     assert before == {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
-    place.change(lambda params: params["train"]["edsr"]["binary"].update(learning_rate=0.0005))
+    place.change(lambda params: params["train"]["edsr"]["binary"].update(distillation=0.25))
     place.run("train", "--queue", "queue.yaml")
     output = place.run("publish", "--sets", "embedded-test")
-    assert output.splitlines() == ["edsr-x2-binary on embedded-test", "edsr-x2-binary-scratch on embedded-test"]
+    assert output.splitlines() == ["edsr-x2-binary on embedded-test"]  # the one from scratch has no teacher
+    card = (place.folder / "zoo/edsr-x2-binary.md").read_text()
+    assert "| loss | l1, 0.25 of it against the output of the float network |" in card
     (place.folder / "zoo/vdsr-x4-binary-seed5.safetensors").unlink()
     (place.folder / "zoo/vdsr-x4-float-seed5.safetensors").unlink()
     place.run("publish", "--sets", "embedded-test")
