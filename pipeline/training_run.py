@@ -124,6 +124,7 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
         "lr_patch": lr_size,
         "precision": plan.settings.precision,
         "start": plan.settings.start,
+        "distillation": plan.settings.distillation,
         "seed": plan.seed,
         "training_set": plan.training_set,
         "validation_set": plan.validation_set,

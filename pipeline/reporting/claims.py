@@ -86,7 +86,8 @@ def accuracy_claim(results: Results, limits: Thresholds) -> Claim:
         f"partly up to {labels.decibels(limits.partly)}."
     )
     tuned = any(training.start == "float" for training in results.trainings.values())
-    start = " Binary networks started from their trained float twins." if tuned else ""
+    taught = labels.TAUGHT if any(training.distillation for training in results.trainings.values()) else ""
+    start = f" Binary networks started from their trained float twins{taught}." if tuned else ""
     worst = max(found, key=lambda gap: gap.psnr_y)
     return Claim(
         key="accuracy",

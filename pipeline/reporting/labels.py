@@ -27,6 +27,8 @@ VARIANTS = {
     "distilled": "learning from the float network’s output too",
 }
 
+TAUGHT = " and learned from their outputs too"  # of binary networks that started from their float twins
+
 PIECES = {"layer": "64→64 layer", "wide_layer": "256→256 layer", "body": "residual blocks", "network": "whole network"}
 
 # What stands in a packed file, by the first part of a tensor's name.

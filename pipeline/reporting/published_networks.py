@@ -160,7 +160,9 @@ def zoo_claim(zoo: Zoo, limits: Thresholds) -> Claim:
     found = zoo_gaps(zoo)
     sets = list(dict.fromkeys(gap.test_set for gap in found))
     trained_on = list(dict.fromkeys(real.training["training_set"] for real, _ in pairs(zoo.models)))
-    tuned = any(binary.training["plan"]["start"] for _, binary in pairs(zoo.models))
+    plans = [binary.training["plan"] for _, binary in pairs(zoo.models)]
+    tuned = any(plan["start"] for plan in plans)
+    taught = labels.TAUGHT if any(plan["settings"].get("distillation") for plan in plans) else ""
     worst = max(found, key=lambda gap: gap.psnr_y, default=None)
     return Claim(
         key="published_accuracy",
@@ -175,7 +177,7 @@ def zoo_claim(zoo: Zoo, limits: Thresholds) -> Claim:
         conditions="No pair of networks is published."
         if worst is None
         else f"Full networks trained on {labels.listing(trained_on)}, means over {labels.listing(sets)}, run by "
-        f"PyTorch in float32{'; the binary ones started from their trained float twins' if tuned else ''}.",
+        f"PyTorch in float32{f'; the binary ones started from their trained float twins{taught}' if tuned else ''}.",
         measures=[] if worst is None else [*gap_measures(found, limits), *_against_the_paper(zoo)],
         reservations=_reservations(zoo.models),
         reach="these networks",

@@ -41,6 +41,7 @@ class Training:
     training_set: str
     stopped: str
     start: str = "scratch"
+    distillation: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from pipeline.errors import InputError
 from pipeline.params import Params, Section
@@ -37,6 +37,12 @@ class Entry(Section):
     scope: Literal["blocks", "all"] | None = None
     start: Literal["scratch", "float"] | None = None
     distillation: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _twin_teaches(self) -> Entry:
+        if self.distillation and (self.weights == "float" or self.start == "scratch"):
+            raise ValueError("distillation: takes the float twin as its teacher, from which a binary network starts")
+        return self
 
     @property
     def run(self) -> Run:

@@ -39,6 +39,21 @@ def test_accuracy_verdict_follows_the_gap(tmp_path, small, gap, verdict):
     assert claim.headline == f"{gap:.2f} dB".replace("-", "−")
 
 
+def test_accuracy_says_where_networks_started_and_what_taught_them(tmp_path, small):
+    results = results_of(tmp_path, small)
+    for start, distillation, said in (
+        ("scratch", 0.0, "RGB is given too."),
+        ("float", 0.0, "from their trained float twins."),
+        ("float", 0.5, "from their trained float twins and learned from their outputs too."),
+    ):
+        trainings = {
+            run: replace(training, start=start, distillation=distillation)
+            for run, training in results.trainings.items()
+        }
+        claim = judge(replace(results, trainings=trainings), small.report.claims)[0]
+        assert claim.conditions.endswith(said)
+
+
 @pytest.mark.parametrize(
     ("saved", "verdict"),
     [(0.81, Verdict.REPLICATED), (0.79, Verdict.PARTLY), (0.71, Verdict.PARTLY), (0.69, Verdict.NOT)],

@@ -165,6 +165,10 @@ def test_a_file_that_is_not_the_published_one_is_named(published, tmp_path):
         ("- {model: edsr, scale: 5, weights: float}", "0.scale"),
         ("- {model: edsr, scale: 2, weights: float}\n" * 2, "edsr-x2-float comes twice"),
         ("- {model: [", "cannot be read"),
+        (
+            "- {model: edsr, scale: 2, weights: binary, start: scratch, distillation: 0.5}",
+            "0: Value error, distillation:",
+        ),
     ],
 )
 def test_a_wrong_queue_is_refused_in_one_line(untrained, tmp_path, text, message):
