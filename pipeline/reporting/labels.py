@@ -19,12 +19,12 @@ BACKENDS = {
 
 # The ablation: how a published binary network differs from the paper's method.
 VARIANTS = {
-    "": "as the paper: learnable scale, residual blocks, from the float network",
+    "": "as the paper",
     "unscaled": "no scale",
     "analytic": "analytic scale, the mean of |W|",
     "everywhere": "every convolution binary",
     "scratch": "from scratch",
-    "distilled": "learning from the float network’s output too",
+    "distilled": "with distillation",
 }
 
 TAUGHT = " and learned from their outputs too"  # of binary networks that started from their float twins
