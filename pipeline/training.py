@@ -109,7 +109,8 @@ def train(
     module = channels_last(module)
     averaged = copy.deepcopy(module) if settings.ema else module
     optimizer = make_optimizer(module, settings)
-    teacher = teacher and channels_last(teacher).eval()
+    if teacher is not None:
+        teacher = channels_last(teacher).eval()
     criterion = LOSSES[settings.loss]
     record = _load(checkpoint, identity, module, averaged, optimizer, process) or Record()
     parallel: nn.Module = module

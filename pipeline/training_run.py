@@ -79,15 +79,6 @@ def validation_images(plan: Plan) -> list[ImagePair]:
     return [(images.lr(i, plan.scale), images.hr(i, plan.scale)) for i in shown]
 
 
-def _teacher(plan: Plan, process: Process) -> nn.Module | None:
-    """The float twin, where the plan has a binary network learn from its outputs."""
-    if not plan.settings.distillation or plan.start is None:
-        return None
-    teacher = build(plan.model, plan.scale, "float", **plan.overrides)
-    teacher.load_state_dict(plan.start.state)
-    return teacher.to(process.device)
-
-
 def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
     """Train the planned network, going on from `checkpoint` where there is one of this plan."""
     torch.use_deterministic_algorithms(True)
@@ -133,3 +124,12 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
         "threads": torch.get_num_threads(),
     }
     return Trained(module, done.history, record, finished)
+
+
+def _teacher(plan: Plan, process: Process) -> nn.Module | None:
+    """The float twin, where the plan has a binary network learn from its outputs."""
+    if not plan.settings.distillation or plan.start is None:
+        return None
+    teacher = build(plan.model, plan.scale, "float", **plan.overrides)
+    teacher.load_state_dict(plan.start.state)
+    return teacher.to(process.device)
