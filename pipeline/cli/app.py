@@ -69,7 +69,7 @@ Network = Annotated[
         "--model",
         metavar="NAME-OR-FILE",
         help="A published network (binsr models lists them) or a packed .safetensors file. "
-        "Default: srresnet-x<scale>-binary.",
+        "Default: the binary one for the scale, SRResNet if there are several.",
         autocompletion=_names,
     ),
 ]

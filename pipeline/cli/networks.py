@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.packed import read
+from pipeline.runs import MODELS, Run
 from pipeline.zoo.catalogue import Model, read_index
 
 DEFAULT_SCALE = 4
@@ -45,7 +46,8 @@ def find_network(model: str | None, scale: int | None = None) -> Network:
     Parameters
     ----------
     model : str, optional
-        A name in the zoo or a packed file; by default SRResNet with binary filters.
+        A name in the zoo or a packed file; by default the published binary network for the scale, the first in the
+        order of `pipeline.runs.MODELS` if there are several.
     scale : {2, 3, 4}, optional
         What the network has to have; by default `DEFAULT_SCALE` if there is no `model`.
 
@@ -56,11 +58,8 @@ def find_network(model: str | None, scale: int | None = None) -> Network:
     """
     zoo = zoo_folder()
     published = read_index(zoo)
-    name = model or f"srresnet-x{scale or DEFAULT_SCALE}-binary"
+    name = model or _default(published, scale or DEFAULT_SCALE)
     network = next((Network(m.name, m.path(zoo), m.scale, m) for m in published if m.name == name), None)
-    if network is None and model is None:
-        wanted = scale or DEFAULT_SCALE
-        raise InputError(f"--scale: {name} is not published; {_of_scale(published, wanted)}; name one with --model")
     if network is None:
         path = Path(name)
         if not path.is_file():
@@ -71,6 +70,18 @@ def find_network(model: str | None, scale: int | None = None) -> Network:
         found = _of_scale(published, scale)
         raise InputError(f"--scale: {network.name} is for scale {network.scale}, not {scale}; {found}")
     return network
+
+
+def _default(published: Sequence[Model], scale: int) -> str:
+    names = {model.name for model in published}
+    wanted = [Run(model, scale, "binary").name for model in MODELS]
+    found = next((name for name in wanted if name in names), None)
+    if found is None:
+        raise InputError(
+            f"--scale: no binary network is published for scale {scale} ({', '.join(wanted)}); "
+            f"{_of_scale(published, scale)}; name a network or a packed file with --model"
+        )
+    return found
 
 
 def _of_scale(published: Sequence[Model], scale: int | None) -> str:

@@ -10,6 +10,8 @@ from PIL import Image
 from pipeline.cli import app
 from pipeline.cli.pictures import SUFFIXES
 from pipeline.engine import Engine, runner
+from pipeline.zoo.catalogue import write_index
+from tests.cli.conftest import TINY
 from tests.engine.random_networks import save_random
 from tests.small import picture
 
@@ -64,6 +66,15 @@ def test_the_default_network_is_the_published_one_of_the_scale(tmp_path, image, 
         assert np.array_equal(pixels(tmp_path / "b.png"), expected)
 
 
+def test_the_default_network_is_another_where_srresnet_is_not_published(tmp_path, image, zoo, binsr):
+    training = {"variant": "", "iterations": 1, "seed": 0, "training_set": "BSDS500"}
+    for model, small in (("vdsr", {"layers": 3, "channels": 8}), ("edsr", TINY)):
+        save_random(zoo / f"{model}-x3-binary.safetensors", model, 3, "binary", {"training": training}, **small)
+        write_index(zoo)
+        done = binsr("upscale", image, "-o", tmp_path / "b.png", "--overwrite", "--scale", "3")
+        assert done.code == 0 and f"{model}-x3-binary" in done.out
+
+
 def test_a_network_for_luma(tmp_path, image, binsr):
     save_random(tmp_path / "n.safetensors", "vdsr", 3, "binary", layers=3, channels=8)
     assert binsr("upscale", image, "-o", tmp_path / "b.png", "--model", tmp_path / "n.safetensors").code == 0
@@ -76,7 +87,7 @@ def test_a_network_for_luma(tmp_path, image, binsr):
     [
         (["--model", "srresnet-x4-binary", "--scale", "2"], ["srresnet-x2-float, srresnet-x2-binary"]),
         (["--model", "srresnet-x2-binary", "--scale", "3"], ["for scale 3 there is none"]),
-        (["--scale", "3"], ["srresnet-x3-binary", "--model"]),
+        (["--scale", "3"], ["srresnet-x3-binary, edsr-x3-binary, vdsr-x3-binary", "there is none", "--model"]),
         (["--model", "edsr-x2"], ["edsr-x2", "srresnet-x4-binary"]),
         (["--model", "srresnet-x2-float", "--activations", "int8"], ["activations", "float32"]),
         (["--model", "srresnet-x2-binary", "--activations", "int6"], ["activations.int6"]),
