@@ -23,7 +23,7 @@ def environment() -> dict[str, Any]:
     dict
         ``python``, ``platform``, ``cpu`` (model name), ``cores`` (usable by this process), ``packages`` (name to
         version, None where not installed), ``commit`` (None outside a git checkout) and ``dirty``
-        (tracked files were changed).
+        (tracked files of the code were changed).
     """
     commit, dirty = _git()
     return {
@@ -63,5 +63,6 @@ def _git() -> tuple[str | None, bool]:
             return None
         return done.stdout.strip()
 
-    # dvc.lock records the run itself: it says nothing of the code.
-    return run("rev-parse", "HEAD"), bool(run("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock"))
+    # dvc.lock and the zoo record what was run and trained: they say nothing of the code.
+    ignored = (":!dvc.lock", ":!zoo")
+    return run("rev-parse", "HEAD"), bool(run("status", "--porcelain", "--untracked-files=no", "--", ".", *ignored))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Start:
-    """The float weights that a binary training starts from.
+    """The float weights that a training starts from.
 
     Attributes
     ----------
@@ -79,6 +79,14 @@ def validation_images(plan: Plan) -> list[ImagePair]:
     return [(images.lr(i, plan.scale), images.hr(i, plan.scale)) for i in shown]
 
 
+def settings_record(settings: Training) -> dict[str, Any]:
+    """Give the settings on which the result of a training depends."""
+    record = settings.model_dump(exclude={"max_minutes", "checkpoint_every"})
+    if not record["distillation"]:  # the first records do not have it
+        del record["distillation"]
+    return record
+
+
 def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
     """Train the planned network, going on from `checkpoint` where there is one of this plan."""
     torch.use_deterministic_algorithms(True)
@@ -90,10 +98,9 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
     prepared = PreparedSet.open(prepared_folder(plan.training_set))
     lr_size = plan.settings.patch.lr_size(plan.scale)
     crops = Crops(prepared, plan.scale, lr_size, plan.model == "vdsr", process.device)
-    settings = plan.settings.model_dump(exclude={"max_minutes", "checkpoint_every"})
     identity: dict[str, Any] = {
         "network": module.config,
-        "settings": settings,
+        "settings": settings_record(plan.settings),
         "seed": plan.seed,
         "data": {file: prepared.sha256[file] for file in ("hr.bin", f"x{plan.scale}.bin")},
         "start": plan.start.sha256 if plan.start is not None else None,

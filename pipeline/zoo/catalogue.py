@@ -137,9 +137,22 @@ def write_index(zoo: Path = ZOO) -> list[Model]:
     return models
 
 
+def read_training(path: Path) -> dict[str, Any]:
+    """Read how a network of the zoo was trained, as `pipeline.zoo.train` wrote it.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or was made otherwise.
+    """
+    training = read(path).metadata.get("training", {})
+    if missing := {"variant", "plan"} - training.keys():
+        raise InputError(f"{path}: no {min(missing)} in its record; only networks of `make train` belong here")
+    return training
+
+
 def _model(path: Path) -> Model:
-    packed = read(path)
-    training = packed.metadata["training"]
+    packed, training = read(path), read_training(path)
     data = path.read_bytes()
     return Model(
         path.stem,

@@ -25,6 +25,9 @@ class Entry(Section):
         Tells it from others of the same network in its name.
     twin : str
         The variant of the float network that it starts from.
+    start : {"scratch", "float"}, optional
+        A float network that starts from a float one is trained on as its binary twin is: the control of what the
+        further training brings without binarization.
     """
 
     model: Model
@@ -39,9 +42,11 @@ class Entry(Section):
     distillation: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
-    def _twin_teaches(self) -> Entry:
-        if self.distillation and (self.weights == "float" or self.start == "scratch"):
-            raise ValueError("distillation: takes the float twin as its teacher, from which a binary network starts")
+    def _starts_from_another(self) -> Entry:
+        if self.distillation and (self.weights == "float" or self.start != "float"):
+            raise ValueError("distillation: takes the float twin as its teacher; write weights: binary, start: float")
+        if self.weights == "float" and self.start == "float" and self.variant == self.twin:
+            raise ValueError("variant: a float network that starts from another one needs a variant of its own")
         return self
 
     @property
@@ -53,16 +58,29 @@ class Entry(Section):
         start = self.start or params.training(self.model, self.weights).start
         return Run(self.model, self.scale, "float", self.twin) if start == "float" else None
 
+    def applies(self, params: Params) -> bool:
+        """Whether it is another training than that of the same network without its start.
+
+        Where a profile's binary networks start from scratch, a variant that does so is none, and no float network has
+        to be trained on for comparison.
+        """
+        usual = params.training(self.model, "binary").start
+        return not (self.weights == "binary" and self.start == usual == "scratch") and not (
+            self.weights == "float" and self.start == "float" and usual == "scratch"
+        )
+
     def plan(self, params: Params, start: Start | None) -> Plan:
         """How it is trained under a profile's params."""
-        settings = params.training(self.model, self.weights)
-        if self.start not in (None, settings.start):
-            settings = settings.model_copy(update={"start": self.start})
-            if self.start == "scratch":  # it has as many iterations as a float network and its binary twin together
-                both = settings.iterations + params.training(self.model, "float").iterations
-                settings = settings.model_copy(update={"iterations": both, "distillation": 0.0})
+        control = self.weights == "float" and self.start == "float"
+        settings = params.training(self.model, "binary" if control else self.weights)
+        changes: dict[str, Any] = {} if self.start is None else {"start": self.start}
+        if self.start == "scratch" and settings.start == "float":  # as many iterations as the two trainings together
+            changes["iterations"] = settings.iterations + params.training(self.model, "float").iterations
+        if control or self.start == "scratch":  # no teacher
+            changes["distillation"] = 0.0
         if self.distillation is not None:
-            settings = settings.model_copy(update={"distillation": self.distillation})
+            changes["distillation"] = self.distillation
+        settings = settings.model_copy(update=changes)
         overrides: dict[str, Any] = params.overrides(self.model, self.weights)
         if self.weights == "binary":
             overrides |= {"scale_rule": self.scale_rule} if self.scale_rule else {}

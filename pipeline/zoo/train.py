@@ -1,7 +1,7 @@
 """Train the zoo's networks, one after the other, in the order of conf/queue.yaml.
 
 Each call goes on where the last one stopped. A finished network is packed into zoo/; the state of one that is not
-finished lies in zoo/unfinished/<name>/. Several calls at once, on one GPU say, take different networks.
+finished lies in zoo/unfinished/<profile>/<name>/. Several calls at once, on one GPU say, take different networks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,13 @@ from pipeline.errors import InputError, one_line_errors
 from pipeline.exporting import export
 from pipeline.files import write_csv
 from pipeline.inference import channels_last
-from pipeline.packed import read
 from pipeline.packing import load, save
 from pipeline.params import Params, load_params
 from pipeline.provenance import environment
 from pipeline.runs import Run, prepared_folder
 from pipeline.training import validate
-from pipeline.training_run import Plan, Start, Trained, train_planned, validation_images
-from pipeline.zoo.catalogue import ZOO
+from pipeline.training_run import Plan, Start, Trained, settings_record, train_planned, validation_images
+from pipeline.zoo.catalogue import ZOO, read_training
 from pipeline.zoo.queue import QUEUE, Entry, load_queue
 
 FLOAT16_LOSS_DB = 0.005  # published in half precision unless it costs as much
@@ -52,65 +52,94 @@ def train_queue(entries: list[Entry], params: Params, zoo: Path, process: Proces
     -------
     list of str
         The networks that are still to be trained.
+
+    Raises
+    ------
+    InputError
+        At the end, if some could not be trained.
     """
-    started = time.perf_counter()
+    started, here = time.perf_counter(), environment()
+    entries = [entry for entry in entries if entry.applies(params)]
     busy: set[str] = set()
+    failed: list[str] = []
     while (chosen := _next(entries, params, zoo, busy)) is not None:
         entry, plan = chosen
         left = None if minutes is None else minutes - (time.perf_counter() - started) / 60
         if left is not None and left <= 0:
             break
         name = entry.run.name
+        checkpoint = zoo / "unfinished" / params.profile / name
         with _claimed(zoo / "unfinished", name) as mine:
             if not mine or is_finished(zoo, entry.run, plan, params):  # another process was faster
                 busy.add(name)
                 continue
-            print(f"{name}: {plan.settings.iterations} iterations", flush=True)
-            limited = plan.settings.model_copy(update={"max_minutes": left})
-            trained = train_planned(Plan(**(vars(plan) | {"settings": limited})), zoo / "unfinished" / name, process)
+            try:
+                _keep_longer(zoo, entry.run, plan, params)
+                print(f"{name}: {plan.settings.iterations} iterations", flush=True)
+                limited = plan.settings.model_copy(update={"max_minutes": left})
+                trained = train_planned(replace(plan, settings=limited), checkpoint, process)
+            except InputError as error:  # one that diverges is no reason not to train the others
+                failed.append(f"{name}: {error}")
+                busy.add(name)
+                continue
             if not trained.finished:
                 break
-            _publish(trained, entry, plan, params, zoo)
-            delete_checkpoint(zoo / "unfinished" / name)
-    return [entry.run.name for entry in entries if not _has_all(entry, params, zoo)]
+            _publish(trained, entry, plan, params, zoo, here)
+            delete_checkpoint(checkpoint)
+    if failed:
+        raise InputError("; ".join(failed))
+    return [entry.run.name for entry in entries if not _is_trained(entry, entries, params, zoo)]
 
 
 def is_finished(zoo: Path, run: Run, plan: Plan, params: Params) -> bool:
     """Whether the zoo has this run, trained by this plan."""
     path = zoo / f"{run.name}.safetensors"
-    return path.exists() and read(path).metadata["training"]["plan"] == _plan_record(plan, params)
+    return path.exists() and read_training(path)["plan"] == _plan_record(plan, params)
+
+
+def _keep_longer(zoo: Path, run: Run, plan: Plan, params: Params) -> None:
+    """Refuse to replace a network by one that another profile trains for less long."""
+    path = zoo / f"{run.name}.safetensors"
+    if not path.exists():
+        return
+    held = read_training(path)
+    if held["plan"]["profile"] != params.profile and held["iterations"] > plan.settings.iterations:
+        raise InputError(
+            f"{path}: trained for {held['iterations']:,} iterations as profile {held['plan']['profile']} says, which "
+            f"{plan.settings.iterations:,} of {params.profile} would replace; take that profile, or move the file away"
+        )
 
 
 def _next(entries: list[Entry], params: Params, zoo: Path, busy: set[str]) -> tuple[Entry, Plan] | None:
     """The first run that is not finished, whose start is there."""
     for entry in entries:
-        plan = _plan(entry, params, zoo)
-        if plan is not None and entry.run.name not in busy and not is_finished(zoo, entry.run, plan, params):
+        plan = None if entry.run.name in busy else _plan(entry, entries, params, zoo)
+        if plan is not None and not is_finished(zoo, entry.run, plan, params):
             return entry, plan
     return None
 
 
-def _has_all(entry: Entry, params: Params, zoo: Path) -> bool:
-    plan = _plan(entry, params, zoo)
+def _is_trained(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -> bool:
+    plan = _plan(entry, entries, params, zoo)
     return plan is not None and is_finished(zoo, entry.run, plan, params)
 
 
-def _plan(entry: Entry, params: Params, zoo: Path) -> Plan | None:
-    """How an entry is trained; None where the float network that it starts from is not there."""
+def _plan(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -> Plan | None:
+    """How an entry is trained; None where the float network that it starts from is not there or to be trained anew."""
     twin = entry.starts_from(params)
     if twin is None:
         return entry.plan(params, None)
     path = zoo / f"{twin.name}.safetensors"
-    if not path.exists():
+    queued = next((other for other in entries if other.run == twin), None)
+    if not path.exists() or (queued is not None and not _is_trained(queued, entries, params, zoo)):
         return None
     return entry.plan(params, Start(twin.name, sha256(path.read_bytes()).hexdigest(), load(path).state_dict()))
 
 
 def _plan_record(plan: Plan, params: Params) -> dict[str, Any]:
     """What makes a training the one that was planned, as it comes back from JSON."""
-    settings = plan.settings.model_dump(exclude={"max_minutes", "checkpoint_every", "validate_every"})
-    if not settings["distillation"]:  # the first records do not have it
-        del settings["distillation"]
+    settings = settings_record(plan.settings)
+    del settings["validate_every"]
     record = {
         "profile": params.profile,
         "network": plan.overrides,
@@ -122,7 +151,9 @@ def _plan_record(plan: Plan, params: Params) -> dict[str, Any]:
     return json.loads(json.dumps(record))
 
 
-def _publish(trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Path) -> None:
+def _publish(
+    trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Path, environment: dict[str, Any]
+) -> None:
     """Pack a trained network into the zoo, in half precision where that costs nothing."""
     module = trained.module.cpu()
     images = validation_images(plan)
@@ -131,7 +162,7 @@ def _publish(trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Pa
         "variant": entry.variant,
         "plan": _plan_record(plan, params),
         "float16_loss_db": round(float(np.maximum(loss, 0)), 5),
-        "environment": environment(),
+        "environment": environment,
     }
     dtype: Any = "float16" if loss < FLOAT16_LOSS_DB else "float32"
     write_csv(zoo / "history" / f"{entry.run.name}.csv", trained.history)

@@ -58,10 +58,10 @@ def test_a_time_limit_stops_cleanly_and_the_next_call_goes_on_to_the_same_networ
     place = untrained.copy(tmp_path / "place")
     output = place.run("train", "--queue", "queue.yaml", "--minutes", "0.0001")
     assert f"still to be trained: {', '.join(NAMES)}" in output
-    state = place.folder / "zoo/unfinished/edsr-x2-float"
+    state = place.folder / "zoo/unfinished/quick/edsr-x2-float"
     assert all(path.stat().st_size <= 16 * 2**20 for path in state.iterdir()) and (state / "state.json").exists()
     output = place.run("train", "--queue", "queue.yaml")
-    assert "going on from zoo/unfinished/edsr-x2-float at iteration" in output and "all trained" in output
+    assert "going on from zoo/unfinished/quick/edsr-x2-float at iteration" in output and "all trained" in output
     again, once = (load(which.folder / "zoo/edsr-x2-float.safetensors").state_dict() for which in (place, published))
     assert all((again[name] == once[name]).all() for name in once)
 
