@@ -11,8 +11,12 @@ Scale = Literal[2, 3, 4]
 Weights = Literal["float", "binary"]
 MODELS: tuple[str, ...] = get_args(Model)
 SCALES: tuple[int, ...] = get_args(Scale)
-# The papers train for 200 000 (VDSR) to 1 000 000 (SRResNet) iterations; less than half the shortest is brief.
-FULL_ITERATIONS = 100_000
+PAPER_ITERATIONS = {"srresnet": 1_000_000, "edsr": 300_000, "vdsr": 80_000}  # sources: conf/profile/paper.yaml
+
+
+def is_brief(model: str, iterations: int) -> bool:
+    """Whether a network was trained for less than half the iterations of its paper."""
+    return iterations < PAPER_ITERATIONS[model] / 2
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,15 @@ from tests.conftest import ROOT
 QUEUE = """
 - {model: edsr, scale: 2, weights: float}
 - {model: edsr, scale: 2, weights: binary}
+- {model: edsr, scale: 2, weights: float, variant: continued, start: float}
 - {model: edsr, scale: 2, weights: binary, variant: scratch, start: scratch, scale_rule: analytic}
 - {model: vdsr, scale: 4, weights: float, variant: seed5, seed: 5}
 - {model: vdsr, scale: 4, weights: binary, variant: seed5, seed: 5, twin: seed5}
 """
-NAMES = ["edsr-x2-float", "edsr-x2-binary", "edsr-x2-binary-scratch", "vdsr-x4-float-seed5", "vdsr-x4-binary-seed5"]
+NAMES = [
+    "edsr-x2-float", "edsr-x2-binary", "edsr-x2-float-continued", "edsr-x2-binary-scratch",
+    "vdsr-x4-float-seed5", "vdsr-x4-binary-seed5",
+]  # fmt: skip
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "SR_MIRROR"} | {"PYTHONPATH": str(ROOT)}
 
 

@@ -19,7 +19,7 @@ from pipeline.engine.runner import MODES
 from pipeline.errors import InputError
 from pipeline.provenance import cpu_model
 from pipeline.timing import alternate, ratios, summary
-from pipeline.zoo.catalogue import read_index
+from pipeline.zoo.catalogue import read_index, twin_of
 
 TORCH = "torch_channels_last"
 SECONDS = 10.0  # what one backend may take in all, after three rounds
@@ -93,11 +93,11 @@ def _functions(network: Network, image: Image, threads: int) -> tuple[dict[str, 
 def _float_twin(network: Network) -> Path:
     if network.published is None:
         raise InputError("the float twin of a file is not known; name a published network")
-    zoo, twin = zoo_folder(), network.published.twin or network.name
-    path = next((model.path(zoo) for model in read_index(zoo) if model.name == twin), None)
-    if path is None:
-        raise InputError(f"the float twin, {twin}, is not published")
-    return path
+    zoo, model = zoo_folder(), network.published
+    twin = model if model.weights == "float" else twin_of(model, read_index(zoo))
+    if twin is None:
+        raise InputError(f"the float twin of {network.name} is not published")
+    return twin.path(zoo)
 
 
 def _torch(path: Path, image: Image, threads: int) -> Callable[[], Image]:

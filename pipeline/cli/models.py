@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.cli.networks import zoo_folder
 from pipeline.cli.output import number, print_json, print_table
-from pipeline.zoo.catalogue import Model, Published, read_index, read_published, scores_of
+from pipeline.zoo.catalogue import Model, Published, iterations_before, read_index, read_published, scores_of
 
 BACKENDS = ("engine_int8", "torch")  # the first that was published: binary networks run in int8, float ones do not
 
@@ -15,7 +16,7 @@ def show_models(as_json: bool) -> None:
     """Print the published networks."""
     zoo = zoo_folder()
     models, published = read_index(zoo), read_published(zoo)
-    records = [_record(model, published) for model in models]
+    records = [_record(model, models, published) for model in models]
     if as_json:
         print_json({"zoo": str(zoo), "models": records})
         return
@@ -25,17 +26,20 @@ def show_models(as_json: bool) -> None:
         [_row(record, sets) for record in records],
     )
     print("\nPSNR-Y of binary networks by the engine with int8 activations, of float ones by PyTorch.")
+    if any(record["iterations_before"] for record in records):
+        print("Iterations: those of the float network that it was trained on from, and its own.")
     if any(record["short"] for record in records):
-        print("* A short run: no measure of what the network can reach.")
+        print("* A short run, less than half of its paper's iterations: no measure of what the network can reach.")
 
 
-def _record(model: Model, published: Published) -> dict[str, Any]:
+def _record(model: Model, models: Sequence[Model], published: Published) -> dict[str, Any]:
     return {
         "name": model.name,
         "scale": model.scale,
         "weights": model.weights,
         "bytes": model.bytes,
         "iterations": model.training["iterations"],
+        "iterations_before": iterations_before(model, models),
         "short": model.short,
         "psnr_y": {name: _score(backends) for name, backends in scores_of(model, published).items()},
     }
@@ -45,12 +49,17 @@ def _score(backends: dict[str, dict[str, float]]) -> float | None:
     return next((backends[name]["psnr_y"] for name in BACKENDS if name in backends), None)
 
 
+def _iterations(record: dict[str, Any]) -> str:
+    before = record["iterations_before"]
+    return (f"{before:,} + " if before else "") + f"{record['iterations']:,}"
+
+
 def _row(record: dict[str, Any], sets: list[str]) -> list[str]:
     return [
         record["name"],
         f"×{record['scale']}",
         record["weights"],
         f"{record['bytes']:,}",
-        f"{record['iterations']:,}{' *' if record['short'] else '  '}",
+        _iterations(record) + (" *" if record["short"] else "  "),
         *(number(record["psnr_y"].get(name), 2) for name in sets),
     ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pipeline.params import Claims, Thresholds
 from pipeline.reporting import labels
 from pipeline.reporting.results import WEIGHTS, Export, Results
-from pipeline.runs import FULL_ITERATIONS, Run
+from pipeline.runs import PAPER_ITERATIONS, Run, is_brief
 
 # Below these counts a float network is a reduced version of its paper's. The smallest full ones (×2) have
 # 1.40 M (SRResNet), 1.37 M (EDSR baseline) and 0.665 M (VDSR) parameters.
@@ -55,18 +55,26 @@ class Claim:
 
 @dataclass(frozen=True)
 class Gap:
-    """How far a binary network is below its float twin on one test set, in dB."""
+    """How far a binary network is below its float twin on one test set, in dB.
+
+    Attributes
+    ----------
+    control : bool
+        Whether the float network is the one that was trained on for as long as the binary one.
+    """
 
     test_set: str
     model: str
     scale: int
     psnr_y: float
     psnr_rgb: float | None
+    control: bool = False
 
     @property
     def where(self) -> str:
         """The network and the set, in words."""
-        return f"{labels.network(self.model, self.scale)} on {self.test_set}"
+        against = ", against the float network trained on" if self.control else ""
+        return f"{labels.network(self.model, self.scale)} on {self.test_set}{against}"
 
 
 def judge(results: Results, thresholds: Claims) -> list[Claim]:
@@ -148,11 +156,13 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
 def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Claim:
     """Judge "5× faster" by whole networks, each with its fastest engine mode, against PyTorch channels_last.
 
-    A mode that loses more than `loss_limit` dB of luma by its rounding, on any test set, does not count.
+    A mode that loses more than `loss_limit` dB of luma by its rounding, on any test set, does not count, nor does one
+    whose loss nobody measured.
     """
     fastest = {}
     for pair, benchmark in results.benchmarks.items():
-        near = [engine for engine in benchmark.engines if further_loss(results, engine, pair) <= loss_limit]
+        losses = {engine: further_loss(results, engine, pair) for engine in benchmark.engines}
+        near = [engine for engine, loss in losses.items() if loss is not None and loss <= loss_limit]
         ratios = [(ratio, engine) for engine in near if (ratio := benchmark.speed(engine)) is not None]
         if ratios:
             fastest[pair] = max(ratios)
@@ -173,7 +183,8 @@ def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Clai
         conditions = (
             f"Whole networks in the sizes of benchmark.network, {_count(timed.threads, 'thread')} of {cpu}; the float "
             "one in PyTorch channels_last against the binarized one in this project’s engine. "
-            "Weights are untrained: time does not depend on them."
+            "Weights are untrained: time does not depend on them. What rounding loses is the most that it costs this "
+            "run’s network or a published one of the same model."
         )
     return Claim(
         key="speed",
@@ -192,14 +203,26 @@ def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Clai
     )
 
 
-def further_loss(results: Results, engine: str, pair: tuple[str, int] | None = None) -> float:
-    """Return the largest loss of PSNR-Y by an engine mode beside PyTorch, for one network or for all; at least 0."""
+def further_loss(results: Results, engine: str, pair: tuple[str, int] | None = None) -> float | None:
+    """Return the largest loss of PSNR-Y by an engine mode beside PyTorch, over this run's and the published networks.
+
+    `pair` is one of this run's networks, with which go the published ones of its model at every scale: this run's may
+    be reduced, and the published ones are as large as those that are timed. By default all count. None where none was
+    evaluated.
+    """
     means = [
         evaluation.means
         for (_, run), evaluation in results.evaluations.items()
-        if run.weights == "binary" and pair in (None, (run.model, run.scale)) and engine in evaluation.means
+        if run.weights == "binary" and pair in (None, (run.model, run.scale))
     ]
-    return max((mean["torch"].psnr_y - mean[engine].psnr_y for mean in means), default=0.0)
+    means += [
+        held
+        for model in results.zoo.models
+        if model.weights == "binary" and (pair is None or model.model == pair[0])
+        for held in results.zoo.published[model.name].values()
+    ]
+    losses = [mean["torch"].psnr_y - mean[engine].psnr_y for mean in means if engine in mean]
+    return max(0.0, *losses) if losses else None
 
 
 def gaps(results: Results) -> list[Gap]:
@@ -236,10 +259,20 @@ def accuracy_reservations(results: Results) -> list[str]:
     """Return why this run's accuracies cannot be held against the paper; empty if they can."""
     reasons = _reduced({pair: results.exports[Run(*pair, "float")].parameters for pair in results.pairs})
     iterations = [training.iterations for training in results.trainings.values()]
-    if min(iterations) < FULL_ITERATIONS:
-        low, high = min(iterations), max(iterations)
-        span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        reasons.append(f"Training was brief: {span} iterations, where the papers train for hundreds of thousands.")
+    if any(is_brief(run.model, training.iterations) for run, training in results.trainings.items()):
+        models = dict.fromkeys(run.model for run in results.trainings)
+        reasons.append(f"Training was brief: {_span(iterations)} iterations, where {papers_train(models)}.")
+    further = {
+        run.model: (results.trainings[run.float_twin].iterations + training.iterations)
+        / results.trainings[run.float_twin].iterations
+        for run, training in results.trainings.items()
+        if run.weights == "binary" and training.start == "float"
+    }
+    if further:
+        reasons.append(
+            f"Binary networks went on from their trained float twins, and saw {ratio_span(further.values())} times as "
+            "many iterations in all."
+        )
     cut = [run.name for run, training in results.trainings.items() if training.stopped == "max_minutes"]
     if cut:
         reasons.append(f"The time limit ended the training of {labels.listing(cut)} before the planned iterations.")
@@ -249,6 +282,20 @@ def accuracy_reservations(results: Results) -> list[str]:
     if below:
         reasons.append(f"Below bicubic, so that a small gap says little: {labels.listing(below)}.")
     return reasons
+
+
+def papers_train(models: Iterable[str]) -> str:
+    """Say for how long the papers of some models train, as `the papers train for 80,000 (VDSR)`."""
+    return "the papers train for " + labels.listing([f"{PAPER_ITERATIONS[m]:,} ({labels.model(m)})" for m in models])
+
+
+def ratio_span(ratios: Collection[float]) -> str:
+    """Return ratios as `1.5` or `1.3 to 2.0`."""
+    return " to ".join(dict.fromkeys(f"{of(ratios):.1f}" for of in (min, max)))
+
+
+def _span(counts: Collection[int]) -> str:
+    return " to ".join(dict.fromkeys(f"{of(counts):,}" for of in (min, max)))
 
 
 def below_bicubic(results: Results) -> list[str]:
@@ -315,7 +362,7 @@ def _engine_measure(results: Results, engine: str) -> list[Measure]:
         return []
     span = list(dict.fromkeys([times(min(ratios)), times(max(ratios))]))
     loss = further_loss(results, engine)
-    cost = f"; loses up to {labels.number(loss, 3)} dB more" if loss >= 0.0005 else ""
+    cost = f"; loses up to {labels.number(loss, 3)} dB more" if loss is not None and loss >= 0.0005 else ""
     return [Measure(labels.backend(engine), " to ".join(span), f"over {_count(len(ratios), 'network')}{cost}")]
 
 

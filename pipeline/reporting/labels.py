@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.zoo.catalogue import Model, iterations_before
+
 MODELS = {"srresnet": "SRResNet", "edsr": "EDSR", "vdsr": "VDSR"}
 
 BACKENDS = {
@@ -17,9 +19,10 @@ BACKENDS = {
     "openvino_int8": "OpenVINO, int8",
 }
 
-# The ablation: how a published binary network differs from the paper's method.
+# The ablation: how a network differs from the published binary one.
 VARIANTS = {
-    "": "as the paper",
+    "": "learnable scale, residual blocks",
+    "continued": "nothing: the float network, trained on alike",
     "unscaled": "no scale",
     "analytic": "analytic scale, the mean of |W|",
     "everywhere": "every convolution binary",
@@ -115,6 +118,12 @@ def duration(seconds: float) -> str:
 def listing(names: Sequence[str]) -> str:
     """Return names as a list in a sentence, as `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def iterations(network: Model, networks: Sequence[Model]) -> str:
+    """Return those of the float network that a published one was trained on from, and its own, as `8,000 + 2,500`."""
+    before = iterations_before(network, networks)
+    return (f"{before:,} + " if before else "") + f"{network.training['iterations']:,}"
 
 
 def network(model_name: str, scale: int) -> str:

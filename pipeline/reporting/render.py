@@ -107,7 +107,7 @@ def _page(
         claims=judged,
         reservations=claims.accuracy_reservations(results),
         zoo_tables=published_networks.zoo_tables(results.zoo, limits),
-        ablation_tables=published_networks.ablation_tables(results.zoo, limits),
+        ablation_tables=published_networks.ablation_tables(results.zoo),
         zoo_quality=published_networks.quality_rows(results.zoo),
         zoo_distributions=distributions.zoo_distributions(results.zoo),
         zoo_training=figures.zoo_training_panels(results.zoo),

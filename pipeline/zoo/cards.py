@@ -12,7 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pipeline.files import write_text
 from pipeline.packed import stored_dtype
 from pipeline.reporting import labels
-from pipeline.zoo.catalogue import Model
+from pipeline.runs import PAPER_ITERATIONS
+from pipeline.zoo.catalogue import Model, iterations_before, twin_of
 
 NONE = "–"
 
@@ -28,7 +29,7 @@ def write_cards(zoo: Path, models: Sequence[Model], results: Mapping[str, Any]) 
         keep_trailing_newline=True,
     )
     for model in models:
-        text = environment.get_template("card.md.j2").render(_card(zoo, model, results))
+        text = environment.get_template("card.md.j2").render(_card(zoo, model, models, results))
         write_text(zoo / f"{model.name}.md", text)
     sets = list(dict.fromkeys(name for held in results.values() for name in held["sets"]))
     text = environment.get_template("readme.md.j2").render(
@@ -40,9 +41,10 @@ def write_cards(zoo: Path, models: Sequence[Model], results: Mapping[str, Any]) 
     write_text(zoo / "README.md", text)
 
 
-def _card(zoo: Path, model: Model, results: Mapping[str, Any]) -> dict[str, Any]:
+def _card(zoo: Path, model: Model, models: Sequence[Model], results: Mapping[str, Any]) -> dict[str, Any]:
     training, plan = model.training, model.training["plan"]
-    twin = model.twin if model.twin in results else None
+    found = twin_of(model, models)
+    twin = found.name if found is not None and found.name in results else None
     rows = []
     for test_set, backends in results[model.name]["sets"].items():
         bicubic = results[f"bicubic-x{model.scale}"]["sets"][test_set]["bicubic"]
@@ -61,7 +63,7 @@ def _card(zoo: Path, model: Model, results: Mapping[str, Any]) -> dict[str, Any]
                     "gap": gap,
                 }
             )
-    start = plan["start"]
+    start = model.start
     return {
         "model": model,
         "network": labels.model(model.model),
@@ -69,6 +71,8 @@ def _card(zoo: Path, model: Model, results: Mapping[str, Any]) -> dict[str, Any]
         "plan": plan,
         "settings": plan["settings"],
         "short": model.short,
+        "paper_iterations": PAPER_ITERATIONS[model.model],
+        "before": iterations_before(model, models),
         "twin": twin,
         "rows": rows,
         "start": "scratch" if start is None else f"the weights of {start['name']} (SHA-256 `{start['sha256'][:16]}…`)",
@@ -85,7 +89,7 @@ def _overview(models: Sequence[Model], results: Mapping[str, Any], sets: Sequenc
         for model in models:
             if model.scale == scale:
                 row = _overview_row(model.name, results[model.name]["sets"], "torch", sets, link=True)
-                row |= {"bytes": f"{model.bytes:,}", "iterations": f"{model.training['iterations']:,}"}
+                row |= {"bytes": f"{model.bytes:,}", "iterations": labels.iterations(model, models)}
                 rows.append(row | {"mark": " *" if model.short else ""})
     return rows
 

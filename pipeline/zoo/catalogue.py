@@ -12,10 +12,11 @@ from typing import Any
 from pipeline.errors import InputError
 from pipeline.files import write_json
 from pipeline.packed import read
-from pipeline.runs import FULL_ITERATIONS, Run, Weights
+from pipeline.runs import Run, Weights, is_brief
 
 ZOO = Path("zoo")
 FORMAT = 1
+CONTROL = "continued"  # the variant of float networks that were trained on as their binary twins were
 Published = dict[str, dict[str, Any]]
 
 
@@ -46,17 +47,19 @@ class Model:
     training: dict[str, Any]
 
     @property
-    def twin(self) -> str | None:
-        """The name of the float network that a binary one is compared with."""
-        if self.weights == "float":
-            return None
-        variant = self.variant if self.variant.startswith("seed") else ""
-        return Run(self.model, self.scale, "float", variant).name
-
-    @property
     def short(self) -> bool:
         """Whether it was trained too briefly to be set beside its paper's numbers."""
-        return self.training["iterations"] < FULL_ITERATIONS
+        return is_brief(self.model, self.training["iterations"])
+
+    @property
+    def start(self) -> dict[str, str] | None:
+        """The name and SHA-256 of the float network that it was trained on from."""
+        return self.training["plan"]["start"]
+
+    @property
+    def profile(self) -> str:
+        """The profile that says how it was trained."""
+        return self.training["plan"]["profile"]
 
     def path(self, zoo: Path = ZOO) -> Path:
         """Where its file is.
@@ -119,14 +122,44 @@ def scores_of(model: Model, published: Published) -> dict[str, Any]:
     return held.get("sets", {}) if held.get("sha256") == model.sha256 else {}
 
 
+def twin_of(model: Model, models: Sequence[Model]) -> Model | None:
+    """Find the float network that a binary one is held against: of its seed and profile, the one that it started from.
+
+    None for float networks, and for a binary one whose float network was replaced since.
+    """
+    if model.weights == "float":
+        return None
+    name = Run(model.model, model.scale, "float", model.variant if model.variant.startswith("seed") else "").name
+    found = next((other for other in models if other.name == name and other.profile == model.profile), None)
+    if found is None or (model.start is not None and model.start["sha256"] != found.sha256):
+        return None
+    return found
+
+
 def pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
     """Give every float network with its binary twin; variants are left out."""
+    binary = [model for model in models if model.weights == "binary" and not model.variant]
+    return [(twin, model) for model in binary if (twin := twin_of(model, models)) is not None]
+
+
+def controls(models: Sequence[Model]) -> list[tuple[Model, Model]]:
+    """Give the float networks that were trained on for as long as their binary twins, each with that twin."""
     by_name = {model.name: model for model in models}
-    return [
-        (by_name[model.twin], model)
-        for model in models
-        if model.weights == "binary" and not model.variant and model.twin in by_name
-    ]
+    found = []
+    for _, binary in pairs(models):
+        control = by_name.get(Run(binary.model, binary.scale, "float", CONTROL).name)
+        if control is not None and _trained_on(control) == _trained_on(binary):
+            found.append((control, binary))
+    return found
+
+
+def _trained_on(model: Model) -> tuple[Any, ...]:
+    return model.start, model.profile, model.training["iterations"], model.training["seed"]
+
+
+def iterations_before(model: Model, models: Sequence[Model]) -> int:
+    """Count the iterations of the float network that a network was trained on from; 0 if it was from scratch."""
+    return next((m.training["iterations"] for m in models if model.start and m.name == model.start["name"]), 0)
 
 
 def write_index(zoo: Path = ZOO) -> list[Model]:

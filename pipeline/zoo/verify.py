@@ -36,7 +36,8 @@ class Comparison:
     def __str__(self) -> str:
         found, published = (side.get("psnr_y", float("nan")) for side in (self.found, self.published))
         values = f"{found:8.4f}  published {published:8.4f}"
-        verdict = "equal" if self.agrees else "DIFFERENT"
+        apart = [key for key, far in TOLERANCES.items() if not _near(self.published.get(key), self.found.get(key), far)]
+        verdict = f"DIFFERENT in {', '.join(apart)}" if apart else "equal"
         return f"{self.method:28} {self.test_set:10} {self.backend:16} PSNR-Y {values}  {verdict}"
 
 
@@ -54,6 +55,8 @@ def compare(zoo: Path, sets: list[str], only: list[str] | None, mirror: str | No
     if unknown := [name for name in only or [] if name not in names]:
         raise InputError(f"{zoo}: has no {unknown[0]}; it has {', '.join(names)}")
     chosen = [model for model in models if only is None or model.name in only]
+    if not chosen:
+        raise InputError(f"{zoo / 'index.json'}: lists no network; train and publish one")
     for model in chosen:
         if published.get(model.name, {}).get("sha256") != model.sha256:
             raise InputError(f"{zoo / 'results.json'}: {model.name}: its results are of another file; publish it again")

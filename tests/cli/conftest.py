@@ -61,8 +61,9 @@ def zoo(tmp_path, monkeypatch) -> Path:
     """A zoo of tiny networks in place of the committed one: a pair for scale 2, one of scale 4 that has no scores."""
     folder = tmp_path / "zoo"
     folder.mkdir()
-    for scale, weights, iterations in ((2, "float", 200_000), (2, "binary", 99), (4, "binary", 200_000)):
+    for scale, weights, iterations in ((2, "float", 600_000), (2, "binary", 99), (4, "binary", 600_000)):
         training = {"variant": "", "iterations": iterations, "seed": 7, "training_set": "BSDS500"}
+        training["plan"] = {"profile": "bsd", "start": None}
         metadata = {"training": training, "activations": RANGES if weights == "binary" else {}}
         save_random(folder / f"srresnet-x{scale}-{weights}.safetensors", "srresnet", scale, weights, metadata, **TINY)
     sha256 = {model.name: model.sha256 for model in write_index(folder)}

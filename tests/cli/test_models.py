@@ -29,7 +29,7 @@ def test_the_table(zoo, binsr):
     done = binsr("models")
     lines = [line.split() for line in done.out.splitlines()]
     size = f"{(zoo / 'srresnet-x2-float.safetensors').stat().st_size:,}"
-    assert ["srresnet-x2-float", "×2", "float", size, "200,000", "33.12"] in lines
+    assert ["srresnet-x2-float", "×2", "float", size, "600,000", "33.12"] in lines
     small = f"{(zoo / 'srresnet-x2-binary.safetensors').stat().st_size:,}"
     assert ["srresnet-x2-binary", "×2", "binary", small, "99", "*", "32.25"] in lines
     assert any(line[:3] == ["srresnet-x4-binary", "×4", "binary"] and line[-1] == "–" for line in lines)

@@ -67,7 +67,7 @@ def test_the_default_network_is_the_published_one_of_the_scale(tmp_path, image, 
 
 
 def test_the_default_network_is_another_where_srresnet_is_not_published(tmp_path, image, zoo, binsr):
-    training = {"variant": "", "iterations": 1, "seed": 0, "training_set": "BSDS500"}
+    training = {"variant": "", "iterations": 1, "plan": {"profile": "bsd", "start": None}}
     for model, small in (("vdsr", {"layers": 3, "channels": 8}), ("edsr", TINY)):
         save_random(zoo / f"{model}-x3-binary.safetensors", model, 3, "binary", {"training": training}, **small)
         write_index(zoo)

@@ -84,17 +84,20 @@ def write_zoo(
     gap: float = 0.18,
     iterations: int = 6000,
     variants: Mapping[str, float] | None = None,
+    control: float | None = None,
 ) -> None:
     """Write a zoo with a pair of SRResNet ×4, the binary network `gap` dB below the float one, and this run's finds.
 
-    `variants` are further binary networks, by how far they are below the float one.
+    `variants` are further binary networks, by how far they are below the float one; `control` is how far the float
+    network trained on is above it, if there is one.
     """
     levels = {"Set5": 30.5, "Set14": 27.4, "Urban100": 24.4}
     models, methods, images = [], {}, []
     further = [("binary", variant, loss) for variant, loss in (variants or {}).items()]
+    further += [("float", "continued", -control)] if control is not None else []
     for weights, variant, loss in (("float", "", 0.0), ("binary", "", gap), *further):
         name = f"srresnet-x4-{weights}" + (f"-{variant}" if variant else "")
-        start = {"name": "srresnet-x4-float", "sha256": "ab" * 32} if loss and variant != "mine" else None
+        start = {"name": "srresnet-x4-float", "sha256": "cd" * 32} if loss and variant != "mine" else None
         training = {
             "training_set": "BSDS500", "iterations": iterations, "batch": 8, "lr_patch": 24, "seed": 0,
             "seconds": 1212.0, "precision": "bfloat16",
@@ -107,7 +110,7 @@ def write_zoo(
                 "scale": 4, "weights": weights, "variant": variant, "training": training,
             }
         )  # fmt: skip
-        backends = ("torch", "engine_float32", "engine_int8") if loss else ("torch", "engine_float32")
+        backends = ("torch", "engine_float32", "engine_int8") if loss > 0 else ("torch", "engine_float32")
         methods[name] = {"sha256": "cd" * 32, "sets": _scores_on(levels, loss, backends)}
         images += [
             {

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.params import Thresholds
-from pipeline.reporting.claims import Verdict, judge, speed_claim
+from pipeline.reporting.claims import Verdict, further_loss, judge, speed_claim
 from pipeline.reporting.results import read_results
 from pipeline.runs import Run
 from tests.reporting.synthetic_run import make_params, write_run
@@ -79,6 +79,25 @@ def test_a_mode_that_loses_too_much_does_not_count_for_speed(tmp_path, small):
     assert speed_claim(results, limits, 0.003).value == pytest.approx(4.0 / 1.6)  # the engine with float32 activations
 
 
+def test_what_a_mode_costs_a_published_network_counts_too_and_what_nobody_measured_does_not(tmp_path, small):
+    results = results_of(tmp_path, small, speedup=4.0)
+    limits = Thresholds(replicated=5.0, partly=2.0)
+    means = results.zoo.published["srresnet-x4-binary"]["Set14"]
+    means["engine_int8"] = replace(means["torch"], psnr_y=means["torch"].psnr_y - 0.06)
+    assert further_loss(results, "engine_int8", ("srresnet", 2)) == pytest.approx(0.06)
+    assert further_loss(results, "engine_int8", ("vdsr", 2)) == pytest.approx(0.004)
+    claim = speed_claim(results, limits, 0.05)
+    assert [measure.note for measure in claim.measures[:2]] == [
+        "VDSR ×2, engine, int8",
+        "SRResNet ×2, engine, float32",
+    ]
+    for key, evaluation in results.evaluations.items():
+        kept = {name: mean for name, mean in evaluation.means.items() if name != "engine_int8"}
+        results.evaluations[key] = replace(evaluation, means=kept)
+    assert further_loss(results, "engine_int8", ("vdsr", 2)) is None
+    assert speed_claim(results, limits, 0.05).value == pytest.approx(4.0 / 1.6)
+
+
 def test_one_bad_test_set_decides_the_accuracy_verdict(tmp_path, small):
     results = results_of(tmp_path, small, gap=0.1)
     key = ("embedded-test", Run("vdsr", 2, "binary"))
@@ -119,8 +138,19 @@ def test_reduced_and_brief_runs_say_that_the_verdict_is_theirs_alone(tmp_path, s
 
 def test_a_full_run_has_no_reservations(tmp_path):
     params = make_params(["srresnet"], [4], ["Set5"], "paper")
-    claims = judged(tmp_path, params, iterations=1_000_000, parameters=1_550_000)
+    results = results_of(tmp_path, params, iterations=1_000_000, parameters=1_550_000)
+    (said,) = judge(results, params.report.claims)[0].reservations
+    assert said.endswith("saw 2.0 times as many iterations in all.")
+    from_scratch = {run: replace(training, start="scratch") for run, training in results.trainings.items()}
+    claims = judge(replace(results, trainings=from_scratch), params.report.claims)
     assert [claim.reservations for claim in claims] == [[], [], []]
+
+
+@pytest.mark.parametrize(("iterations", "brief"), [(39_999, True), (40_000, False)])
+def test_a_run_is_brief_below_half_the_iterations_of_its_paper(tmp_path, iterations, brief):
+    params = make_params(["vdsr"], [4], ["Set5"])
+    reasons = " ".join(judged(tmp_path, params, iterations=iterations)[0].reservations)
+    assert ("where the papers train for 80,000 (VDSR)" in reasons) == brief
 
 
 def test_a_float_network_below_bicubic_is_named(tmp_path, small):

@@ -1,10 +1,13 @@
 """The tables of the published networks: seeds, ablation, every score."""
 
+import json
+
 import pytest
 
+from pipeline.reporting.claims import Verdict
 from pipeline.reporting.distributions import image_gaps, zoo_distributions
 from pipeline.reporting.durations import stage_rows
-from pipeline.reporting.published_networks import ablation_tables, quality_rows, zoo_tables
+from pipeline.reporting.published_networks import ablation_tables, quality_rows, zoo_claim, zoo_tables
 from pipeline.reporting.results import read_results
 from tests.reporting.synthetic_run import make_params, write_run, write_zoo
 
@@ -24,6 +27,10 @@ def results(params, tmp_path_factory):
     return read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
 
 
+def read_zoo(root, params):
+    return read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets).zoo
+
+
 def test_seeds_are_one_row_with_mean_and_range(results, params):
     (table,) = zoo_tables(results.zoo, params.report.claims.accuracy_gap_db)
     (spread,) = [row for row in table.rows if row.kind == "spread"]
@@ -40,20 +47,58 @@ def test_gaps_are_called_by_the_limits_of_the_verdict(results, params):
 
 
 def test_an_ablation_sets_its_variants_beside_the_paper_s_method(results, params):
-    (table,) = ablation_tables(results.zoo, params.report.claims.accuracy_gap_db)
-    assert [row.name.split(":")[0] for row in table.rows] == ["as the paper", "no scale", "mine"]
+    (table,) = ablation_tables(results.zoo)
+    assert [row.name.split(":")[0] for row in table.rows] == [
+        "learnable scale, residual blocks",
+        "no scale",
+        "mine",
+    ]
     base, unscaled, mine = (row.cells[0] for row in table.rows)
-    assert (base.value, base.note, base.gap_kind) == ("30.32", "0.00", "small")
+    assert (base.value, base.note) == ("30.32", "0.00")
     assert table.network == "SRResNet ×4" and {row.size for row in table.rows} == {"800,000"}
     assert [row.iterations for row in table.rows] == ["6,000 + 6,000 (a short run)"] * 2 + ["6,000 (a short run)"]
-    assert (mine.value, mine.note, mine.gap_kind) == ("30.30", "−0.02", "small")
-    assert (unscaled.value, unscaled.note, unscaled.gap_kind) == ("29.52", "−0.80", "large")
+    assert (mine.value, mine.note) == ("30.30", "−0.02")
+    assert (unscaled.value, unscaled.note) == ("29.52", "−0.80")
+    assert {cell.gap_kind for row in table.rows for cell in row.cells} == {""}  # no gap to a float network
+
+
+def test_a_float_network_trained_on_is_in_the_ablation_and_can_decide_the_verdict(params, tmp_path):
+    limits = params.report.claims.accuracy_gap_db
+    for gain, verdict, headline in ((0.05, Verdict.REPLICATED, "0.23 dB"), (0.12, Verdict.PARTLY, "0.30 dB")):
+        write_run(tmp_path, params)
+        write_zoo(tmp_path, params.data.test, gap=0.18, control=gain)
+        zoo = read_zoo(tmp_path, params)
+        (table,) = ablation_tables(zoo)
+        assert table.rows[1].name == "nothing: the float network, trained on alike"
+        assert table.rows[1].cells[0].value == f"{30.5 + gain:.2f}"
+        claim = zoo_claim(zoo, limits)
+        assert (claim.verdict, claim.headline) == (verdict, headline)
+        (measure,) = [measure for measure in claim.measures if "for as long" in measure.label]
+        assert measure.label == "SRResNet ×4, trained for as long" and measure.value == headline
+        assert "2.0 times as many iterations" in claim.reservations[-1]
+        assert claim.reservations[-1].endswith("SRResNet ×4 is held against such a float network too.")
+
+
+def test_a_binary_network_whose_float_network_was_replaced_has_no_gap(params, tmp_path):
+    write_run(tmp_path, params)
+    write_zoo(tmp_path, params.data.test, control=0.1, variants={"unscaled": 0.2})
+    path = tmp_path / "zoo/index.json"
+    index = json.loads(path.read_text())
+    index["models"][0] |= {"sha256": "ef" * 32}
+    path.write_text(json.dumps(index))
+    results = tmp_path / "zoo/results.json"
+    results.write_text(results.read_text().replace("cd" * 32, "ef" * 32, 1))
+    zoo = read_zoo(tmp_path, params)
+    assert zoo.models[0].name == "srresnet-x4-float"
+    assert zoo_claim(zoo, params.report.claims.accuracy_gap_db).verdict == Verdict.UNMEASURED
+    assert ablation_tables(zoo) == [] and zoo_distributions(zoo) == []
+    (table,) = zoo_tables(zoo, params.report.claims.accuracy_gap_db)
+    assert {cell.note for row in table.rows if row.weights == "binary" for cell in row.cells} == {""}
 
 
 def test_a_zoo_without_variants_has_no_such_table(params, tmp_path):
     write_run(tmp_path, params)
-    results = read_results(tmp_path, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
-    assert ablation_tables(results.zoo, params.report.claims.accuracy_gap_db) == []
+    assert ablation_tables(read_zoo(tmp_path, params)) == []
 
 
 def test_every_score_is_a_row(results):

@@ -8,13 +8,22 @@ import sys
 import pytest
 
 from pipeline.profiles import compose
-from pipeline.zoo.catalogue import read_index, read_published
+from pipeline.zoo.catalogue import pairs, read_index, read_published
 from pipeline.zoo.publish import TEST_SETS
 from pipeline.zoo.verify import TOLERANCES
 from tests.conftest import ROOT, SHARED
 
 ZOO = ROOT / "zoo"
 MODELS = read_index(ZOO)
+
+
+def test_every_network_started_from_the_float_network_that_lies_beside_it():
+    files = {model.name: model.sha256 for model in MODELS}
+    starts = [model.start for model in MODELS if model.start is not None]
+    assert starts and all(files[start["name"]] == start["sha256"] for start in starts)
+    assert [binary.name for _, binary in pairs(MODELS)] == [
+        model.name for model in MODELS if model.weights == "binary" and not model.variant
+    ]
 
 
 def test_files_are_those_of_the_index_and_small():

@@ -1,6 +1,7 @@
 """Training, publishing and verifying a zoo, by its commands."""
 
 import csv
+import fcntl
 import json
 import shutil
 import time
@@ -32,13 +33,16 @@ def test_the_queue_is_trained_whole_each_binary_network_from_its_twin(published)
         "name": "vdsr-x4-float-seed5",
         "sha256": sha256(twin.read_bytes()).hexdigest(),
     }
+    control, binary = (training[f"edsr-x2-{name}"]["plan"] for name in ("float-continued", "binary"))
+    assert control["start"] == binary["start"] and control["settings"] == binary["settings"]
+    assert "scope" not in control["network"] and training["edsr-x2-float-continued"]["start"] == "float"
     assert training["vdsr-x4-binary-seed5"]["seed"] == 5 and training["edsr-x2-float"]["seed"] == 0
     iterations = {name: record["iterations"] for name, record in training.items()}
     both = 24  # float and binary
     assert iterations == dict.fromkeys(NAMES, 12) | {"edsr-x2-binary-scratch": both}
     assert all(record["float16_loss_db"] < 0.005 for record in training.values())
     assert {stored_dtype(zoo / f"{name}.safetensors") for name in NAMES} == {"float16"}
-    assert not list((zoo / "unfinished").glob("*/*"))
+    assert not [path for path in (zoo / "unfinished").rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert len(list((zoo / "history").glob("*.csv"))) == len(NAMES)
 
 
@@ -48,6 +52,7 @@ def test_what_is_finished_is_not_trained_again_but_under_other_settings(publishe
     place.change(lambda params: params["train"]["edsr"]["binary"].update(learning_rate=0.0005))
     output = place.run("train", "--queue", "queue.yaml")
     assert "edsr-x2-binary: 12 iterations" in output and "edsr-x2-binary-scratch: 24 iterations" in output
+    assert "edsr-x2-float-continued: 12 iterations" in output  # it goes with the binary network
     assert "edsr-x2-float: " not in output and "vdsr" not in output
     place.change(lambda params: params["train"]["vdsr"]["float"].update(learning_rate=0.0005))
     output = place.run("train", "--queue", "queue.yaml")  # a new float network gives a new twin
@@ -82,6 +87,29 @@ def test_two_calls_at_once_take_different_networks(untrained, tmp_path):
         assert (f"{name}: " in output) != (f"{name}: " in second), name
 
 
+def test_a_binary_network_waits_for_its_float_network_to_be_trained_anew(published, tmp_path):
+    place = published.copy(tmp_path / "place")
+    place.change(lambda params: params["train"]["edsr"]["float"].update(learning_rate=0.0005))
+    with (place.folder / "zoo/unfinished/.edsr-x2-float.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another call trains it
+        output = place.run("train", "--queue", "queue.yaml")
+    assert "iterations" not in output.replace("edsr-x2-binary-scratch: 24 iterations", "")
+    assert "still to be trained: edsr-x2-float, edsr-x2-binary, edsr-x2-float-continued" in output
+
+
+def test_a_shorter_profile_replaces_no_network_and_one_that_fails_stops_no_other(published, tmp_path):
+    place = published.copy(tmp_path / "place")
+    before = (place.folder / "zoo/edsr-x2-float.safetensors").read_bytes()
+    place.change(lambda params: params.update(profile="shorter"))
+    place.change(lambda params: params["train"]["edsr"]["float"].update(iterations=11))
+    output = place.run("train", "--queue", "queue.yaml", exit_code=2)
+    said = (
+        "edsr-x2-float.safetensors: trained for 12 iterations as profile quick says, which 11 of shorter would replace"
+    )
+    assert output.count(said) == 1 and (place.folder / "zoo/edsr-x2-float.safetensors").read_bytes() == before
+    assert "vdsr-x4-binary-seed5: 12 iterations" in output
+
+
 def test_published_scores_are_those_of_the_files_in_the_zoo(published):
     images = PreparedSet.open(published.folder / "data/prepared/embedded-test")
     engine = Engine.load(published.folder / "zoo/edsr-x2-binary.safetensors", activations="int8")
@@ -108,7 +136,10 @@ def test_cards_say_how_and_how_well(published):
     real = results(published)["edsr-x2-float"]["sets"]["embedded-test"]["torch"]
     assert f"| embedded-test | PyTorch | {held['psnr_y']:.2f} | {held['psnr_rgb']:.2f} | {held['ssim_y']:.4f} |" in card
     assert f"| {real['psnr_y'] - held['psnr_y']:.2f} |".replace("-", "−") in card
-    assert "**A short run.** 12 iterations on embedded-train" in card
+    said = "12 iterations after the 12 of edsr-x2-float on embedded-train, where the paper of EDSR trains for 300,000:"
+    assert f"**A short run.** {said}" in card
+    overview = (published.folder / "zoo/README.md").read_text()
+    assert "| 12 + 12 |" in overview and "| 24 |" in overview
     assert "the weights of edsr-x2-float" in card and "scale learnable, convolutions: blocks" in card
     assert "embedded-test" in (published.folder / "zoo/README.md").read_text()
 
@@ -127,12 +158,12 @@ def test_publishing_again_runs_nothing_and_a_new_network_alone(published, tmp_pa
     (place.folder / "zoo/vdsr-x4-binary-seed5.safetensors").unlink()
     (place.folder / "zoo/vdsr-x4-float-seed5.safetensors").unlink()
     place.run("publish", "--sets", "embedded-test")
-    assert set(results(place)) == {"bicubic-x2", *NAMES[:3]}
+    assert set(results(place)) == {"bicubic-x2", *NAMES[:4]}
 
 
 def test_verify_agrees_with_what_was_published_and_tells_what_does_not(published, tmp_path):
     output = published.run("verify", "--sets", "embedded-test")
-    assert "all 18 equal" in output and output.count(" equal\n") == 18
+    assert "all 20 equal" in output and output.count(" equal\n") == 20
     place = published.copy(tmp_path / "place")
     path = place.folder / "zoo/results.json"
     changed = json.loads(path.read_text())
@@ -140,7 +171,7 @@ def test_verify_agrees_with_what_was_published_and_tells_what_does_not(published
     path.write_text(json.dumps(changed))
     arguments = ("verify", "--sets", "embedded-test", "--models", "edsr-x2-binary")
     output = place.run(*arguments, exit_code=1)
-    assert output.count("DIFFERENT") == 1 and "error: 1 of 7 differ from zoo/results.json" in output
+    assert output.count("DIFFERENT in psnr_y") == 1 and "error: 1 of 7 differ from zoo/results.json" in output
     del changed["methods"]["edsr-x2-binary"]["sets"]["embedded-test"]["engine_int8"]
     path.write_text(json.dumps(changed))
     assert place.run(*arguments, exit_code=1).count("DIFFERENT") == 1  # never published is not equal
@@ -169,6 +200,8 @@ def test_a_file_that_is_not_the_published_one_is_named(published, tmp_path):
             "- {model: edsr, scale: 2, weights: binary, start: scratch, distillation: 0.5}",
             "0: Value error, distillation:",
         ),
+        ("- {model: edsr, scale: 2, weights: binary, distillation: 0.5}", "0: Value error, distillation:"),
+        ("- {model: edsr, scale: 2, weights: float, start: float}", "0: Value error, variant:"),
     ],
 )
 def test_a_wrong_queue_is_refused_in_one_line(untrained, tmp_path, text, message):
