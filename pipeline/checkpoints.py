@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -48,9 +47,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[
             path.unlink()
 
 
-def load_checkpoint(
-    folder: Path, device: torch.device | str = "cpu"
-) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Give the folder's checkpoint as `save_checkpoint` was given it, or None where there is none.
 
     Raises
@@ -64,7 +61,7 @@ def load_checkpoint(
             return None
         tensors: dict[str, Tensor] = {}
         for name in held["files"]:
-            tensors |= load_file(folder / name, device=str(device))
+            tensors |= load_file(folder / name)
         return tensors, held["state"]
     except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise InputError(f"{folder}: not a readable checkpoint; delete it to start anew") from error

@@ -11,6 +11,7 @@ import torch
 from torch import distributed
 
 from pipeline.errors import InputError
+from pipeline.provenance import cpu_model
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Process:
     def leads(self) -> bool:
         """Whether this process writes the files and shows the progress."""
         return self.rank == 0
+
+    @property
+    def device_name(self) -> str:
+        """What the device is sold as."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_model()
 
     def part(self, batch: int) -> slice:
         """This process's share of a global batch."""

@@ -51,7 +51,8 @@ class Record:
     """How far a training has come: what its checkpoint keeps beside the weights.
 
     ``history`` has a row for every validation: ``iteration``, ``loss`` (mean since the last row), ``learning_rate`` and
-    ``psnr_y`` (mean over the validation images, dB). ``seconds`` and ``images`` add up over interrupted runs.
+    ``psnr_y`` (mean over the validation images, dB). ``seconds`` and ``images`` add up over interrupted runs, and
+    ``devices`` names those of all of them.
     """
 
     iteration: int = 0
@@ -59,6 +60,7 @@ class Record:
     images: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)  # since the last row of the history
+    devices: list[str] = field(default_factory=list)
 
 
 def train(
@@ -113,6 +115,8 @@ def train(
         teacher = channels_last(teacher).eval()
     criterion = LOSSES[settings.loss]
     record = _load(checkpoint, identity, module, averaged, optimizer, process) or Record()
+    if process.device_name not in record.devices:
+        record.devices.append(process.device_name)
     parallel: nn.Module = module
     if process.count > 1:
         if process.device.type == "cuda":

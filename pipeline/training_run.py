@@ -14,7 +14,6 @@ from pipeline.data.crops import Crops
 from pipeline.data.prepared import PreparedSet
 from pipeline.distributed import Process
 from pipeline.models import build
-from pipeline.provenance import cpu_model
 from pipeline.runs import Weights, prepared_folder
 from pipeline.training import ImagePair, train
 
@@ -126,7 +125,7 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
         "seed": plan.seed,
         "training_set": plan.training_set,
         "validation_set": plan.validation_set,
-        "device": torch.cuda.get_device_name() if process.device.type == "cuda" else cpu_model(),
+        "device": " and ".join(done.devices),
         "processes": process.count,
         "threads": torch.get_num_threads(),
     }

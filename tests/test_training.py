@@ -18,6 +18,7 @@ from pipeline.data.crops import Crops
 from pipeline.distributed import Process, this_process
 from pipeline.errors import InputError
 from pipeline.models import build
+from pipeline.provenance import cpu_model
 from pipeline.training import learning_rate, make_optimizer, train
 from tests.small import prepared_pictures, settings
 
@@ -108,7 +109,9 @@ def test_a_run_out_of_time_stops_cleanly_and_goes_on_later(pictures, tmp_path, m
     _, record = run(pictures, tmp_path / "a", chosen)
     assert record.iteration == 1 and record.history[-1]["iteration"] == 1
     assert (tmp_path / "a" / "state.json").exists()
+    monkeypatch.setattr(Process, "device_name", "another machine")
     resumed, record = run(pictures, tmp_path / "a", settings())
+    assert record.devices == [cpu_model(), "another machine"]
     assert record.iteration == 8
     whole, _ = run(pictures, tmp_path / "b", settings())
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
