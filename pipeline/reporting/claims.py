@@ -55,26 +55,18 @@ class Claim:
 
 @dataclass(frozen=True)
 class Gap:
-    """How far a binary network is below its float twin on one test set, in dB.
-
-    Attributes
-    ----------
-    control : bool
-        Whether the float network is the one that was trained on for as long as the binary one.
-    """
+    """How far a binary network is below a float one on one test set, in dB."""
 
     test_set: str
     model: str
     scale: int
     psnr_y: float
     psnr_rgb: float | None
-    control: bool = False
 
     @property
     def where(self) -> str:
         """The network and the set, in words."""
-        against = ", against the float network trained on" if self.control else ""
-        return f"{labels.network(self.model, self.scale)} on {self.test_set}{against}"
+        return f"{labels.network(self.model, self.scale)} on {self.test_set}"
 
 
 def judge(results: Results, thresholds: Claims) -> list[Claim]:
@@ -261,17 +253,16 @@ def accuracy_reservations(results: Results) -> list[str]:
     iterations = [training.iterations for training in results.trainings.values()]
     if any(is_brief(run.model, training.iterations) for run, training in results.trainings.items()):
         models = dict.fromkeys(run.model for run in results.trainings)
-        reasons.append(f"Training was brief: {_span(iterations)} iterations, where {papers_train(models)}.")
-    further = {
-        run.model: (results.trainings[run.float_twin].iterations + training.iterations)
-        / results.trainings[run.float_twin].iterations
+        reasons.append(f"Training was brief: {count_span(iterations)} iterations, where {papers_train(models)}.")
+    further = [
+        1 + training.iterations / results.trainings[run.float_twin].iterations
         for run, training in results.trainings.items()
         if run.weights == "binary" and training.start == "float"
-    }
+    ]
     if further:
         reasons.append(
-            f"Binary networks went on from their trained float twins, and saw {ratio_span(further.values())} times as "
-            "many iterations in all."
+            f"Binary networks went on from their trained float twins, and saw {ratio_span(further)} times as many "
+            "iterations in all."
         )
     cut = [run.name for run, training in results.trainings.items() if training.stopped == "max_minutes"]
     if cut:
@@ -294,7 +285,8 @@ def ratio_span(ratios: Collection[float]) -> str:
     return " to ".join(dict.fromkeys(f"{of(ratios):.1f}" for of in (min, max)))
 
 
-def _span(counts: Collection[int]) -> str:
+def count_span(counts: Collection[int]) -> str:
+    """Return counts as `800` or `800 to 2,400`."""
     return " to ".join(dict.fromkeys(f"{of(counts):,}" for of in (min, max)))
 
 

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 
 from pipeline.params import Thresholds
 from pipeline.reporting import labels
-from pipeline.reporting.claims import Claim, Gap, Measure, Verdict, at_most, gap_measures, papers_train, ratio_span
+from pipeline.reporting.claims import (
+    Claim,
+    Gap,
+    Measure,
+    Verdict,
+    at_most,
+    count_span,
+    gap_measures,
+    papers_train,
+    ratio_span,
+)
 from pipeline.reporting.published import published
 from pipeline.reporting.results import Quality, Zoo
 from pipeline.reporting.tables import NONE, gap_kind, quality_cells
@@ -161,12 +171,13 @@ def zoo_claim(zoo: Zoo, limits: Thresholds) -> Claim:
 
     A binary network counts against its float twin, and against that network trained on for as long where there is one.
     """
-    found, fair = zoo_gaps(zoo, pairs(zoo.models)), zoo_gaps(zoo, controls(zoo.models), control=True)
+    found, fair = zoo_gaps(zoo, pairs(zoo.models)), zoo_gaps(zoo, controls(zoo.models))
     sets = list(dict.fromkeys(gap.test_set for gap in found))
     trained_on = list(dict.fromkeys(real.training["training_set"] for real, _ in pairs(zoo.models)))
-    plans = [binary.training["plan"] for _, binary in pairs(zoo.models)]
-    tuned = any(plan["start"] for plan in plans)
-    taught = labels.TAUGHT if any(plan["settings"].get("distillation") for plan in plans) else ""
+    binary = [model for _, model in pairs(zoo.models)]
+    tuned = any(model.start for model in binary)
+    taught = any(model.training["plan"]["settings"].get("distillation") for model in binary)
+    started = f"; the binary ones started from their trained float twins{labels.TAUGHT if taught else ''}"
     worst = max([*found, *fair], key=lambda gap: gap.psnr_y, default=None)
     return Claim(
         key="published_accuracy",
@@ -177,11 +188,12 @@ def zoo_claim(zoo: Zoo, limits: Thresholds) -> Claim:
         headline="—" if worst is None else labels.decibels(worst.psnr_y),
         headline_label="largest loss of PSNR-Y by binarization, float minus binary, among the published networks",
         rule=f"Replicated when the largest mean gap is at most {labels.decibels(limits.replicated)} PSNR-Y, "
-        f"partly up to {labels.decibels(limits.partly)}.",
+        f"partly up to {labels.decibels(limits.partly)}; a float network that was trained on for as long as the binary "
+        "one counts as the one from which both started.",
         conditions="No pair of networks is published."
         if worst is None
-        else f"Full networks trained on {labels.listing(trained_on)}, means over {labels.listing(sets)}, run by "
-        f"PyTorch in float32{f'; the binary ones started from their trained float twins{taught}' if tuned else ''}.",
+        else f"Networks trained on {labels.listing(trained_on)}, means over {labels.listing(sets)}, run by "
+        f"PyTorch in float32{started if tuned else ''}.",
         measures=[]
         if worst is None
         else [*gap_measures(found, limits), *_fair_measures(fair), *_against_the_paper(zoo)],
@@ -190,7 +202,7 @@ def zoo_claim(zoo: Zoo, limits: Thresholds) -> Claim:
     )
 
 
-def zoo_gaps(zoo: Zoo, compared: Sequence[tuple[Model, Model]], control: bool = False) -> list[Gap]:
+def zoo_gaps(zoo: Zoo, compared: Sequence[tuple[Model, Model]]) -> list[Gap]:
     """Return float minus binary for float and binary networks on every test set that both have."""
     gaps = []
     for real, binary in compared:
@@ -201,7 +213,7 @@ def zoo_gaps(zoo: Zoo, compared: Sequence[tuple[Model, Model]], control: bool = 
             rgb = None
             if above.psnr_rgb is not None and below.psnr_rgb is not None:
                 rgb = above.psnr_rgb - below.psnr_rgb
-            gaps.append(Gap(name, real.model, real.scale, above.psnr_y - below.psnr_y, rgb, control))
+            gaps.append(Gap(name, real.model, real.scale, above.psnr_y - below.psnr_y, rgb))
     return gaps
 
 
@@ -246,8 +258,7 @@ def _reservations(models: Sequence[Model]) -> list[str]:
     short = [model for model in models if model.short]
     reasons = []
     if short:
-        counts = sorted({model.training["iterations"] for model in short})
-        span = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+        span = count_span([model.training["iterations"] for model in short])
         batches = sorted({model.training["batch"] for model in short})
         devices = list(dict.fromkeys(model.training["device"] for model in short))
         reasons.append(
