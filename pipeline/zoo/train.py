@@ -58,7 +58,7 @@ def train_queue(entries: list[Entry], params: Params, zoo: Path, process: Proces
     InputError
         At the end, if some could not be trained.
     """
-    started, here = time.perf_counter(), environment()
+    here, started = environment(), time.perf_counter()
     entries = [entry for entry in entries if entry.applies(params)]
     busy: set[str] = set()
     failed: list[str] = []
