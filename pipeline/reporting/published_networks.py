@@ -178,6 +178,7 @@ def zoo_claim(zoo: Zoo, limits: Thresholds) -> Claim:
     tuned = any(model.start for model in binary)
     taught = any(model.training["plan"]["settings"].get("distillation") for model in binary)
     started = f"; the binary ones started from their trained float twins{labels.TAUGHT if taught else ''}"
+    started += ", from which gaps are measured unless they say “trained for as long”" if fair else ""
     worst = max([*found, *fair], key=lambda gap: gap.psnr_y, default=None)
     return Claim(
         key="published_accuracy",
@@ -186,7 +187,8 @@ def zoo_claim(zoo: Zoo, limits: Thresholds) -> Claim:
         verdict=Verdict.UNMEASURED if worst is None else at_most(worst.psnr_y, limits),
         value=None if worst is None else worst.psnr_y,
         headline="—" if worst is None else labels.decibels(worst.psnr_y),
-        headline_label="largest loss of PSNR-Y by binarization, float minus binary, among the published networks",
+        headline_label="largest loss of PSNR-Y by binarization, float minus binary, among the published networks"
+        + (", beside a float network trained for as long" if worst in fair else ""),
         rule=f"Replicated when the largest mean gap is at most {labels.decibels(limits.replicated)} PSNR-Y, "
         f"partly up to {labels.decibels(limits.partly)}; a float network that was trained on for as long as the binary "
         "one counts as the one from which both started.",
@@ -267,23 +269,16 @@ def _reservations(models: Sequence[Model]) -> list[str]:
             f"{papers_train(dict.fromkeys(model.model for model in short))}. A short run has a weaker float network "
             "too: with longer ones the gap may grow or shrink."
         )
-    compared = pairs(models)
-    further = [
-        1 + binary.training["iterations"] / real.training["iterations"] for real, binary in compared if binary.start
-    ]
-    if further:
-        fair = [labels.network(control.model, control.scale) for control, _ in controls(models)]
-        held = f" {labels.listing(fair)} {_is_held(fair)} against such a float network too." if fair else ""
+    controlled = [binary.name for _, binary in controls(models)]
+    loose = [(real, binary) for real, binary in pairs(models) if binary.start and binary.name not in controlled]
+    if loose:
+        ratios = [1 + binary.training["iterations"] / real.training["iterations"] for real, binary in loose]
+        networks = labels.listing([labels.network(binary.model, binary.scale) for _, binary in loose])
         reasons.append(
-            f"Binary networks went on from their trained float twins, and saw {ratio_span(further)} times as many "
-            "iterations in all: that may hide some of what binarization costs, as a float network would gain by "
-            f"further training too.{held}"
+            f"{networks}: binary networks went on from trained float ones and saw {ratio_span(ratios)} times as many "
+            "iterations in all; no float network was trained on for as long to hold them against."
         )
     return reasons
-
-
-def _is_held(names: Sequence[str]) -> str:
-    return "is held" if len(names) == 1 else "are held"
 
 
 def _rows(zoo: Zoo, scale: int, sets: list[str], limits: Thresholds) -> list[ZooRow]:

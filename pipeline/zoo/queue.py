@@ -53,6 +53,10 @@ class Entry(Section):
     def run(self) -> Run:
         return Run(self.model, self.scale, self.weights, self.variant)
 
+    @property
+    def _control(self) -> bool:
+        return self.weights == "float" and self.start == "float"
+
     def starts_from(self, params: Params) -> Run | None:
         """The float run whose weights this one starts from."""
         start = self.start or params.training(self.model, self.weights).start
@@ -64,19 +68,16 @@ class Entry(Section):
         Where a profile's binary networks start from scratch, a variant that does so is none, and no float network has
         to be trained on for comparison.
         """
-        usual = params.training(self.model, "binary").start
-        return not (self.weights == "binary" and self.start == usual == "scratch") and not (
-            self.weights == "float" and self.start == "float" and usual == "scratch"
-        )
+        scratch = self.weights == "binary" and self.start == "scratch"
+        return not (scratch or self._control) or params.training(self.model, "binary").start == "float"
 
     def plan(self, params: Params, start: Start | None) -> Plan:
         """How it is trained under a profile's params."""
-        control = self.weights == "float" and self.start == "float"
-        settings = params.training(self.model, "binary" if control else self.weights)
+        settings = params.training(self.model, "binary" if self._control else self.weights)
         changes: dict[str, Any] = {} if self.start is None else {"start": self.start}
         if self.start == "scratch" and settings.start == "float":  # as many iterations as the two trainings together
             changes["iterations"] = settings.iterations + params.training(self.model, "float").iterations
-        if control or self.start == "scratch":  # no teacher
+        if self._control or self.start == "scratch":  # no teacher
             changes["distillation"] = 0.0
         if self.distillation is not None:
             changes["distillation"] = self.distillation

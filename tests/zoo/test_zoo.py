@@ -15,6 +15,10 @@ from pipeline.engine import Engine
 from pipeline.metrics import psnr
 from pipeline.packed import read, stored_dtype
 from pipeline.packing import load
+from pipeline.params import load_params
+from pipeline.profiles import compose
+from pipeline.zoo.queue import load_queue
+from tests.conftest import ROOT
 from tests.small_zoo import NAMES
 
 
@@ -188,6 +192,19 @@ def test_a_file_that_is_not_the_published_one_is_named(published, tmp_path):
     assert "edsr-x2-binary.safetensors: missing" in place.run(*arguments, "edsr-x2-binary", exit_code=2)
     assert "has no esdr" in place.run(*arguments, "esdr", exit_code=2)
     assert "has no results on embedded-valid" in place.run("verify", "--sets", "embedded-valid", exit_code=2)
+
+
+def test_where_a_profile_starts_from_scratch_the_queue_has_no_control_and_no_such_variant(tmp_path):
+    queue = load_queue(ROOT / "conf/queue.yaml")
+    left_out = {}
+    for profile in ("bsd-cpu", "bsd", "paper"):
+        compose(profile, tmp_path / "params.yaml", ROOT / "conf")
+        params = load_params(tmp_path / "params.yaml")
+        left_out[profile] = {entry.run.variant for entry in queue if not entry.applies(params)}
+        taught = next(entry for entry in queue if entry.run.variant == "distilled")
+        settings = taught.plan(params, None).settings
+        assert taught.starts_from(params) is not None and (settings.start, settings.distillation) == ("float", 0.5)
+    assert left_out == {"bsd-cpu": set(), "bsd": set(), "paper": {"continued", "scratch"}}
 
 
 @pytest.mark.parametrize(
