@@ -102,7 +102,8 @@ def write_zoo(
             "training_set": "BSDS500", "iterations": iterations, "batch": 8, "lr_patch": 24, "seed": 0,
             "seconds": 1212.0, "precision": "bfloat16",
             "device": "Example CPU", "threads": 2, "images_per_second": 47.0, "variant": variant,
-            "plan": {"profile": "bsd-cpu", "start": start, "settings": {}}, "environment": {"commit": "c0ffee" * 6},
+            "plan": {"profile": "bsd-cpu", "start": start, "settings": {}},
+            "environment": {"commit": "c0ffee" * 6, "dirty": True},
         }  # fmt: skip
         models.append(
             {
