@@ -199,8 +199,8 @@ def further_loss(results: Results, engine: str, pair: tuple[str, int] | None = N
     """Return the largest loss of PSNR-Y by an engine mode beside PyTorch, over this run's and the published networks.
 
     `pair` is one of this run's networks, with which go the published ones of its model at every scale: this run's may
-    be reduced, and the published ones are as large as those that are timed. By default all count. None where none was
-    evaluated.
+    be reduced, and the published ones are as large as those that are timed. Variants, binarized otherwise than those
+    that are timed, do not count. By default all networks do. None where none was evaluated.
     """
     means = [
         evaluation.means
@@ -210,7 +210,7 @@ def further_loss(results: Results, engine: str, pair: tuple[str, int] | None = N
     means += [
         held
         for model in results.zoo.models
-        if model.weights == "binary" and (pair is None or model.model == pair[0])
+        if model.weights == "binary" and not model.variant and (pair is None or model.model == pair[0])
         for held in results.zoo.published[model.name].values()
     ]
     losses = [mean["torch"].psnr_y - mean[engine].psnr_y for mean in means if engine in mean]

@@ -22,7 +22,7 @@ BACKENDS = {
 # The ablation: how a network differs from the published binary one.
 VARIANTS = {
     "": "learnable scale, residual blocks",
-    "continued": "nothing: the float network, trained on alike",
+    "continued": "nothing, trained for as long",
     "unscaled": "no scale",
     "analytic": "analytic scale, the mean of |W|",
     "everywhere": "every convolution binary",

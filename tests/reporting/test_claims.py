@@ -86,6 +86,11 @@ def test_what_a_mode_costs_a_published_network_counts_too_and_what_nobody_measur
     means["engine_int8"] = replace(means["torch"], psnr_y=means["torch"].psnr_y - 0.06)
     assert further_loss(results, "engine_int8", ("srresnet", 2)) == pytest.approx(0.06)
     assert further_loss(results, "engine_int8", ("vdsr", 2)) == pytest.approx(0.004)
+    everywhere = replace(results.zoo.models[1], name="srresnet-x4-binary-everywhere", variant="everywhere")
+    worse = {"Set14": means | {"engine_int8": replace(means["torch"], psnr_y=0.0)}}
+    results.zoo.models.append(everywhere)
+    results.zoo.published[everywhere.name] = worse
+    assert further_loss(results, "engine_int8", ("srresnet", 2)) == pytest.approx(0.06)
     claim = speed_claim(results, limits, 0.05)
     assert [measure.note for measure in claim.measures[:2]] == [
         "VDSR ×2, engine, int8",

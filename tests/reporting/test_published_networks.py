@@ -69,7 +69,7 @@ def test_a_float_network_trained_on_is_in_the_ablation_and_can_decide_the_verdic
         write_zoo(tmp_path, params.data.test, gap=0.18, control=gain)
         zoo = read_zoo(tmp_path, params)
         (table,) = ablation_tables(zoo)
-        assert table.rows[1].name == "nothing: the float network, trained on alike"
+        assert table.rows[1].name == "nothing, trained for as long"
         assert table.rows[1].cells[0].value == f"{30.5 + gain:.2f}"
         claim = zoo_claim(zoo, limits)
         assert (claim.verdict, claim.headline) == (verdict, headline)
