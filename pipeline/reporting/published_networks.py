@@ -286,10 +286,13 @@ def _rows(zoo: Zoo, scale: int, sets: list[str], limits: Thresholds) -> list[Zoo
     cells = [Cell(labels.number(bicubic[name]["bicubic"].psnr_y, 2)) for name in sets]
     rows = [ZooRow("Bicubic", "", "", "", cells, "bicubic", starts=True)]
     rows += _source_rows(scale, sets, None)
+    controlled = {binary.name: control for control, binary in controls(zoo.models)}
     for model in (model for model in zoo.models if model.scale == scale and not model.variant):
         held = zoo.published[model.name]
         found = twin_of(model, zoo.models)
         twin = None if found is None else zoo.published[found.name]
+        if model.name in controlled:
+            rows.append(_control_row(zoo, controlled[model.name], sets))
         first = True
         for backend, by in SHOWN.items():
             if not all(backend in held.get(name, {}) for name in sets):
@@ -309,6 +312,13 @@ def _rows(zoo: Zoo, scale: int, sets: list[str], limits: Thresholds) -> list[Zoo
         if model.weights == "binary":
             rows += _source_rows(scale, sets, model.model)
     return rows
+
+
+def _control_row(zoo: Zoo, model: Model, sets: list[str]) -> ZooRow:
+    """The float network that was trained on for as long as the binary one that comes next."""
+    held = zoo.published[model.name]
+    cells = [_cell(held[name]["torch"], None) if name in held else Cell(NONE) for name in sets]
+    return ZooRow(labels.model(model.model), model.weights, "PyTorch", _iterations(model, zoo.models), cells)
 
 
 def _spread_rows(zoo: Zoo, model: Model, sets: list[str]) -> list[ZooRow]:

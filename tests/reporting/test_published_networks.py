@@ -71,6 +71,10 @@ def test_a_float_network_trained_on_is_in_the_ablation_and_can_decide_the_verdic
         (table,) = ablation_tables(zoo)
         assert table.rows[1].name == "nothing, trained for as long"
         assert table.rows[1].cells[0].value == f"{30.5 + gain:.2f}"
+        (published,) = zoo_tables(zoo, limits)
+        rows = [(row.weights, row.iterations, row.cells[0].value) for row in published.rows if row.weights][:3]
+        assert rows[0] == ("float", "6,000 (a short run)", "30.50") and rows[2][2] == "30.32"
+        assert rows[1] == ("float", "6,000 + 6,000 (a short run)", f"{30.5 + gain:.2f}")
         claim = zoo_claim(zoo, limits)
         assert (claim.verdict, claim.headline) == (verdict, headline)
         (measure,) = [measure for measure in claim.measures if "for as long" in measure.label]
