@@ -29,15 +29,15 @@ class Comparison:
     found: Means
 
     @property
-    def agrees(self) -> bool:
-        """Whether every mean is within `TOLERANCES`; one that is missing on one side only is not."""
-        return all(_near(self.published.get(key), self.found.get(key), far) for key, far in TOLERANCES.items())
+    def apart(self) -> list[str]:
+        """The means that are not within `TOLERANCES`; one that is missing on one side only is not."""
+        near = {key: _near(self.published.get(key), self.found.get(key), far) for key, far in TOLERANCES.items()}
+        return [key for key, agrees in near.items() if not agrees]
 
     def __str__(self) -> str:
         found, published = (side.get("psnr_y", float("nan")) for side in (self.found, self.published))
         values = f"{found:8.4f}  published {published:8.4f}"
-        apart = [key for key, far in TOLERANCES.items() if not _near(self.published.get(key), self.found.get(key), far)]
-        verdict = f"DIFFERENT in {', '.join(apart)}" if apart else "equal"
+        verdict = f"DIFFERENT in {', '.join(self.apart)}" if self.apart else "equal"
         return f"{self.method:28} {self.test_set:10} {self.backend:16} PSNR-Y {values}  {verdict}"
 
 
@@ -95,7 +95,7 @@ def main() -> None:
     for comparison in compare(arguments.zoo, arguments.sets, arguments.models, os.environ.get("SR_MIRROR")):
         compared.append(comparison)
         print(comparison, flush=True)
-    different = sum(not comparison.agrees for comparison in compared)
+    different = sum(bool(comparison.apart) for comparison in compared)
     if different:
         print(f"error: {different} of {len(compared)} differ from {arguments.zoo / 'results.json'}", file=sys.stderr)
         sys.exit(1)
