@@ -13,7 +13,7 @@ from pipeline.files import write_text
 from pipeline.packed import stored_dtype
 from pipeline.reporting import labels
 from pipeline.runs import PAPER_ITERATIONS
-from pipeline.zoo.catalogue import Model, iterations_before, twin_of
+from pipeline.zoo.catalogue import Model, control_of, iterations_before, twin_of
 
 NONE = "–"
 
@@ -43,15 +43,12 @@ def write_cards(zoo: Path, models: Sequence[Model], results: Mapping[str, Any]) 
 
 def _card(zoo: Path, model: Model, models: Sequence[Model], results: Mapping[str, Any]) -> dict[str, Any]:
     training, plan = model.training, model.training["plan"]
-    found = twin_of(model, models)
-    twin = found.name if found is not None and found.name in results else None
+    above = {"gap": twin_of(model, models), "gap, trained as long": control_of(model, models)}
+    compared = {title: real.name for title, real in above.items() if real is not None}
     rows = []
     for test_set, backends in results[model.name]["sets"].items():
         bicubic = results[f"bicubic-x{model.scale}"]["sets"][test_set]["bicubic"]
         for backend, scores in backends.items():
-            gap = NONE
-            if twin is not None:
-                gap = labels.number(results[twin]["sets"][test_set]["torch"]["psnr_y"] - scores["psnr_y"], 2)
             rows.append(
                 {
                     "set": test_set,
@@ -60,7 +57,7 @@ def _card(zoo: Path, model: Model, models: Sequence[Model], results: Mapping[str
                     "psnr_rgb": labels.number(scores["psnr_rgb"], 2),
                     "ssim_y": labels.number(scores["ssim_y"], 4),
                     "gain": labels.number(scores["psnr_y"] - bicubic["psnr_y"], 2, signed=True),
-                    "gap": gap,
+                    "gaps": [_gap(results[name]["sets"], test_set, scores) for name in compared.values()],
                 }
             )
     start = model.start
@@ -73,12 +70,18 @@ def _card(zoo: Path, model: Model, models: Sequence[Model], results: Mapping[str
         "short": model.short,
         "paper_iterations": PAPER_ITERATIONS[model.model],
         "before": iterations_before(model, models),
-        "twin": twin,
+        "compared": compared,
         "rows": rows,
         "start": "scratch" if start is None else f"the weights of {start['name']} (SHA-256 `{start['sha256'][:16]}…`)",
         "dtype": stored_dtype(zoo / model.file),
         "minutes": labels.number(training["seconds"] / 60, 1),
     }
+
+
+def _gap(above: Mapping[str, Any], test_set: str, scores: Mapping[str, Any]) -> str:
+    if test_set not in above:
+        return NONE
+    return labels.number(above[test_set]["torch"]["psnr_y"] - scores["psnr_y"], 2)
 
 
 def _overview(models: Sequence[Model], results: Mapping[str, Any], sets: Sequence[str]) -> list[dict[str, Any]]:

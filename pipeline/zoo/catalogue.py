@@ -142,15 +142,18 @@ def pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
     return [(twin, model) for model in binary if (twin := twin_of(model, models)) is not None]
 
 
-def controls(models: Sequence[Model]) -> list[tuple[Model, Model]]:
-    """Give the float networks that were trained on for as long as their binary twins, each with that twin."""
-    by_name = {model.name: model for model in models}
-    found = []
-    for _, binary in pairs(models):
-        control = by_name.get(Run(binary.model, binary.scale, "float", CONTROL).name)
-        if control is not None and _trained_on(control) == _trained_on(binary):
-            found.append((control, binary))
+def control_of(model: Model, models: Sequence[Model]) -> Model | None:
+    """Find the float network that was trained on from the same start for as long as a binary one."""
+    name = Run(model.model, model.scale, "float", CONTROL).name
+    found = next((other for other in models if other.name == name), None)
+    if model.weights == "float" or found is None or _trained_on(found) != _trained_on(model):
+        return None
     return found
+
+
+def controls(models: Sequence[Model]) -> list[tuple[Model, Model]]:
+    """Give the float networks that were trained on for as long as the binary twins of `pairs`, each with that twin."""
+    return [(found, model) for _, model in pairs(models) if (found := control_of(model, models)) is not None]
 
 
 def _trained_on(model: Model) -> tuple[Any, ...]:
