@@ -22,7 +22,7 @@ from pipeline.reporting.published import published
 from pipeline.reporting.results import Quality, Zoo
 from pipeline.reporting.tables import NONE, gap_kind, quality_cells
 from pipeline.runs import Run
-from pipeline.zoo.catalogue import Model, controls, pairs, twin_of
+from pipeline.zoo.catalogue import Model, controls, fair_pairs, pairs
 
 SHOWN = {"torch": "PyTorch", "engine_int8": "engine int8"}
 
@@ -286,13 +286,13 @@ def _rows(zoo: Zoo, scale: int, sets: list[str], limits: Thresholds) -> list[Zoo
     cells = [Cell(labels.number(bicubic[name]["bicubic"].psnr_y, 2)) for name in sets]
     rows = [ZooRow("Bicubic", "", "", "", cells, "bicubic", starts=True)]
     rows += _source_rows(scale, sets, None)
-    controlled = {binary.name: control for control, binary in controls(zoo.models)}
+    against = {binary.name: real for real, binary in fair_pairs(zoo.models)}
     for model in (model for model in zoo.models if model.scale == scale and not model.variant):
         held = zoo.published[model.name]
-        found = twin_of(model, zoo.models)
-        twin = None if found is None else zoo.published[found.name]
-        if model.name in controlled:
-            rows.append(_control_row(zoo, controlled[model.name], sets))
+        real = against.get(model.name)
+        above = {} if real is None else zoo.published[real.name]
+        if real is not None and real.variant:
+            rows.append(_control_row(zoo, real, sets))
         first = True
         for backend, by in SHOWN.items():
             if not all(backend in held.get(name, {}) for name in sets):
@@ -303,7 +303,7 @@ def _rows(zoo: Zoo, scale: int, sets: list[str], limits: Thresholds) -> list[Zoo
                     model.weights,
                     by,
                     _iterations(model, zoo.models) if first else "",
-                    [_cell(held[name][backend], (twin or {}).get(name), limits) for name in sets],
+                    [_cell(held[name][backend], above.get(name), limits) for name in sets],
                     starts=first and model.weights == "float",
                 )
             )

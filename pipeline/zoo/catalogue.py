@@ -156,6 +156,11 @@ def controls(models: Sequence[Model]) -> list[tuple[Model, Model]]:
     return [(found, model) for _, model in pairs(models) if (found := control_of(model, models)) is not None]
 
 
+def fair_pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
+    """Give the binary networks of `pairs`, each with its control, or with its float twin where there is no control."""
+    return [(control_of(binary, models) or real, binary) for real, binary in pairs(models)]
+
+
 def _trained_on(model: Model) -> tuple[Any, ...]:
     return model.start, model.profile, model.training["iterations"], model.training["seed"]
 

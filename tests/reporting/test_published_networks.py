@@ -75,6 +75,9 @@ def test_a_float_network_trained_on_is_in_the_ablation_and_can_decide_the_verdic
         rows = [(row.weights, row.iterations, row.cells[0].value) for row in published.rows if row.weights][:3]
         assert rows[0] == ("float", "6,000 (a short run)", "30.50") and rows[2][2] == "30.32"
         assert rows[1] == ("float", "6,000 + 6,000 (a short run)", f"{30.5 + gain:.2f}")
+        assert next(row for row in published.rows if row.weights == "binary").cells[0].note == f"−{0.18 + gain:.2f}"
+        (panel,) = zoo_distributions(zoo)
+        assert panel.title == "SRResNet ×4, trained for as long" and f"median +{0.18 + gain:.2f} dB" in panel.drawing
         claim = zoo_claim(zoo, limits)
         assert (claim.verdict, claim.headline) == (verdict, headline)
         (measure,) = [measure for measure in claim.measures if "for as long" in measure.label]
