@@ -27,3 +27,16 @@ def test_every_variant_runs_and_counts_its_arithmetic(tmp_path, monkeypatch):
         assert row["gflops"] == pytest.approx(row["gflop"] / second, rel=0.05)
     assert rows[0]["speedup"] == 1 and all(row["speedup"] > 0 for row in rows)
     json.dumps(rows)
+
+
+@pytest.mark.parametrize("slow", ["mm", "convolution"])
+def test_a_share_is_of_the_faster_of_two_equal_products(slow, monkeypatch):
+    torch.manual_seed(0)
+    products = training_speed._products(64, torch.float32, torch.device("cpu"))
+    torch.testing.assert_close(products["convolution"]().transpose(0, 1).reshape(64, 64), products["mm"]())
+    monkeypatch.setitem(training_speed.MATRIX, "cpu", 64)
+    monkeypatch.setattr(
+        training_speed, "alternate", lambda ways, *_, **__: {name: [0.2 if name == slow else 0.1] for name in ways}
+    )
+    rate = training_speed._matrix_rate(1, "float32", torch.device("cpu"), repeats=1)
+    assert rate == pytest.approx(2 * 64**3 / 0.1 / 1e9)
