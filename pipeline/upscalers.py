@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from pipeline.allocator import keep_freed_memory
 from pipeline.engine import Engine
 from pipeline.engine.runner import MODES
 from pipeline.evaluation import Image
@@ -21,6 +22,7 @@ def upscalers(path: Path, modes: Collection[str] = MODES) -> dict[str, Callable[
     A float network has ``engine_float32`` alone; a binary one has those of `modes`, by default all of
     `pipeline.engine.runner.MODES`.
     """
+    keep_freed_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     module = channels_last(load(path).to(device))
     backends: dict[str, Callable[[Image], Image]] = {"torch": lambda image: upscale(module, image)}

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.allocator import keep_freed_memory
 from pipeline.benchmark import engines
 from pipeline.benchmark.backends import Backend, UnavailableError, one_line
 from pipeline.benchmark.engines import ENGINES
@@ -61,6 +62,7 @@ def measure(
         ``speedup`` (see `speedup`) and ``speedup_of_fastest``
         (likewise, of the fastest run of each: on a shared machine the least disturbed).
     """
+    keep_freed_memory()
     x = piece.input(height, width)
     expected = {
         module: _output(module, x)  # of those that are asked for: they may be large

@@ -26,7 +26,7 @@ Build = Callable[[Exports, NDArray[np.float32], int], Backend]
 
 
 def torch_default(network: Exports, x: NDArray[np.float32], threads: int) -> Backend:
-    """PyTorch as it comes."""
+    """PyTorch with its default layout."""
     return _torch(network.module, torch.from_numpy(x)[None], threads)
 
 

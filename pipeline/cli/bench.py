@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 import pipeline.benchmark  # noqa: F401  # before PyTorch: it says how idle threads wait
+from pipeline.allocator import keep_freed_memory
 from pipeline.cli.networks import Network, find_network, zoo_folder
 from pipeline.cli.output import note, number, print_json, print_table
 from pipeline.engine import Engine
@@ -108,6 +109,7 @@ def _torch(path: Path, image: Image, threads: int) -> Callable[[], Image]:
         from pipeline.packing import load
     except ImportError as error:
         raise InputError("PyTorch is not installed; pip install torch") from error
+    keep_freed_memory()
     torch.set_num_threads(threads)
     module = channels_last(load(path))
     return lambda: upscale(module, image)

@@ -174,7 +174,8 @@ def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Clai
         cpu = timed.environment.get("cpu", "an unnamed CPU")
         conditions = (
             f"Whole networks in the sizes of benchmark.network, {_count(timed.threads, 'thread')} of {cpu}; the float "
-            "one in PyTorch channels_last against the binarized one in this project’s engine. "
+            "one in PyTorch channels_last against the binarized one in this project’s engine, both with memory that "
+            "they keep from image to image. "
             "Weights are untrained: time does not depend on them. What rounding loses is the most that it costs this "
             "run’s network or a published one of the same model."
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pipeline.allocator import keep_freed_memory
 from pipeline.engine import Engine
 from pipeline.engine.runner import MODES
 from pipeline.evaluation import Image
@@ -38,6 +39,7 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
         ``lr_size``, ``threads``, ``backends`` (name to `pipeline.timing.summary`) and ``speedup`` (how many times
         faster than PyTorch each mode is: the median over rounds).
     """
+    keep_freed_memory()
     torch.set_num_threads(threads)
     module = channels_last(load(real))
     functions: dict[str, Callable[[], Image]] = {BASELINE: lambda: upscale(module, image)}

@@ -1,0 +1,22 @@
+"""Keeping memory that was freed, so that large images do not wait for the system to clear the same pages again."""
+
+from __future__ import annotations
+
+import ctypes
+
+# Of glibc's mallopt(3), whose names C headers alone know.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+
+
+def keep_freed_memory() -> None:
+    """Keep what this process frees from now on for what it allocates next, where the C library is glibc.
+
+    By default every block beyond 32 MiB is taken from the system and given back, and the system clears each of its
+    pages at the first use. PyTorch allocates every layer's output anew, and on large images waits for that as long as
+    it computes. Other runtimes, and our engine, keep their memory anyway. What is kept can grow by some blocks, where
+    small ones settle in what was freed.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
