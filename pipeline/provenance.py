@@ -63,6 +63,6 @@ def _git() -> tuple[str | None, bool]:
             return None
         return done.stdout.strip()
 
-    # dvc.lock and the zoo record what was run and trained: they say nothing of the code.
-    ignored = (":!dvc.lock", ":!zoo")
+    # dvc.lock, the zoo and the ratios record what was run, trained and timed: they say nothing of the code.
+    ignored = (":!dvc.lock", ":!zoo", ":!ratios")
     return run("rev-parse", "HEAD"), bool(run("status", "--porcelain", "--untracked-files=no", "--", ".", *ignored))
