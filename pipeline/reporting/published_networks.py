@@ -47,6 +47,7 @@ class ZooRow:
     cells: list[Cell]
     kind: str = "measured"  # or "bicubic", "published", "spread"
     starts: bool = False
+    short: bool = False  # see `Model.short`
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class AblationRow:
     size: str  # of the packed file, bytes
     iterations: str
     cells: list[Cell]
+    short: bool
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,9 @@ def ablation_tables(zoo: Zoo) -> list[AblationTable]:
             AblationRow(
                 labels.VARIANTS.get(model.variant, model.variant),
                 f"{model.bytes:,}",
-                _iterations(model, zoo.models),
+                labels.iterations(model, zoo.models),
                 [_cell(held[model.name][name]["torch"], held[base.name].get(name)) for name in sets],
+                model.short,
             )
             for model in [base, *variants]
         ]
@@ -302,9 +305,10 @@ def _rows(zoo: Zoo, scale: int, sets: list[str], limits: Thresholds) -> list[Zoo
                     labels.model(model.model),
                     model.weights,
                     by,
-                    _iterations(model, zoo.models) if first else "",
+                    labels.iterations(model, zoo.models) if first else "",
                     [_cell(held[name][backend], above.get(name), limits) for name in sets],
                     starts=first and model.weights == "float",
+                    short=first and model.short,
                 )
             )
             first = False
@@ -318,7 +322,8 @@ def _control_row(zoo: Zoo, model: Model, sets: list[str]) -> ZooRow:
     """The float network that was trained on for as long as the binary one that comes next."""
     held = zoo.published[model.name]
     cells = [_cell(held[name]["torch"], None) if name in held else Cell(NONE) for name in sets]
-    return ZooRow(labels.model(model.model), model.weights, "PyTorch", _iterations(model, zoo.models), cells)
+    done = labels.iterations(model, zoo.models)
+    return ZooRow(labels.model(model.model), model.weights, "PyTorch", done, cells, short=model.short)
 
 
 def _spread_rows(zoo: Zoo, model: Model, sets: list[str]) -> list[ZooRow]:
@@ -340,10 +345,6 @@ def _spread_rows(zoo: Zoo, model: Model, sets: list[str]) -> list[ZooRow]:
         cells.append(Cell(labels.number(sum(levels) / len(levels), 2), span))
     by = f"PyTorch, mean of {len(seeds) + 1} seeds"
     return [ZooRow(labels.model(model.model), model.weights, by, "", cells, "spread")]
-
-
-def _iterations(model: Model, models: Sequence[Model]) -> str:
-    return labels.iterations(model, models) + (" (a short run)" if model.short else "")
 
 
 def _cell(quality: Quality, base: Mapping[str, Quality] | None, limits: Thresholds | None = None) -> Cell:

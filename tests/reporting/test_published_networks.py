@@ -56,7 +56,8 @@ def test_an_ablation_sets_its_variants_beside_the_paper_s_method(results, params
     base, unscaled, mine = (row.cells[0] for row in table.rows)
     assert (base.value, base.note) == ("30.32", "0.00")
     assert table.network == "SRResNet ×4" and {row.size for row in table.rows} == {"800,000"}
-    assert [row.iterations for row in table.rows] == ["6,000 + 6,000 (a short run)"] * 2 + ["6,000 (a short run)"]
+    assert [row.iterations for row in table.rows] == ["6,000 + 6,000"] * 2 + ["6,000"]
+    assert all(row.short for row in table.rows)
     assert (mine.value, mine.note) == ("30.30", "−0.02")
     assert (unscaled.value, unscaled.note) == ("29.52", "−0.80")
     assert {cell.gap_kind for row in table.rows for cell in row.cells} == {""}  # no gap to a float network
@@ -73,8 +74,9 @@ def test_a_float_network_trained_on_is_in_the_ablation_and_can_decide_the_verdic
         assert table.rows[1].cells[0].value == f"{30.5 + gain:.2f}"
         (published,) = zoo_tables(zoo, limits)
         rows = [(row.weights, row.iterations, row.cells[0].value) for row in published.rows if row.weights][:3]
-        assert rows[0] == ("float", "6,000 (a short run)", "30.50") and rows[2][2] == "30.32"
-        assert rows[1] == ("float", "6,000 + 6,000 (a short run)", f"{30.5 + gain:.2f}")
+        assert rows[0] == ("float", "6,000", "30.50") and rows[2][2] == "30.32"
+        assert rows[1] == ("float", "6,000 + 6,000", f"{30.5 + gain:.2f}")
+        assert [row.short for row in published.rows if row.weights] == [True, True, True, False]
         assert next(row for row in published.rows if row.weights == "binary").cells[0].note == f"−{0.18 + gain:.2f}"
         (panel,) = zoo_distributions(zoo)
         assert panel.title == "SRResNet ×4, trained for as long" and f"median +{0.18 + gain:.2f} dB" in panel.drawing
