@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 
 # Of glibc's mallopt(3), whose names C headers alone know.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -16,7 +17,7 @@ def keep_freed_memory() -> None:
     it computes. Other runtimes, and our engine, keep their memory anyway. What is kept can grow by some blocks, where
     small ones settle in what was freed.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, -1)
