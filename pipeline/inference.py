@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +17,12 @@ from pipeline.upscaling import Depth, upscale_image
 def channels_last(module: nn.Module) -> nn.Module:
     """Lay the filters out channels-last in place, which is what PyTorch's convolutions are fastest with."""
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
+
+
+def no_compiler() -> str | None:
+    """Say why `torch.compile` cannot make code for this machine's CPU; None if it can."""
+    compiler = os.environ.get("CXX", "g++")
+    return None if shutil.which(compiler) else f"no C++ compiler: install {compiler}, or name yours in CXX"
 
 
 def upscale(module: nn.Module, image: NDArray[Depth]) -> NDArray[Depth]:

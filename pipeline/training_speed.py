@@ -22,7 +22,7 @@ from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
 from pipeline.errors import one_line_errors
 from pipeline.files import write_json
-from pipeline.inference import channels_last
+from pipeline.inference import channels_last, no_compiler
 from pipeline.models import build
 from pipeline.provenance import cpu_model, environment
 from pipeline.runs import MODELS, SCALES
@@ -46,14 +46,18 @@ class Variant:
     compiled: bool = False
 
 
-def variants(threads: int, batch: int, patch: int) -> Iterator[Variant]:
-    """Give the variants: each adds a measure to the one before, but for the last two, which change its crops."""
+def variants(threads: int, batch: int, patch: int, compiled: bool = True) -> Iterator[Variant]:
+    """Give the variants: each adds a measure to the one before, but for the last two, which change the crops instead.
+
+    `compiled` says whether compilation is among them.
+    """
     start = Variant("one thread", 1, batch, patch)
     yield start
     yield (start := replace(start, name=f"{threads} threads", threads=threads))
     yield (start := replace(start, name="channels_last", layout="channels_last"))
     yield (start := replace(start, name="bfloat16", precision="bfloat16"))
-    yield replace(start, name="compiled", compiled=True)
+    if compiled:
+        yield replace(start, name="compiled", compiled=True)
     yield replace(start, name="twice the crops", batch=2 * batch)
     yield replace(start, name="crops of two thirds the side", patch=2 * patch // 3)
 
@@ -173,9 +177,11 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = torch.get_num_threads()
+    if reason := no_compiler():
+        print(f"compiled: left out, {reason}")
     measured = {}
     for model in arguments.models:
-        chosen = list(variants(threads, arguments.batch, PATCHES[model]))
+        chosen = list(variants(threads, arguments.batch, PATCHES[model], compiled=reason is None))
         prepared = ready(arguments.set)
         measured[model] = measure(model, arguments.scale, prepared, chosen, device, arguments.repeats)
         for row in measured[model]:

@@ -6,8 +6,6 @@ Each is called with the network, an input (float32, shape (C, h, w)) and a numbe
 from __future__ import annotations
 
 import copy
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from torch import nn
 from pipeline.benchmark.backends import Backend, UnavailableError
 from pipeline.benchmark.exports import Exports
 from pipeline.benchmark.runtimes import RUNTIMES
-from pipeline.inference import channels_last
+from pipeline.inference import channels_last, no_compiler
 
 Build = Callable[[Exports, NDArray[np.float32], int], Backend]
 
@@ -37,9 +35,8 @@ def torch_channels_last(network: Exports, x: NDArray[np.float32], threads: int) 
 
 def torch_compile(network: Exports, x: NDArray[np.float32], threads: int) -> Backend:
     """PyTorch's compiler, with its weights frozen so that they are laid out and folded ahead of time."""
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        raise UnavailableError(f"no C++ compiler: install {compiler}, or name yours in CXX")
+    if reason := no_compiler():
+        raise UnavailableError(reason)
     # Whole or not at all: what the compiler leaves over would be run by plain PyTorch without a word.
     options = {"fullgraph": True, "dynamic": False, "options": {"freezing": True}}
     module = channels_last(copy.deepcopy(network.module))

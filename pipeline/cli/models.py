@@ -7,7 +7,15 @@ from typing import Any
 
 from pipeline.cli.networks import zoo_folder
 from pipeline.cli.output import number, print_json, print_table
-from pipeline.zoo.catalogue import Model, Published, iterations_before, read_index, read_published, scores_of
+from pipeline.zoo.catalogue import (
+    Model,
+    Published,
+    iterations,
+    iterations_before,
+    read_index,
+    read_published,
+    scores_of,
+)
 
 BACKENDS = ("engine_int8", "torch")  # the first that was published: binary networks run in int8, float ones do not
 
@@ -23,10 +31,10 @@ def show_models(as_json: bool) -> None:
     sets = list(dict.fromkeys(name for record in records for name in record["psnr_y"]))
     print_table(
         ["network", "scale", "weights", "bytes", "iterations", *(f"{name}, dB" for name in sets)],
-        [_row(record, sets) for record in records],
+        [_row(record, iterations(model, models), sets) for record, model in zip(records, models, strict=True)],
     )
     print("\nPSNR-Y of binary networks by the engine with int8 activations, of float ones by PyTorch.")
-    if any(record["iterations_before"] for record in records):
+    if any(record["iterations_before"] != 0 for record in records):
         print("Iterations: those of the float network that it was trained on from, and its own.")
     if any(record["short"] for record in records):
         print("* A short run, less than half of its paper's iterations: no measure of what the network can reach.")
@@ -49,17 +57,12 @@ def _score(backends: dict[str, dict[str, float]]) -> float | None:
     return next((backends[name]["psnr_y"] for name in BACKENDS if name in backends), None)
 
 
-def _iterations(record: dict[str, Any]) -> str:
-    before = record["iterations_before"]
-    return (f"{before:,} + " if before else "") + f"{record['iterations']:,}"
-
-
-def _row(record: dict[str, Any], sets: list[str]) -> list[str]:
+def _row(record: dict[str, Any], trained: str, sets: list[str]) -> list[str]:
     return [
         record["name"],
         f"×{record['scale']}",
         record["weights"],
         f"{record['bytes']:,}",
-        _iterations(record) + (" *" if record["short"] else "  "),
+        trained + (" *" if record["short"] else "  "),
         *(number(record["psnr_y"].get(name), 2) for name in sets),
     ]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.zoo.catalogue import Model, iterations_before
-
 MODELS = {"srresnet": "SRResNet", "edsr": "EDSR", "vdsr": "VDSR"}
 
 BACKENDS = {
@@ -118,12 +116,6 @@ def duration(seconds: float) -> str:
 def listing(names: Sequence[str]) -> str:
     """Return names as a list in a sentence, as `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def iterations(network: Model, networks: Sequence[Model]) -> str:
-    """Return those of the float network that a published one was trained on from, and its own, as `8,000 + 2,500`."""
-    before = iterations_before(network, networks)
-    return (f"{before:,} + " if before else "") + f"{network.training['iterations']:,}"
 
 
 def network(model_name: str, scale: int) -> str:

@@ -13,7 +13,7 @@ from pipeline.files import write_text
 from pipeline.packed import stored_dtype
 from pipeline.reporting import labels
 from pipeline.runs import PAPER_ITERATIONS
-from pipeline.zoo.catalogue import Model, control_of, iterations_before, twin_of
+from pipeline.zoo.catalogue import Model, control_of, iterations, iterations_before, twin_of
 
 NONE = "–"
 
@@ -92,7 +92,7 @@ def _overview(models: Sequence[Model], results: Mapping[str, Any], sets: Sequenc
         for model in models:
             if model.scale == scale:
                 row = _overview_row(model.name, results[model.name]["sets"], "torch", sets, link=True)
-                row |= {"bytes": f"{model.bytes:,}", "iterations": labels.iterations(model, models)}
+                row |= {"bytes": f"{model.bytes:,}", "iterations": iterations(model, models)}
                 rows.append(row | {"mark": " *" if model.short else ""})
     return rows
 

@@ -165,9 +165,21 @@ def _trained_on(model: Model) -> tuple[Any, ...]:
     return model.start, model.profile, model.training["iterations"], model.training["seed"]
 
 
-def iterations_before(model: Model, models: Sequence[Model]) -> int:
-    """Count the iterations of the float network that a network was trained on from; 0 if it was from scratch."""
-    return next((m.training["iterations"] for m in models if model.start and m.name == model.start["name"]), 0)
+def iterations_before(model: Model, models: Sequence[Model]) -> int | None:
+    """Count the iterations of the float network that a network was trained on from; 0 if it was from scratch.
+
+    None if that network was replaced since.
+    """
+    if model.start is None:
+        return 0
+    return next((other.training["iterations"] for other in models if other.sha256 == model.start["sha256"]), None)
+
+
+def iterations(model: Model, models: Sequence[Model]) -> str:
+    """Say the iterations of the float network that a network was trained on from, and its own, as `8,000 + 2,500`."""
+    before = iterations_before(model, models)
+    own = f"{model.training['iterations']:,}"
+    return own if before == 0 else f"{'?' if before is None else f'{before:,}'} + {own}"
 
 
 def write_index(zoo: Path = ZOO) -> list[Model]:

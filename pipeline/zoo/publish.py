@@ -26,6 +26,8 @@ TEST_SETS = ("Set5", "Set14", "B100", "Urban100")
 
 def publish(zoo: Path, sets: tuple[str, ...], mirror: str | None) -> None:
     """See the module."""
+    if not any(zoo.glob("*.safetensors")):
+        raise InputError(f"{zoo}: holds no trained network; train one with `python -m pipeline.zoo.train` first")
     models = write_index(zoo)
     published = read_published(zoo) if (zoo / "results.json").exists() else {}
     rows = _rows(zoo / "results.csv")

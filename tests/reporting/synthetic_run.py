@@ -107,8 +107,9 @@ def write_zoo(
         }  # fmt: skip
         models.append(
             {
-                "name": name, "file": f"{name}.safetensors", "sha256": "cd" * 32, "bytes": 800_000, "model": "srresnet",
-                "scale": 4, "weights": weights, "variant": variant, "training": training,
+                "name": name, "file": f"{name}.safetensors", "sha256": "cd" * 32, "model": "srresnet", "scale": 4,
+                "bytes": 800_000 if weights == "binary" else 3_200_000, "weights": weights, "variant": variant,
+                "training": training,
             }
         )  # fmt: skip
         backends = ("torch", "engine_float32", "engine_int8") if loss > 0 else ("torch", "engine_float32")

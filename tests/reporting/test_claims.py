@@ -79,6 +79,19 @@ def test_a_mode_that_loses_too_much_does_not_count_for_speed(tmp_path, small):
     assert speed_claim(results, limits, 0.003).value == pytest.approx(4.0 / 1.6)  # the engine with float32 activations
 
 
+def test_the_speed_says_of_which_mode_it_is_and_what_is_reached_otherwise(tmp_path, small):
+    results = results_of(tmp_path, small, speedup=4.0)
+    limits = Thresholds(replicated=5.0, partly=2.0)
+    rounded, exact = (speed_claim(results, limits, loss) for loss in (0.005, 0.003))
+    best = "the speed of PyTorch in float32, reached on the best network: "
+    said = "SRResNet ×2, engine, int8; with float32 activations, which are the paper’s, 2.5×"
+    assert rounded.headline_label == best + said
+    assert exact.headline_label == best + "VDSR ×2, engine, float32"
+    quantized = rounded.measures[-1]
+    ratios = [timed.speed("openvino_int8") for timed in results.benchmarks.values()]
+    assert quantized.label == "OpenVINO, int8" and quantized.value.startswith(f"{min(ratios):.1f}×")
+
+
 def test_what_a_mode_costs_a_published_network_counts_too_and_what_nobody_measured_does_not(tmp_path, small):
     results = results_of(tmp_path, small, speedup=4.0)
     limits = Thresholds(replicated=5.0, partly=2.0)
@@ -120,13 +133,14 @@ def test_80_percent_at_one_scale_only_is_partly_replicated(tmp_path):
     results.footprint[binary] = replace(results.footprint[binary], bytes=1_450_000)  # of 5.6 MB: 74 %
     claim = judge(results, params.report.claims)[1]
     assert claim.verdict == Verdict.PARTLY
-    assert [measure.value for measure in claim.measures] == ["81.0 %", "74.1 %"]
+    assert [measure.value for measure in claim.measures] == ["81.0 %", "74.1 %", "75.0 %"]
+    assert claim.measures[2].label == "SRResNet ×4, published" and claim.measures[2].note == "3.20 MB to 800 kB"
 
 
 def test_without_srresnet_the_size_claim_is_not_measured(tmp_path):
     claim = judged(tmp_path, make_params(["vdsr"], [2], ["embedded-test"]))[1]
     assert claim.verdict == Verdict.UNMEASURED
-    assert [measure.label for measure in claim.measures] == ["VDSR ×2"]
+    assert [measure.label for measure in claim.measures] == ["VDSR ×2", "SRResNet ×4, published"]
 
 
 def test_without_timings_of_the_engine_speed_is_not_measured(tmp_path, small):

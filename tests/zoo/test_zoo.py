@@ -5,6 +5,7 @@ import fcntl
 import json
 import shutil
 import time
+from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.packing import load
 from pipeline.params import load_params
 from pipeline.profiles import compose
 from pipeline.reporting import labels
+from pipeline.zoo.catalogue import iterations, iterations_before, read_index
 from pipeline.zoo.queue import load_queue
 from tests.conftest import ROOT
 from tests.small_zoo import NAMES
@@ -166,6 +168,25 @@ def test_publishing_again_runs_nothing_and_a_new_network_alone(published, tmp_pa
     (place.folder / "zoo/vdsr-x4-float-seed5.safetensors").unlink()
     place.run("publish", "--sets", "embedded-test")
     assert set(results(place)) == {"bicubic-x2", *NAMES[:4]}
+
+
+def test_a_zoo_without_networks_is_not_published(published, tmp_path):
+    place = published.copy(tmp_path / "place")
+    for path in (place.folder / "zoo").glob("*.safetensors"):
+        path.unlink()
+    before = {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
+    assert "zoo: holds no trained network" in place.run("publish", "--sets", "embedded-test", exit_code=2)
+    assert before == {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
+
+
+def test_iterations_are_not_those_of_a_network_that_has_replaced_the_start(published):
+    models = read_index(published.folder / "zoo")
+    (binary,) = [model for model in models if model.name == "edsr-x2-binary"]
+    assert iterations(binary, models) == "12 + 12"
+    longer = [replace(m, sha256="0" * 64) if m.name == "edsr-x2-float" else m for m in models]
+    assert iterations_before(binary, longer) is None and iterations(binary, longer) == "? + 12"
+    (real,) = [model for model in models if model.name == "edsr-x2-float"]
+    assert iterations(real, models) == "12"
 
 
 def test_verify_agrees_with_what_was_published_and_tells_what_does_not(published, tmp_path):
