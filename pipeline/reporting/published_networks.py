@@ -245,8 +245,8 @@ def _fair_measures(fair: Sequence[Gap]) -> list[Measure]:
 
 def _start_measure(found: Sequence[Gap]) -> list[Measure]:
     worst = max(found, key=lambda gap: gap.psnr_y)
-    note = f"{worst.where}, below the float network as it was started from: trained for less long"
-    return [Measure("largest gap, start", labels.decibels(worst.psnr_y), note)]
+    note = f"{worst.where}: the float network that was started from, trained for less long"
+    return [Measure("largest gap, below the start", labels.decibels(worst.psnr_y), note)]
 
 
 def _against_the_paper(zoo: Zoo) -> list[Measure]:
