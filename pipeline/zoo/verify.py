@@ -1,4 +1,7 @@
-"""Evaluate the published networks anew, with PyTorch and with the engine, and compare with the published results."""
+"""Evaluate the published networks anew, with PyTorch and with the engine, and compare with the published results.
+
+A verification that was interrupted goes on where it was, if the code is still the same.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
 from pipeline.errors import InputError, one_line_errors
-from pipeline.zoo.catalogue import ZOO, read_index, read_published
+from pipeline.zoo.catalogue import ZOO, Model, read_index, read_published
+from pipeline.zoo.progress import Found, Progress
 from pipeline.zoo.publish import TEST_SETS
 from pipeline.zoo.scores import Means, bicubic_scores, mean_scores, model_scores
 
@@ -41,7 +46,9 @@ class Comparison:
         return f"{self.method:28} {self.test_set:10} {self.backend:16} PSNR-Y {values}  {verdict}"
 
 
-def compare(zoo: Path, sets: list[str], only: list[str] | None, mirror: str | None) -> Iterator[Comparison]:
+def compare(
+    zoo: Path, sets: list[str], only: list[str] | None, mirror: str | None, progress: Progress
+) -> Iterator[Comparison]:
     """Evaluate and compare, network by network; `only` names some.
 
     Raises
@@ -60,15 +67,24 @@ def compare(zoo: Path, sets: list[str], only: list[str] | None, mirror: str | No
     for model in chosen:
         if published.get(model.name, {}).get("sha256") != model.sha256:
             raise InputError(f"{zoo / 'results.json'}: {model.name}: its results are of another file; publish it again")
+        model.path(zoo)  # is there, and the one that was published
     for test_set in sets:
         images = ready(test_set, mirror)
         for scale in sorted({model.scale for model in chosen}):
             method = f"bicubic-x{scale}"
-            found = mean_scores({"bicubic": bicubic_scores(images, scale)})
+            found = progress.get(f"{method} on {test_set}", _find_bicubic, images, scale)
             yield from _compared(zoo, method, test_set, published, found)
         for model in chosen:
-            found = mean_scores(model_scores(model, images, zoo))
+            found = progress.get(f"{model.name} ({model.sha256}) on {test_set}", _find, model, images, zoo)
             yield from _compared(zoo, model.name, test_set, published, found)
+
+
+def _find_bicubic(images: PreparedSet, scale: int) -> Found:
+    return mean_scores({"bicubic": bicubic_scores(images, scale)})
+
+
+def _find(model: Model, images: PreparedSet, zoo: Path) -> Found:
+    return mean_scores(model_scores(model, images, zoo))
 
 
 def _compared(
@@ -86,15 +102,19 @@ def _near(one: float | None, other: float | None, far: float) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zoo", type=Path, default=ZOO, help="the zoo's folder (default: %(default)s)")
     parser.add_argument("--sets", nargs="+", default=TEST_SETS, help="test sets (default: the four standard ones)")
     parser.add_argument("--models", nargs="+", help="some networks instead of all")
     arguments = parser.parse_args()
+    mirror, progress = os.environ.get("SR_MIRROR"), Progress(arguments.zoo / "unfinished" / ".verify.json")
+    if progress.restored:
+        print(f"an interrupted verification goes on: {progress.restored} networks and sets were evaluated before")
     compared = []
-    for comparison in compare(arguments.zoo, arguments.sets, arguments.models, os.environ.get("SR_MIRROR")):
+    for comparison in compare(arguments.zoo, arguments.sets, arguments.models, mirror, progress):
         compared.append(comparison)
         print(comparison, flush=True)
+    progress.finish()
     different = sum(bool(comparison.apart) for comparison in compared)
     if different:
         print(f"error: {different} of {len(compared)} differ from {arguments.zoo / 'results.json'}", file=sys.stderr)

@@ -4,6 +4,7 @@ import csv
 import fcntl
 import json
 import shutil
+import subprocess
 import time
 from dataclasses import replace
 from hashlib import sha256
@@ -22,7 +23,7 @@ from pipeline.reporting import labels
 from pipeline.zoo.catalogue import iterations, iterations_before, read_index
 from pipeline.zoo.queue import load_queue
 from tests.conftest import ROOT
-from tests.small_zoo import NAMES
+from tests.small_zoo import NAMES, Place
 
 
 def results(place):
@@ -203,6 +204,37 @@ def test_verify_agrees_with_what_was_published_and_tells_what_does_not(published
     del changed["methods"]["edsr-x2-binary"]["sets"]["embedded-test"]["engine_int8"]
     path.write_text(json.dumps(changed))
     assert place.run(*arguments, exit_code=1).count("DIFFERENT") == 1  # never published is not equal
+
+
+def test_an_interrupted_verification_goes_on_with_the_same_code_alone(published, tmp_path):
+    place = published.copy(tmp_path / "place")
+    identity = ("-c", "user.name=A. Tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false")
+
+    def git(*arguments):
+        subprocess.run(["git", *identity, *arguments], cwd=place.folder, check=True)
+
+    git("init", "--quiet")
+    git("add", "params.yaml")
+    git("commit", "--quiet", "--message", "One")
+    arguments = ("--sets", "embedded-test", "--models", "edsr-x2-float", "edsr-x2-binary")
+    process = place.start("verify", *arguments)
+    while "edsr-x2-float " not in process.stdout.readline():
+        pass
+    process.kill()
+    process.communicate()
+    kept = place.folder / "zoo/unfinished/.verify.json"
+    held = json.loads(kept.read_text())
+    (key,) = [key for key in held["found"] if key.startswith("edsr-x2-float (")]
+    held["found"][key]["torch"]["psnr_y"] += 1  # to see that it is taken as it was found
+    kept.write_text(json.dumps(held))
+    git("commit", "--quiet", "--allow-empty", "--message", "Two")
+    elsewhere = shutil.copytree(place.folder, tmp_path / "elsewhere")
+    assert "goes on" not in (output := Place(elsewhere).run("verify", *arguments)) and "all 9 equal" in output
+    git("reset", "--quiet", held["commit"])
+    output = place.run("verify", *arguments, exit_code=1)
+    assert "an interrupted verification goes on" in output and "error: 1 of 9 differ" in output
+    assert not kept.exists()
+    assert "all 9 equal" in place.run("verify", *arguments)
 
 
 def test_a_file_that_is_not_the_published_one_is_named(published, tmp_path):
