@@ -247,7 +247,8 @@ def test_a_file_that_is_not_the_published_one_is_named(published, tmp_path):
     (zoo / "edsr-x2-binary.safetensors").unlink()
     assert "edsr-x2-binary.safetensors: missing" in place.run(*arguments, "edsr-x2-binary", exit_code=2)
     assert "has no esdr" in place.run(*arguments, "esdr", exit_code=2)
-    assert "has no results on embedded-valid" in place.run("verify", "--sets", "embedded-valid", exit_code=2)
+    arguments = ("verify", "--sets", "embedded-valid", "--models")
+    assert "has no results on embedded-valid" in place.run(*arguments, "edsr-x2-float", exit_code=2)
 
 
 def test_where_a_profile_starts_from_scratch_the_queue_has_no_control_and_no_such_variant(tmp_path):
