@@ -33,15 +33,24 @@ class Progress:
         except (OSError, ValueError, LookupError, TypeError):
             pass  # it only ever saves time
         self.restored = len(self._found)
+        self._given: set[str] = set()
 
     def get(self, key: str, find: Callable[..., Found], *arguments: Any) -> Found:
         """Give what was found before, or find it, by `find` of the arguments, and keep it."""
+        self._given.add(key)
         if key not in self._found:
             self._found[key] = find(*arguments)
-            if self._commit is not None:
-                write_json(self._path, {"commit": self._commit, "found": self._found})
+            self._keep()
         return self._found[key]
 
     def finish(self) -> None:
-        """Forget it all."""
-        self._path.unlink(missing_ok=True)
+        """Forget what was given; what a verification of more had found stays."""
+        self._found = {key: found for key, found in self._found.items() if key not in self._given}
+        if self._found:
+            self._keep()
+        else:
+            self._path.unlink(missing_ok=True)
+
+    def _keep(self) -> None:
+        if self._commit is not None:
+            write_json(self._path, {"commit": self._commit, "found": self._found})

@@ -109,7 +109,7 @@ def main() -> None:
     arguments = parser.parse_args()
     mirror, progress = os.environ.get("SR_MIRROR"), Progress(arguments.zoo / "unfinished" / ".verify.json")
     if progress.restored:
-        print(f"an interrupted verification goes on: {progress.restored} networks and sets were evaluated before")
+        print(f"kept from an interrupted verification: {progress.restored} networks and sets")
     compared = []
     for comparison in compare(arguments.zoo, arguments.sets, arguments.models, mirror, progress):
         compared.append(comparison)
