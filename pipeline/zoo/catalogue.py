@@ -143,12 +143,21 @@ def pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
 
 
 def control_of(model: Model, models: Sequence[Model]) -> Model | None:
-    """Find the float network that was trained on from the same start for as long as a binary one."""
+    """Find the float network that was trained on for as long as a binary one.
+
+    As long is from the same start by as many iterations, or, for a binary network from scratch, as many in all.
+    """
     name = Run(model.model, model.scale, "float", CONTROL).name
     found = next((other for other in models if other.name == name), None)
-    if model.weights == "float" or found is None or _trained_on(found) != _trained_on(model):
+    if model.weights == "float" or found is None:
         return None
-    return found
+    if (found.profile, found.training["seed"]) != (model.profile, model.training["seed"]):
+        return None
+    done = model.training["iterations"]
+    if model.start is None:
+        before = iterations_before(found, models)
+        return found if before is not None and before + found.training["iterations"] == done else None
+    return found if (found.start, found.training["iterations"]) == (model.start, done) else None
 
 
 def controls(models: Sequence[Model]) -> list[tuple[Model, Model]]:
@@ -159,10 +168,6 @@ def controls(models: Sequence[Model]) -> list[tuple[Model, Model]]:
 def fair_pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
     """Give the binary networks of `pairs`, each with its control, or with its float twin where there is no control."""
     return [(control_of(binary, models) or real, binary) for real, binary in pairs(models)]
-
-
-def _trained_on(model: Model) -> tuple[Any, ...]:
-    return model.start, model.profile, model.training["iterations"], model.training["seed"]
 
 
 def iterations_before(model: Model, models: Sequence[Model]) -> int | None:

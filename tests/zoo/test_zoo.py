@@ -20,7 +20,7 @@ from pipeline.packing import load
 from pipeline.params import load_params
 from pipeline.profiles import compose
 from pipeline.reporting import labels
-from pipeline.zoo.catalogue import iterations, iterations_before, read_index
+from pipeline.zoo.catalogue import control_of, iterations, iterations_before, read_index
 from pipeline.zoo.queue import load_queue
 from tests.conftest import ROOT
 from tests.small_zoo import NAMES, Place
@@ -188,6 +188,19 @@ def test_iterations_are_not_those_of_a_network_that_has_replaced_the_start(publi
     assert iterations_before(binary, longer) is None and iterations(binary, longer) == "? + 12"
     (real,) = [model for model in models if model.name == "edsr-x2-float"]
     assert iterations(real, models) == "12"
+
+
+def test_a_float_network_is_as_long_trained_as_one_from_scratch_by_all_its_iterations(published):
+    models = read_index(published.folder / "zoo")
+    named = {model.name: model for model in models}
+    control, scratch = named["edsr-x2-float-continued"], named["edsr-x2-binary-scratch"]
+    assert control_of(named["edsr-x2-binary"], models) == control  # from the same start, 12 more
+    assert iterations(control, models) == "12 + 12" and iterations(scratch, models) == "24"
+    assert control_of(scratch, models) == control
+    for change in ({"iterations": 12}, {"seed": 1}):
+        assert control_of(replace(scratch, training=scratch.training | change), models) is None
+    without_start = [model for model in models if model.name != "edsr-x2-float"]
+    assert control_of(scratch, without_start) is None  # nobody knows how long
 
 
 def test_verify_agrees_with_what_was_published_and_tells_what_does_not(published, tmp_path):
