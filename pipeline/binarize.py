@@ -87,6 +87,11 @@ class BinaryConv2d(nn.Conv2d):
         return functional.conv2d(input, self.binary_weight(), self.bias, padding=self.padding)
 
 
+def latent_filters(module: nn.Module) -> list[nn.Parameter]:
+    """Give the latent filters of a network's binary convolutions."""
+    return [layer.weight for layer in module.modules() if isinstance(layer, BinaryConv2d)]
+
+
 def start_from_float(module: nn.Module, float_state: dict[str, Tensor]) -> None:
     """Load the weights of the float twin into a binary network; each learnable scale becomes mean |w| of its filter.
 

@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 from pipeline.files import atomic, write_json
 
 STATE = "state.json"
+PROGRESS = "progress.json"  # for those who look on; no part of the checkpoint
 FILE_BYTES = 15 * 2**20  # a file is begun when the last has as much; a larger tensor has a file of its own
 
 

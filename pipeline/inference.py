@@ -25,7 +25,7 @@ def no_compiler() -> str | None:
     return None if shutil.which(compiler) else f"no C++ compiler: install {compiler}, or name yours in CXX"
 
 
-def upscale(module: nn.Module, image: NDArray[Depth]) -> NDArray[Depth]:
+def upscale(module: nn.Module, image: NDArray[Depth], scale: int | None = None) -> NDArray[Depth]:
     """Upscale an image with a network made by `pipeline.models.build`, on the device where the network lies.
 
     Parameters
@@ -33,6 +33,8 @@ def upscale(module: nn.Module, image: NDArray[Depth]) -> NDArray[Depth]:
     module : torch.nn.Module
         Runs in evaluation mode; left in the mode in which it was given.
     image : uint8 or uint16, H×W×3 or H×W
+    scale : {2, 3, 4}, optional
+        Of a network that serves several (VDSR); by default that with which it was made.
 
     Returns
     -------
@@ -54,6 +56,6 @@ def upscale(module: nn.Module, image: NDArray[Depth]) -> NDArray[Depth]:
     try:
         with torch.inference_mode():
             config = cast(dict[str, Any], module.config)
-            return upscale_image(forward, image, config["model"], config["scale"])
+            return upscale_image(forward, image, config["model"], scale or config["scale"])
     finally:
         module.train(was_training)

@@ -108,11 +108,16 @@ class Patch(Section):
 
 
 class Schedule(Section):
-    """How the learning rate goes down: times `factor` every `every` iterations, or along a half cosine to 0."""
+    """How the learning rate goes down.
 
-    kind: Literal["constant", "step", "cosine"]
+    Times `factor` every `every` iterations, along a half cosine to 0, or straight to 0 after it was constant for the
+    share `flat` of the iterations.
+    """
+
+    kind: Literal["constant", "step", "cosine", "linear"]
     every: Count
     factor: Annotated[float, Field(gt=0, le=1)]
+    flat: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Clip(Section):
@@ -123,47 +128,33 @@ class Clip(Section):
 
 
 class Training(Section):
-    """One network's training."""
+    """How a network is trained, with float and with binary filters alike.
+
+    Only `latent_rate` concerns one of the two: the factor by which the latent filters of a binary network learn faster.
+    """
 
     iterations: Count
     batch: Count
     patch: Patch
     loss: Literal["l1", "mse", "half_sse"]  # half_sse (VDSR): summed over a crop, averaged over the batch
-    optimizer: Literal["adam", "sgd"]  # Adam with betas 0.9 and 0.999; SGD with momentum 0.9
+    optimizer: Literal["muon", "adam", "sgd"]  # muon: for filters of 32 inputs and outputs or more; Adam for the rest
+    momentum: Annotated[float, Field(ge=0, lt=1)]  # of Muon and SGD; Adam has betas 0.9 and 0.999
     learning_rate: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
+    latent_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]  # none for latent filters, of which only the signs count
     schedule: Schedule
     clip: Clip
     ema: Annotated[float, Field(ge=0, lt=1)]  # decay of the averaged weights; 0: no averaging
     precision: Literal["float32", "bfloat16"]
-    start: Literal["scratch", "float"]  # from fresh weights, or from the float twin's
-    distillation: Annotated[float, Field(ge=0, le=1)]  # how much of the loss is against the float twin's output, not HR
     validate_every: Count
     checkpoint_every: Count
     max_minutes: Positive | None  # stops cleanly with a checkpoint; a rerun goes on from it
 
-    @model_validator(mode="after")
-    def _twin_teaches(self) -> Training:
-        if self.distillation and self.start != "float":
-            raise ValueError("distillation: takes the float twin as its teacher; write start: float, or 0")
-        return self
-
-
-class TrainingPair(Section):
-    float: Training
-    binary: Training
-
-    @model_validator(mode="after")
-    def _float_starts_from_scratch(self) -> TrainingPair:
-        if self.float.start != "scratch":
-            raise ValueError("float.start: a float network has no float twin to start from; write scratch")
-        return self
-
 
 class Train(Section):
-    srresnet: TrainingPair
-    edsr: TrainingPair
-    vdsr: TrainingPair
+    srresnet: Training
+    edsr: Training
+    vdsr: Training
 
 
 class Export(Section):
@@ -225,10 +216,10 @@ class Params(Section):
     benchmark: Benchmark
     report: Report
 
-    def training(self, model: str, weights: Weights) -> Training:
-        """How the network's float or binary form is trained."""
-        pair: TrainingPair = getattr(self.train, model)
-        return pair.float if weights == "float" else pair.binary
+    def training(self, model: str) -> Training:
+        """How the network is trained, in its float and in its binary form."""
+        training: Training = getattr(self.train, model)
+        return training
 
     def overrides(self, model: str, weights: Weights) -> dict[str, Any]:
         """The arguments for `pipeline.models.build` beside model, scale and weights."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,13 +18,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from pipeline.binarize import BinaryConv2d
-from pipeline.checkpoints import STATE, load_checkpoint, save_checkpoint
+from pipeline.binarize import latent_filters
+from pipeline.checkpoints import PROGRESS, STATE, load_checkpoint, save_checkpoint
 from pipeline.data.crops import Crops
 from pipeline.distributed import Process
 from pipeline.errors import InputError
+from pipeline.files import write_json
 from pipeline.inference import channels_last, upscale
+from pipeline.interruption import Interruption
 from pipeline.metrics import psnr
+from pipeline.muon import Muon, suits_muon
 
 if TYPE_CHECKING:  # the loop itself needs no pydantic
     from pipeline.params import Training
@@ -51,12 +54,13 @@ class Record:
     """How far a training has come: what its checkpoint keeps beside the weights.
 
     ``history`` has a row for every validation: ``iteration``, ``loss`` (mean since the last row), ``learning_rate`` and
-    ``psnr_y`` (mean over the validation images, dB). ``seconds`` and ``images`` add up over interrupted runs, and
-    ``devices`` names those of all of them.
+    ``psnr_y`` (mean over the validation images, dB). ``seconds``, ``cpu_seconds`` (of all threads of this process) and
+    ``images`` add up over interrupted runs, and ``devices`` names those of all of them.
     """
 
     iteration: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     images: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)  # since the last row of the history
@@ -65,14 +69,16 @@ class Record:
 
 def train(
     module: nn.Module,
-    crops: Crops,
+    crops: Sequence[Crops],
     validation: Sequence[ImagePair],
     settings: Training,
     seed: int,
     checkpoint: Path,
     identity: dict[str, Any],
     process: Process,
+    interruption: Interruption | None = None,
     teacher: nn.Module | None = None,
+    distillation: float = 0.0,
 ) -> Record:
     """Train `module` in place; on return it holds the final weights (the averaged ones where EMA is on).
 
@@ -83,7 +89,8 @@ def train(
     ----------
     module : torch.nn.Module
         Made by `pipeline.models.build`, with its starting weights, on `process.device`.
-    crops : Crops
+    crops : sequence of Crops
+        Those of the scales that share each batch, in equal parts.
     validation : sequence of (LR, HR) uint8 images
     settings : pipeline.params.Training
     seed : int
@@ -93,28 +100,32 @@ def train(
     identity : dict
         What makes a checkpoint this run's (anything JSON holds); one of another identity is ignored and replaced.
     process : Process
+    interruption : Interruption, optional
+        The training saves and ends within `CHECK_EVERY` iterations once it was asked for.
     teacher : torch.nn.Module, optional
-        The float twin, on `process.device`, for ``settings.distillation`` (Hinton et al., 2015, for regression).
+        A float network, on `process.device`, whose outputs take the targets' place in the share `distillation` of the
+        loss (Hinton et al., 2015, for regression).
+    distillation : float in [0, 1]
 
     Returns
     -------
     Record
-        Fewer iterations than planned where ``settings.max_minutes`` ran out.
+        Fewer iterations than planned where it was interrupted, or ``settings.max_minutes`` ran out.
 
     Raises
     ------
     InputError
         When the loss or a weight is no longer finite, naming the iteration and the last good checkpoint.
     """
-    started = time.perf_counter()
-    part = process.part(settings.batch)
+    started, cpu_started = time.perf_counter(), time.process_time()
+    shares = process.part(settings.batch // len(crops))
     module = channels_last(module)
     averaged = copy.deepcopy(module) if settings.ema else module
-    optimizer = make_optimizer(module, settings)
+    optimizers = make_optimizers(module, settings)
     if teacher is not None:
         teacher = channels_last(teacher).eval()
     criterion = LOSSES[settings.loss]
-    record = _load(checkpoint, identity, module, averaged, optimizer, process) or Record()
+    record = _load(checkpoint, identity, module, averaged, optimizers, process) or Record()
     if process.device_name not in record.devices:
         record.devices.append(process.device_name)
     parallel: nn.Module = module
@@ -122,7 +133,7 @@ def train(
         if process.device.type == "cuda":
             parallel = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         parallel = DistributedDataParallel(parallel)
-    seconds_before = record.seconds
+    seconds_before, cpu_seconds_before = record.seconds, record.cpu_seconds
     unread: list[Tensor] = []  # losses still on the device
     bar = tqdm(
         total=settings.iterations,
@@ -138,10 +149,12 @@ def train(
     stop = False
     while record.iteration < settings.iterations and not stop:
         rng = np.random.default_rng([seed, record.iteration])
-        inputs, targets = crops.batch(rng, settings.batch, part)
+        drawn = [each.batch(rng, settings.batch // len(crops), shares) for each in crops]
+        inputs, targets = (torch.cat(tensors) for tensors in zip(*drawn, strict=True))
         rate = learning_rate(settings, record.iteration)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["factor"]
 
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(process.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
@@ -149,11 +162,12 @@ def train(
         loss = criterion(outputs.float(), targets)
         if teacher is not None:
             taught = criterion(outputs.float(), _answer(teacher, inputs, settings))
-            loss = torch.lerp(loss, taught, settings.distillation)
-        optimizer.zero_grad()
+            loss = torch.lerp(loss, taught, distillation)
+        module.zero_grad()
         loss.backward()
         clip_gradients(module, settings, rate)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         if settings.ema:
             update_average(averaged, module, settings.ema)
 
@@ -169,10 +183,12 @@ def train(
             continue
         _read_losses(unread, record, module, checkpoint, process)
         record.seconds = seconds_before + time.perf_counter() - started
+        record.cpu_seconds = cpu_seconds_before + time.process_time() - cpu_started
         minutes = (time.perf_counter() - started) / 60
-        stop = not last and process.any(settings.max_minutes is not None and minutes >= settings.max_minutes)
+        late = not last and process.any(settings.max_minutes is not None and minutes >= settings.max_minutes)
+        stop = late or (not last and process.any(interruption is not None and interruption.asked))
         bar.set_postfix(loss=f"{record.losses[-1]:.4f}" if record.losses else "", refresh=False)
-        if validates or stop:
+        if validates or late:
             record.history.append(
                 {
                     "iteration": record.iteration,
@@ -184,7 +200,9 @@ def train(
             record.losses = []
             bar.set_postfix(loss=f"{record.history[-1]['loss']:.4f}", psnr=f"{record.history[-1]['psnr_y']:.2f}")
         if (saves or stop) and process.leads:
-            _save(checkpoint, identity, module, averaged, optimizer, record)
+            _save(checkpoint, identity, module, averaged, optimizers, record)
+        if process.leads:
+            write_json(checkpoint / PROGRESS, progress(record, settings))
     bar.close()
     if settings.ema:
         module.load_state_dict(averaged.state_dict())
@@ -202,22 +220,37 @@ def learning_rate(settings: Training, iteration: int) -> float:
     schedule = settings.schedule
     if schedule.kind == "step":
         return settings.learning_rate * schedule.factor ** (iteration // schedule.every)
+    falling = max(0.0, (iteration / settings.iterations - schedule.flat) / (1 - schedule.flat))
     if schedule.kind == "cosine":
-        return settings.learning_rate * (1 + math.cos(math.pi * iteration / settings.iterations)) / 2
+        return settings.learning_rate * (1 + math.cos(math.pi * falling)) / 2
+    if schedule.kind == "linear":
+        return settings.learning_rate * (1 - falling)
     return settings.learning_rate
 
 
-def make_optimizer(module: nn.Module, settings: Training) -> torch.optim.Optimizer:
-    """Adam or SGD; the latent filters of binary convolutions are not decayed, since only their signs count."""
-    latent = {id(layer.weight) for layer in module.modules() if isinstance(layer, BinaryConv2d)}
-    groups = [
-        {"params": [p for p in module.parameters() if id(p) not in latent], "weight_decay": settings.weight_decay},
-        {"params": [p for p in module.parameters() if id(p) in latent], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=settings.learning_rate)
-    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9)
+def make_optimizers(module: nn.Module, settings: Training) -> list[torch.optim.Optimizer]:
+    """Adam, SGD, or Muon for the filters that suit it and Adam for the rest.
+
+    Each group has its ``factor`` of the learning rate; latent filters are not decayed, since only their signs count.
+    """
+    latent = {id(weight) for weight in latent_filters(module)}
+
+    def groups(parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
+        parts = ([p for p in parameters if id(p) not in latent], [p for p in parameters if id(p) in latent])
+        decays, factors = (settings.weight_decay, 0.0), (1.0, settings.latent_rate)
+        return [
+            {"params": part, "weight_decay": decay, "factor": factor}
+            for part, decay, factor in zip(parts, decays, factors, strict=True)
+            if part
+        ]
+
+    parameters, rate = list(module.parameters()), settings.learning_rate
+    if settings.optimizer == "sgd":
+        return [torch.optim.SGD(groups(parameters), lr=rate, momentum=settings.momentum)]
+    banks = [p for p in parameters if suits_muon(p)] if settings.optimizer == "muon" else []
+    suited = {id(bank) for bank in banks}
+    adam = torch.optim.Adam(groups([p for p in parameters if id(p) not in suited]), lr=rate)
+    return [Muon(groups(banks), lr=rate, momentum=settings.momentum), adam] if banks else [adam]
 
 
 def clip_gradients(module: nn.Module, settings: Training, rate: float) -> None:
@@ -238,8 +271,21 @@ def update_average(averaged: nn.Module, module: nn.Module, decay: float) -> None
 
 def validate(module: nn.Module, images: Sequence[ImagePair]) -> float:
     """Mean PSNR-Y in dB over the images, by the evaluation protocol."""
-    scale = cast(dict[str, Any], module.config)["scale"]
-    return float(np.mean([psnr(upscale(module, lr), hr, border=scale) for lr, hr in images]))
+    levels = []
+    for lr, hr in images:
+        scale = hr.shape[0] // lr.shape[0]
+        levels.append(psnr(upscale(module, lr, scale), hr, border=scale))
+    return float(np.mean(levels))
+
+
+def progress(record: Record, settings: Training) -> dict[str, Any]:
+    """How far a training is, for those who look on: its iterations, its pace in seconds, and its last validation."""
+    return {
+        "iteration": record.iteration,
+        "iterations": settings.iterations,
+        "seconds": round(record.seconds, 1),
+        "psnr_y": record.history[-1]["psnr_y"] if record.history else None,
+    }
 
 
 def _read_losses(unread: list[Tensor], record: Record, module: nn.Module, checkpoint: Path, process: Process) -> None:
@@ -269,14 +315,15 @@ def _save(
     identity: dict[str, Any],
     module: nn.Module,
     averaged: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     record: Record,
 ) -> None:
     tensors = {f"module/{name}": value for name, value in module.state_dict().items()}
     if averaged is not module:
         tensors |= {f"averaged/{name}": value for name, value in averaged.state_dict().items()}
-    for number, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{number}/{name}": value for name, value in values.items()}
+    for place, optimizer in enumerate(optimizers):
+        for number, values in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer{place}/{number}/{name}": value for name, value in values.items()}
     save_checkpoint(folder, tensors, {"identity": identity, "record": asdict(record)})
 
 
@@ -285,7 +332,7 @@ def _load(
     identity: dict[str, Any],
     module: nn.Module,
     averaged: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     process: Process,
 ) -> Record | None:
     checkpoint = load_checkpoint(folder)
@@ -296,18 +343,19 @@ def _load(
         if process.leads:
             print(f"{folder} is of a run with other params or data; starting anew", file=sys.stderr)
         return None
-    kept: dict[str, dict[str, Tensor]] = {"module": {}, "averaged": {}, "optimizer": {}}
+    kept: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         place, _, rest = name.partition("/")
-        kept[place][rest] = value
+        kept.setdefault(place, {})[rest] = value
     module.load_state_dict(kept["module"])
     if averaged is not module:
         averaged.load_state_dict(kept["averaged"])
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in kept["optimizer"].items():
-        number, _, moment = name.partition("/")
-        moments.setdefault(int(number), {})[moment] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    for place, optimizer in enumerate(optimizers):
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in kept.get(f"optimizer{place}", {}).items():
+            number, _, moment = name.partition("/")
+            moments.setdefault(int(number), {})[moment] = value
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     record = Record(**state["record"])
     if process.leads:
         print(f"going on from {folder} at iteration {record.iteration}", file=sys.stderr)

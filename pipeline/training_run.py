@@ -13,6 +13,8 @@ from pipeline.binarize import start_from_float
 from pipeline.data.crops import Crops
 from pipeline.data.prepared import PreparedSet
 from pipeline.distributed import Process
+from pipeline.errors import InputError
+from pipeline.interruption import Interruption
 from pipeline.models import build
 from pipeline.runs import Weights, prepared_folder
 from pipeline.training import ImagePair, train
@@ -41,10 +43,27 @@ class Start:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained, and on what; `overrides` are those of `pipeline.models.build`."""
+    """What is trained, and on what.
+
+    Attributes
+    ----------
+    model, weights, overrides
+        See `pipeline.models.build`.
+    scales : tuple of int
+        More than one for a network that serves several (VDSR): each batch has as many crops of every scale.
+    settings : pipeline.params.Training
+    seed : int
+    training_set, validation_set : str
+    validation_images : int
+        How many of that set, from the first, are watched.
+    start : Start, optional
+        The float weights to start from; fresh ones by default.
+    distillation : float in [0, 1]
+        How much of the loss is against the output of the network that was started from, not against HR.
+    """
 
     model: str
-    scale: int
+    scales: tuple[int, ...]
     weights: Weights
     overrides: dict[str, Any]
     settings: Training
@@ -53,6 +72,12 @@ class Plan:
     validation_set: str
     validation_images: int
     start: Start | None = None
+    distillation: float = 0.0
+
+    @property
+    def scale(self) -> int:
+        """The scale with which the network is built."""
+        return self.scales[0]
 
 
 @dataclass(frozen=True)
@@ -63,30 +88,32 @@ class Trained:
     ----------
     finished : bool
         Whether all planned iterations were made.
+    interrupted : bool
+        Whether it ended early because a signal asked for it; it goes on from its checkpoint.
     """
 
     module: nn.Module
     history: list[dict[str, float]]
     record: dict[str, Any]
     finished: bool
+    interrupted: bool
 
 
 def validation_images(plan: Plan) -> list[ImagePair]:
     """Give the LR and HR images that are watched during the training."""
     images = PreparedSet.open(prepared_folder(plan.validation_set))
     shown = range(min(plan.validation_images, len(images)))
-    return [(images.lr(i, plan.scale), images.hr(i, plan.scale)) for i in shown]
+    return [(images.lr(i, scale), images.hr(i, scale)) for scale in plan.scales for i in shown]
 
 
 def settings_record(settings: Training) -> dict[str, Any]:
     """Give the settings on which the result of a training depends."""
-    record = settings.model_dump(exclude={"max_minutes", "checkpoint_every"})
-    if not record["distillation"]:  # the first records do not have it
-        del record["distillation"]
-    return record
+    return settings.model_dump(exclude={"max_minutes", "checkpoint_every"})
 
 
-def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
+def train_planned(
+    plan: Plan, checkpoint: Path, process: Process, interruption: Interruption | None = None
+) -> Trained:
     """Train the planned network, going on from `checkpoint` where there is one of this plan."""
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(plan.seed)
@@ -95,20 +122,33 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
         start_from_float(module, plan.start.state)
     module.to(process.device)
     prepared = PreparedSet.open(prepared_folder(plan.training_set))
-    lr_size = plan.settings.patch.lr_size(plan.scale)
-    crops = Crops(prepared, plan.scale, lr_size, plan.model == "vdsr", process.device)
+    crops = _crops(plan, prepared, process)
     identity: dict[str, Any] = {
         "network": module.config,
         "settings": settings_record(plan.settings),
         "seed": plan.seed,
-        "data": {file: prepared.sha256[file] for file in ("hr.bin", f"x{plan.scale}.bin")},
+        "data": {file: prepared.sha256[file] for file in ("hr.bin", *(f"x{scale}.bin" for scale in plan.scales))},
         "start": plan.start.sha256 if plan.start is not None else None,
+        "distillation": plan.distillation,
     }
     teacher = _teacher(plan, process)
     done = train(
-        module, crops, validation_images(plan), plan.settings, plan.seed, checkpoint, identity, process, teacher
+        module,
+        crops,
+        validation_images(plan),
+        plan.settings,
+        plan.seed,
+        checkpoint,
+        identity,
+        process,
+        interruption,
+        teacher,
+        plan.distillation,
     )
     finished = done.iteration == plan.settings.iterations
+    interrupted = not finished and interruption is not None and interruption.asked
+    if interrupted:
+        return Trained(module, done.history, {}, finished, interrupted)
     record = {
         "iterations": done.iteration,
         "planned_iterations": plan.settings.iterations,
@@ -116,12 +156,14 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
         "loss": done.history[-1]["loss"],
         "psnr_y": done.history[-1]["psnr_y"],
         "seconds": round(done.seconds, 2),
+        "cpu_seconds": round(done.cpu_seconds, 2),
         "images_per_second": round(done.images / done.seconds, 2),
         "batch": plan.settings.batch,
-        "lr_patch": lr_size,
+        "lr_patch": crops[0].size,
+        "scales": list(plan.scales),
         "precision": plan.settings.precision,
-        "start": plan.settings.start,
-        "distillation": plan.settings.distillation,
+        "start": None if plan.start is None else plan.start.name,
+        "distillation": plan.distillation,
         "seed": plan.seed,
         "training_set": plan.training_set,
         "validation_set": plan.validation_set,
@@ -129,12 +171,23 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process) -> Trained:
         "processes": process.count,
         "threads": torch.get_num_threads(),
     }
-    return Trained(module, done.history, record, finished)
+    return Trained(module, done.history, record, finished, interrupted)
+
+
+def _crops(plan: Plan, prepared: PreparedSet, process: Process) -> list[Crops]:
+    """Give the crops of every scale; those that share a batch must be of one HR size."""
+    sizes = {scale: plan.settings.patch.lr_size(scale) for scale in plan.scales}
+    if len({scale * size for scale, size in sizes.items()}) > 1 or plan.settings.batch % len(sizes):
+        raise InputError(
+            f"params.yaml: train.{plan.model}: scales {', '.join(map(str, plan.scales))} share each batch; choose a "
+            "batch and a patch size in HR pixels that all of them, and their number, divide"
+        )
+    return [Crops(prepared, scale, size, plan.model == "vdsr", process.device) for scale, size in sizes.items()]
 
 
 def _teacher(plan: Plan, process: Process) -> nn.Module | None:
     """The float twin, where the plan has a binary network learn from its outputs."""
-    if not plan.settings.distillation or plan.start is None:
+    if not plan.distillation or plan.start is None:
         return None
     teacher = build(plan.model, plan.scale, "float", **plan.overrides)
     teacher.load_state_dict(plan.start.state)

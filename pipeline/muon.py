@@ -1,0 +1,78 @@
+"""Muon: momentum whose update of a filter bank is made orthogonal (Jordan et al., 2024), for convolutions on any device.
+
+Banks of the same shape are stacked, so that a network of many equal layers costs a few batched matrix products a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SMALLEST = 32  # inputs and outputs from which on a bank is a matrix worth making orthogonal
+STEPS = 5
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration: Jordan et al. chose them for speed, not exactness
+
+
+def suits_muon(parameter: Tensor) -> bool:
+    """Whether a parameter is a filter bank, O×I×k×k, with at least `SMALLEST` inputs and outputs."""
+    return parameter.ndim == 4 and min(parameter.shape[:2]) >= SMALLEST
+
+
+def orthogonalize(matrices: Tensor) -> Tensor:
+    """Bring the singular values of matrices near 1 by five Newton–Schulz steps (between 0.7 and 1.2).
+
+    Parameters
+    ----------
+    matrices : N×R×C floating-point tensor
+
+    Returns
+    -------
+    tensor of the same shape and type
+    """
+    a, b, c = COEFFICIENTS
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    for _ in range(STEPS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, made orthogonal bank by bank as O×(I·k·k) matrices.
+
+    The update is scaled by 0.2·√(longer side), with which its root mean square is that of Adam (Liu et al., 2025,
+    section 2.2): one learning rate then serves both.
+
+    Parameters
+    ----------
+    parameters : iterable of O×I×k×k parameters, or of groups of them
+    lr : float
+    momentum : float in [0, 1)
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter] | list[dict[str, Any]], lr: float, momentum: float) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # of the losses that others return
+        for group in self.param_groups:
+            banks: dict[torch.Size, list[nn.Parameter]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    banks.setdefault(parameter.shape, []).append(parameter)
+            for shape, parameters in banks.items():
+                updates = orthogonalize(self._momenta(parameters, group["momentum"]).flatten(2))
+                rate = group["lr"] * 0.2 * max(updates.shape[1:]) ** 0.5
+                torch._foreach_add_(parameters, list(updates.unflatten(2, shape[1:])), alpha=-rate)
+
+    def _momenta(self, parameters: list[nn.Parameter], decay: float) -> Tensor:
+        """Take the gradients in, and give the stacked Nesterov momenta, N×O×I×k×k."""
+        gradients = [parameter.grad for parameter in parameters]
+        held = [self.state[parameter].setdefault("momentum", torch.zeros_like(parameter)) for parameter in parameters]
+        torch._foreach_lerp_(held, gradients, 1 - decay)  # type: ignore[arg-type]  # none of them is None
+        return torch.stack(torch._foreach_lerp(gradients, held, decay))  # type: ignore[arg-type]

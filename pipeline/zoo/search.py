@@ -1,0 +1,150 @@
+"""Search the training settings on the validation images: short trainings of conf/search.yaml, each with its changes.
+
+Each call goes on where the last one stopped, and several calls at once take different trials. No test image is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from pipeline.data.ready import ready
+from pipeline.distributed import this_process
+from pipeline.errors import InputError, one_line_errors
+from pipeline.files import write_csv, write_json
+from pipeline.locks import claimed
+from pipeline.params import Params, Section, Training, load_params
+from pipeline.provenance import environment
+from pipeline.runs import Model, Scale, Weights
+from pipeline.training_run import Plan, train_planned
+
+TRIALS = Path("conf", "search.yaml")
+RECORDS = Path("zoo", "search")
+
+
+class Trial(Section):
+    """One short training: a network of the profile and what is changed in its settings."""
+
+    model: Model
+    scale: Scale
+    weights: Weights
+    changes: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        parts = [f"{self.model}-x{self.scale}-{self.weights}"]
+        parts += [f"{key}-{'-'.join(map(str, _leaves(value)))}" for key, value in self.changes.items()]
+        return "-".join(parts)
+
+
+class Search(Section):
+    """The trials, and the settings that all of them share in place of the profile's."""
+
+    shared: dict[str, Any]
+    trials: Annotated[list[Trial], Field(min_length=1)]
+
+
+def load_search(path: Path = TRIALS) -> Search:
+    """Read the trials; an `InputError` names the field that is wrong."""
+    try:
+        return TypeAdapter(Search).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; mend it there") from error
+
+
+def settings_of(trial: Trial, search: Search, params: Params) -> Training:
+    """The profile's settings with what the search and the trial change; an `InputError` names a wrong field."""
+    values = params.training(trial.model).model_dump()
+    for changes in (search.shared, trial.changes):
+        for key, value in changes.items():
+            values[key] = {**values[key], **value} if isinstance(value, dict) else value
+    try:
+        return Training.model_validate(values)
+    except (ValidationError, KeyError) as error:
+        raise InputError(f"{TRIALS}: {trial.name}: {' '.join(str(error).split())}; mend it there") from error
+
+
+def run_trial(trial: Trial, search: Search, params: Params, records: Path) -> None:
+    """Train, and write the trial's record with its curve."""
+    plan = Plan(
+        trial.model,
+        (trial.scale,),
+        trial.weights,
+        params.overrides(trial.model, trial.weights),
+        settings_of(trial, search, params),
+        params.seed,
+        params.data.train,
+        params.data.validation,
+        params.data.validation_images,
+    )
+    with tempfile.TemporaryDirectory() as folder, this_process() as process:
+        trained = train_planned(plan, Path(folder), process)
+    record = {key: trained.record[key] for key in ("iterations", "psnr_y", "cpu_seconds", "seed", "device", "threads")}
+    write_json(
+        records / f"{trial.name}.json",
+        {**trial.model_dump(), **record, "history": trained.history, "environment": environment()},
+    )
+
+
+def write_table(search: Search, params: Params, records: Path, path: Path) -> None:
+    """Write the finished trials as one table, in their order."""
+    rows = []
+    for trial in search.trials:
+        if (record := records / f"{trial.name}.json").exists():
+            held = json.loads(record.read_text(encoding="utf-8"))
+            settings = settings_of(trial, search, params)
+            rows.append(
+                {
+                    "network": f"{trial.model}-x{trial.scale}-{trial.weights}",
+                    "optimizer": settings.optimizer,
+                    "learning_rate": settings.learning_rate,
+                    "changes": json.dumps({k: v for k, v in trial.changes.items() if k not in _COLUMNS}),
+                    "iterations": held["iterations"],
+                    "crops": f"{settings.batch} of {settings.patch.lr_size(trial.scale)}",
+                    "psnr_y": round(held["psnr_y"], 4),
+                    "cpu_seconds": held["cpu_seconds"],
+                }
+            )
+    if rows:
+        write_csv(path, rows)
+
+
+_COLUMNS = ("optimizer", "learning_rate", "iterations")
+
+
+def _leaves(value: Any) -> list[Any]:
+    return [leaf for each in value.values() for leaf in _leaves(each)] if isinstance(value, dict) else [value]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="(default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="of each training (default: PyTorch's)")
+    arguments = parser.parse_args()
+    search, params = load_search(), load_params(arguments.params)
+    for name in (params.data.train, params.data.validation):
+        ready(name, os.environ.get("SR_MIRROR") or params.data.mirror)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    for trial in search.trials:
+        with claimed(RECORDS / f".{trial.name}.lock") as mine:
+            if mine and not (RECORDS / f"{trial.name}.json").exists():
+                print(trial.name, flush=True)
+                run_trial(trial, search, params, RECORDS)
+    write_table(search, params, RECORDS, Path("zoo", "search.csv"))
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
