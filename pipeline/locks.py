@@ -25,3 +25,11 @@ def claimed(path: Path) -> Iterator[bool]:
             yield False
             return
         yield True
+
+
+def is_claimed(path: Path) -> bool:
+    """Whether some process holds the lock file `path`."""
+    if not path.exists():
+        return False
+    with claimed(path) as mine:
+        return not mine

@@ -1,4 +1,4 @@
-"""Muon: momentum whose update of a filter bank is made orthogonal (Jordan et al., 2024), for convolutions on any device.
+"""Muon: momentum whose update of a filter bank is made orthogonal (Jordan et al., 2024), for convolutions.
 
 Banks of the same shape are stacked, so that a network of many equal layers costs a few batched matrix products a step.
 """
@@ -61,7 +61,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # of the losses that others return
         for group in self.param_groups:
-            banks: dict[torch.Size, list[nn.Parameter]] = {}
+            banks: dict[torch.Size, list[Tensor]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     banks.setdefault(parameter.shape, []).append(parameter)
@@ -70,7 +70,7 @@ class Muon(torch.optim.Optimizer):
                 rate = group["lr"] * 0.2 * max(updates.shape[1:]) ** 0.5
                 torch._foreach_add_(parameters, list(updates.unflatten(2, shape[1:])), alpha=-rate)
 
-    def _momenta(self, parameters: list[nn.Parameter], decay: float) -> Tensor:
+    def _momenta(self, parameters: list[Tensor], decay: float) -> Tensor:
         """Take the gradients in, and give the stacked Nesterov momenta, N×O×I×k×k."""
         gradients = [parameter.grad for parameter in parameters]
         held = [self.state[parameter].setdefault("momentum", torch.zeros_like(parameter)) for parameter in parameters]

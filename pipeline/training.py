@@ -350,9 +350,9 @@ def _load(
     module.load_state_dict(kept["module"])
     if averaged is not module:
         averaged.load_state_dict(kept["averaged"])
-    for place, optimizer in enumerate(optimizers):
+    for order, optimizer in enumerate(optimizers):
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in kept.get(f"optimizer{place}", {}).items():
+        for name, value in kept.get(f"optimizer{order}", {}).items():
             number, _, moment = name.partition("/")
             moments.setdefault(int(number), {})[moment] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})

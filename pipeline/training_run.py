@@ -111,15 +111,19 @@ def settings_record(settings: Training) -> dict[str, Any]:
     return settings.model_dump(exclude={"max_minutes", "checkpoint_every"})
 
 
-def train_planned(
-    plan: Plan, checkpoint: Path, process: Process, interruption: Interruption | None = None
-) -> Trained:
+def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: Interruption | None = None) -> Trained:
     """Train the planned network, going on from `checkpoint` where there is one of this plan."""
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(plan.seed)
     module = build(plan.model, plan.scale, plan.weights, **plan.overrides)
     if plan.start is not None:
-        start_from_float(module, plan.start.state)
+        try:
+            start_from_float(module, plan.start.state)
+        except RuntimeError as error:
+            raise InputError(
+                f"{plan.start.name}: is no float {plan.model} of the sizes in params.yaml; write its own in "
+                f"network.{plan.model}"
+            ) from error
     module.to(process.device)
     prepared = PreparedSet.open(prepared_folder(plan.training_set))
     crops = _crops(plan, prepared, process)

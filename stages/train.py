@@ -6,42 +6,56 @@ import os
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic CUDA products need, before CUDA starts
 
+import argparse
+import sys
 from hashlib import sha256
+from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from pipeline.checkpoints import delete_checkpoint
 from pipeline.distributed import this_process
 from pipeline.errors import InputError
 from pipeline.files import atomic, write_csv, write_json
+from pipeline.interruption import interruptible
 from pipeline.params import load_params
-from pipeline.runs import Run
 from pipeline.training_run import Plan, Start, train_planned
-from stages.arguments import run_arguments
+from stages.arguments import add_run, as_run
 from stages.run import stage
 
 
 def main() -> None:
-    run = run_arguments(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_run(parser)
+    parser.add_argument("--start", type=Path, help="a float network to start from: of `pipeline.importing`, or trained")
+    parser.add_argument("--distillation", type=float, default=0.0, help="share of the loss against its output, 0 to 1")
+    arguments = parser.parse_args()
+    if not 0 <= arguments.distillation <= 1 or (arguments.distillation and arguments.start is None):
+        raise InputError("--distillation: is a share from 0 to 1, and needs --start")
+    run = as_run(arguments)
     params = load_params()
     params.require(run.model, run.scale)
-    settings = params.training(run.model, run.weights)
+    start = None if arguments.start is None else _start(arguments.start, run.model, run.scale)
     plan = Plan(
         run.model,
-        run.scale,
+        (run.scale,),
         run.weights,
         params.overrides(run.model, run.weights),
-        settings,
+        params.training(run.model),
         params.seed,
         params.data.train,
         params.data.validation,
         params.data.validation_images,
-        _float_weights(run) if settings.start == "float" else None,
+        start,
+        arguments.distillation,
     )
-    with this_process() as process:
-        trained = train_planned(plan, run.checkpoint, process)
+    with this_process() as process, interruptible() as interruption:
+        trained = train_planned(plan, run.checkpoint, process, interruption)
         if not process.leads:
             return
+    if trained.interrupted:
+        print(f"stopped and saved in {run.checkpoint}; the same command goes on from there", file=sys.stderr)
+        sys.exit(1)
     with atomic(run.weights_file) as temporary:
         save_file({name: value.cpu().contiguous() for name, value in trained.module.state_dict().items()}, temporary)
     write_csv(run.history, trained.history)
@@ -50,11 +64,10 @@ def main() -> None:
         delete_checkpoint(run.checkpoint)
 
 
-def _float_weights(run: Run) -> Start:
-    path = run.float_twin.weights_file
-    if not path.exists():
-        raise InputError(f"{path}: the float twin is not trained; train it first or set start: scratch")
-    return Start(run.float_twin.name, sha256(path.read_bytes()).hexdigest(), load_file(path))
+def _start(path: Path, model: str, scale: int) -> Start:
+    from pipeline.importing import import_network  # what it imports is not needed by most trainings
+
+    return Start(path.name, sha256(path.read_bytes()).hexdigest(), import_network(path, model, scale).state_dict())
 
 
 if __name__ == "__main__":

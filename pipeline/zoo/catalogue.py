@@ -16,7 +16,7 @@ from pipeline.runs import Run, Weights, is_brief
 
 ZOO = Path("zoo")
 FORMAT = 1
-CONTROL = "continued"  # the variant of float networks that were trained on as their binary twins were
+IMPORTED = "imported"  # the variant, and the profile, of networks that others trained
 Published = dict[str, dict[str, Any]]
 
 
@@ -47,13 +47,23 @@ class Model:
     training: dict[str, Any]
 
     @property
+    def imported(self) -> dict[str, str] | None:
+        """Where a network that others trained comes from: file, SHA-256, address and licence."""
+        return self.training.get(IMPORTED)
+
+    @property
+    def iterations(self) -> int | None:
+        """Its training iterations, where they are known."""
+        return self.training.get("iterations")
+
+    @property
     def short(self) -> bool:
         """Whether it was trained too briefly to be set beside its paper's numbers."""
-        return is_brief(self.model, self.training["iterations"])
+        return self.iterations is not None and is_brief(self.model, self.iterations)
 
     @property
     def start(self) -> dict[str, str] | None:
-        """The name and SHA-256 of the float network that it was trained on from."""
+        """The name and SHA-256 of the float network whose weights it started from."""
         return self.training["plan"]["start"]
 
     @property
@@ -123,68 +133,44 @@ def scores_of(model: Model, published: Published) -> dict[str, Any]:
 
 
 def twin_of(model: Model, models: Sequence[Model]) -> Model | None:
-    """Find the float network that a binary one is held against: of its seed and profile, the one that it started from.
+    """Find the float network on equal terms with a binary one: trained alike, or the imported one that it started from.
 
-    None for float networks, and for a binary one whose float network was replaced since.
+    None for a float network, and where there is no such network.
     """
-    if model.weights == "float":
+    name = Run(model.model, model.scale, "float", model.variant).name
+    real = next((other for other in models if other.name == name and model.weights == "binary"), None)
+    if real is None:
         return None
-    name = Run(model.model, model.scale, "float", model.variant if model.variant.startswith("seed") else "").name
-    found = next((other for other in models if other.name == name and other.profile == model.profile), None)
-    if found is None or (model.start is not None and model.start["sha256"] != found.sha256):
-        return None
-    return found
+    if real.imported:
+        return real if model.start is not None and model.start["sha256"] == real.sha256 else None
+    return real if _terms(real) == _terms(model) else None
+
+
+def _terms(model: Model) -> dict[str, Any]:
+    """All that two networks have in common which are trained alike but for the binarization."""
+    plan = model.training["plan"]
+    sizes = {key: value for key, value in plan["network"].items() if key not in ("scale_rule", "scope")}
+    return {**plan, "network": sizes}
 
 
 def pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
-    """Give every float network with its binary twin; variants are left out."""
-    binary = [model for model in models if model.weights == "binary" and not model.variant]
-    return [(twin, model) for model in binary if (twin := twin_of(model, models)) is not None]
+    """Give every float network with its binary twin: of each network the pair without a variant, and the imported one.
 
-
-def control_of(model: Model, models: Sequence[Model]) -> Model | None:
-    """Find the float network that was trained on for as long as a binary one.
-
-    As long is from the same start by as many iterations, or, for a binary network from scratch, as many in all.
+    While the first is not there yet, that from seed 0 at a quarter of the length (see `seed_pairs`) stands in for it.
     """
-    name = Run(model.model, model.scale, "float", CONTROL).name
-    found = next((other for other in models if other.name == name), None)
-    if model.weights == "float" or found is None:
-        return None
-    if (found.profile, found.training["seed"]) != (model.profile, model.training["seed"]):
-        return None
-    done = model.training["iterations"]
-    if model.start is None:
-        before = iterations_before(found, models)
-        return found if before is not None and before + found.training["iterations"] == done else None
-    return found if (found.start, found.training["iterations"]) == (model.start, done) else None
+    found = {(m.model, m.scale, m.variant): (real, m) for m in models if (real := twin_of(m, models)) is not None}
+    networks = list(dict.fromkeys((model, scale) for model, scale, _ in found))
+    whole = [found.get((*network, "")) or found.get((*network, "seed0")) for network in networks]
+    return [pair for pair in (*whole, *(found.get((*network, IMPORTED)) for network in networks)) if pair is not None]
 
 
-def controls(models: Sequence[Model]) -> list[tuple[Model, Model]]:
-    """Give the float networks that were trained on for as long as the binary twins of `pairs`, each with that twin."""
-    return [(found, model) for _, model in pairs(models) if (found := control_of(model, models)) is not None]
-
-
-def fair_pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
-    """Give the binary networks of `pairs`, each with its control, or with its float twin where there is no control."""
-    return [(control_of(binary, models) or real, binary) for real, binary in pairs(models)]
-
-
-def iterations_before(model: Model, models: Sequence[Model]) -> int | None:
-    """Count the iterations of the float network that a network was trained on from; 0 if it was from scratch.
-
-    None if that network was replaced since.
-    """
-    if model.start is None:
-        return 0
-    return next((other.training["iterations"] for other in models if other.sha256 == model.start["sha256"]), None)
-
-
-def iterations(model: Model, models: Sequence[Model]) -> str:
-    """Say the iterations of the float network that a network was trained on from, and its own, as `8,000 + 2,500`."""
-    before = iterations_before(model, models)
-    own = f"{model.training['iterations']:,}"
-    return own if before == 0 else f"{'?' if before is None else f'{before:,}'} + {own}"
+def seed_pairs(models: Sequence[Model]) -> dict[tuple[str, int], list[tuple[Model, Model]]]:
+    """Give, by model and scale, the pairs that differ in their seed alone."""
+    found: dict[tuple[str, int], list[tuple[Model, Model]]] = {}
+    for model in models:
+        if model.variant.startswith("seed") and (real := twin_of(model, models)) is not None:
+            found.setdefault((model.model, model.scale), []).append((real, model))
+    return found
 
 
 def write_index(zoo: Path = ZOO) -> list[Model]:

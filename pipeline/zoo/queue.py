@@ -21,74 +21,70 @@ class Entry(Section):
 
     Attributes
     ----------
+    scales : list of int
+        More than one for a network that is trained for all of them, and published once for each.
     variant : str
         Tells it from others of the same network in its name.
-    twin : str
-        The variant of the float network that it starts from.
-    start : {"scratch", "float"}, optional
-        A float network that starts from a float one is trained on as its binary twin is: the control of what the
-        further training brings without binarization.
+    length : float
+        The share of the profile's iterations.
+    source : str, optional
+        The set of the registry that holds the float network, which is then imported, not trained.
+    start : str, optional
+        The variant of the float network whose weights it starts from; fresh weights by default.
     """
 
     model: Model
-    scale: Scale
+    scales: Annotated[list[Scale], Field(min_length=1)]
     weights: Weights
     variant: Annotated[str, Field(pattern="^[a-z0-9]*$")] = ""
-    twin: str = ""
+    length: Annotated[float, Field(gt=0, le=1)] = 1.0
+    source: Literal["VDSR"] | None = None
+    start: str | None = None
+    distillation: Annotated[float, Field(ge=0, le=1)] = 0.0
     seed: Annotated[int, Field(ge=0)] | None = None
     scale_rule: Literal["learnable", "analytic", "none"] | None = None
     scope: Literal["blocks", "all"] | None = None
-    start: Literal["scratch", "float"] | None = None
-    distillation: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
-    def _starts_from_another(self) -> Entry:
-        if self.distillation and (self.weights == "float" or self.start != "float"):
-            raise ValueError("distillation: takes the float twin as its teacher; write weights: binary, start: float")
-        if self.weights == "float" and self.start == "float" and self.variant == self.twin:
-            raise ValueError("variant: a float network that starts from another one needs a variant of its own")
+    def _fits(self) -> Entry:
+        if len(self.scales) > 1 and self.model != "vdsr":
+            raise ValueError("scales: only vdsr serves several; give the others an entry each")
+        if self.distillation and self.start is None:
+            raise ValueError("distillation: takes the network that was started from as its teacher; name it in start")
+        if self.weights == "float" and self.start is not None:
+            raise ValueError("start: a float network starts from fresh weights; leave it out")
+        if self.source is not None and self.weights != "float":
+            raise ValueError("source: is a float network; write weights: float")
         return self
 
     @property
-    def run(self) -> Run:
-        return Run(self.model, self.scale, self.weights, self.variant)
+    def name(self) -> str:
+        """Names the training; that of its network where it has one scale."""
+        scales = "".join(map(str, self.scales))
+        return f"{self.model}-x{scales}-{self.weights}" + (f"-{self.variant}" if self.variant else "")
 
     @property
-    def _control(self) -> bool:
-        return self.weights == "float" and self.start == "float"
+    def runs(self) -> list[Run]:
+        """The networks that it gives, one for each scale."""
+        return [Run(self.model, scale, self.weights, self.variant) for scale in self.scales]
 
-    def starts_from(self, params: Params) -> Run | None:
-        """The float run whose weights this one starts from."""
-        start = self.start or params.training(self.model, self.weights).start
-        return Run(self.model, self.scale, "float", self.twin) if start == "float" else None
-
-    def applies(self, params: Params) -> bool:
-        """Whether it is another training than that of the same network without its start.
-
-        Where a profile's binary networks start from scratch, a variant that does so is none, and no float network has
-        to be trained on for comparison.
-        """
-        scratch = self.weights == "binary" and self.start == "scratch"
-        return not (scratch or self._control) or params.training(self.model, "binary").start == "float"
+    @property
+    def starts_from(self) -> Run | None:
+        """The float network whose weights it starts from."""
+        return None if self.start is None else Run(self.model, self.scales[0], "float", self.start)
 
     def plan(self, params: Params, start: Start | None) -> Plan:
         """How it is trained under a profile's params."""
-        settings = params.training(self.model, "binary" if self._control else self.weights)
-        changes: dict[str, Any] = {} if self.start is None else {"start": self.start}
-        if self.start == "scratch" and settings.start == "float":  # as many iterations as the two trainings together
-            changes["iterations"] = settings.iterations + params.training(self.model, "float").iterations
-        if self._control or self.start == "scratch":  # no teacher
-            changes["distillation"] = 0.0
-        if self.distillation is not None:
-            changes["distillation"] = self.distillation
-        settings = settings.model_copy(update=changes)
+        settings = params.training(self.model)
+        if self.length < 1:
+            settings = settings.model_copy(update={"iterations": max(1, round(self.length * settings.iterations))})
         overrides: dict[str, Any] = params.overrides(self.model, self.weights)
         if self.weights == "binary":
             overrides |= {"scale_rule": self.scale_rule} if self.scale_rule else {}
             overrides |= {"scope": self.scope} if self.scope else {}
         return Plan(
             self.model,
-            self.scale,
+            tuple(self.scales),
             self.weights,
             overrides,
             settings,
@@ -97,6 +93,7 @@ class Entry(Section):
             params.data.validation,
             params.data.validation_images,
             start,
+            self.distillation,
         )
 
 
@@ -117,8 +114,8 @@ def load_queue(path: Path = QUEUE) -> list[Entry]:
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise InputError(f"{path}: {where}: {first['msg']}; mend it there") from error
     seen: set[str] = set()
-    for entry in entries:
-        if entry.run.name in seen:
-            raise InputError(f"{path}: {entry.run.name} comes twice; give one a variant")
-        seen.add(entry.run.name)
+    for name in (run.name for entry in entries for run in entry.runs):
+        if name in seen:
+            raise InputError(f"{path}: {name} comes twice; give one a variant")
+        seen.add(name)
     return entries

@@ -1,7 +1,8 @@
 """Train the zoo's networks, one after the other, in the order of conf/queue.yaml.
 
-Each call goes on where the last one stopped. A finished network is packed into zoo/; the state of one that is not
-finished lies in zoo/unfinished/<profile>/<name>/. Several calls at once, on one GPU say, take different networks.
+Each call goes on where the last one stopped. SIGINT and SIGTERM save and end. A finished network is packed into zoo/;
+the state of one that is not finished lies in zoo/unfinished/<profile>/<name>/. Several calls at once take different
+networks. `python -m pipeline.zoo.status` says how far they are.
 """
 
 from __future__ import annotations
@@ -11,47 +12,58 @@ import os
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic CUDA products need, before CUDA starts
 
 import argparse
-import fcntl
 import json
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from pipeline.checkpoints import delete_checkpoint
+from pipeline.data.download import fetch
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
+from pipeline.data.registry import dataset
 from pipeline.distributed import Process, this_process
 from pipeline.errors import InputError, one_line_errors
 from pipeline.exporting import export
 from pipeline.files import write_csv
+from pipeline.importing import import_network
 from pipeline.inference import channels_last
+from pipeline.interruption import Interruption, interruptible
+from pipeline.locks import claimed
 from pipeline.packing import load, save
 from pipeline.params import Params, load_params
 from pipeline.provenance import environment
-from pipeline.runs import Run, prepared_folder
-from pipeline.training import validate
+from pipeline.runs import Run, prepared_folder, raw_folder
+from pipeline.training import ImagePair, validate
 from pipeline.training_run import Plan, Start, Trained, settings_record, train_planned, validation_images
-from pipeline.zoo.catalogue import ZOO, read_training
+from pipeline.zoo.catalogue import IMPORTED, ZOO, read_training
 from pipeline.zoo.queue import QUEUE, Entry, load_queue
 
 FLOAT16_LOSS_DB = 0.005  # published in half precision unless it costs as much
+LICENCES = {"VDSR": "MIT licence, © 2016 Zehao Huang"}
 
 
-def train_queue(entries: list[Entry], params: Params, zoo: Path, process: Process, minutes: float | None) -> list[str]:
-    """Train what is not finished, until all is or `minutes` have passed.
+def train_queue(
+    entries: list[Entry],
+    params: Params,
+    zoo: Path,
+    process: Process,
+    interruption: Interruption,
+    minutes: float | None = None,
+) -> list[str]:
+    """Train what is not finished, until all is, `minutes` have passed or it is interrupted.
 
     Returns
     -------
     list of str
-        The networks that are still to be trained.
+        The trainings that are still to be made.
 
     Raises
     ------
@@ -59,42 +71,89 @@ def train_queue(entries: list[Entry], params: Params, zoo: Path, process: Proces
         At the end, if some could not be trained.
     """
     here, started = environment(), time.perf_counter()
-    entries = [entry for entry in entries if entry.applies(params)]
     busy: set[str] = set()
     failed: list[str] = []
-    while (chosen := _next(entries, params, zoo, busy)) is not None:
-        entry, plan = chosen
+    while (entry := _next(entries, params, zoo, busy)) is not None and not interruption.asked:
         left = None if minutes is None else minutes - (time.perf_counter() - started) / 60
         if left is not None and left <= 0:
             break
-        name = entry.run.name
-        checkpoint = zoo / "unfinished" / params.profile / name
-        with _claimed(zoo / "unfinished", name) as mine:
-            if not mine or is_finished(zoo, entry.run, plan, params):  # another process was faster
-                busy.add(name)
+        with claimed(lock_file(entry, zoo)) as mine:
+            if not mine or is_finished(entry, params, zoo):  # another process was faster
+                busy.add(entry.name)
                 continue
             try:
-                _keep_longer(zoo, entry.run, plan, params)
-                print(f"{name}: {plan.settings.iterations} iterations", flush=True)
-                limited = plan.settings.model_copy(update={"max_minutes": left})
-                trained = train_planned(replace(plan, settings=limited), checkpoint, process)
+                finished = _make(entry, params, zoo, process, interruption, left, here)
             except InputError as error:  # one that diverges is no reason not to train the others
-                failed.append(f"{name}: {error}")
-                busy.add(name)
+                failed.append(f"{entry.name}: {error}")
+                busy.add(entry.name)
                 continue
-            if not trained.finished:
+            if not finished:
                 break
-            _publish(trained, entry, plan, params, zoo, here)
-            delete_checkpoint(checkpoint)
     if failed:
         raise InputError("; ".join(failed))
-    return [entry.run.name for entry in entries if not _is_trained(entry, entries, params, zoo)]
+    return [entry.name for entry in entries if not is_finished(entry, params, zoo)]
 
 
-def is_finished(zoo: Path, run: Run, plan: Plan, params: Params) -> bool:
-    """Whether the zoo has this run, trained by this plan."""
-    path = zoo / f"{run.name}.safetensors"
-    return path.exists() and read_training(path)["plan"] == _plan_record(plan, params)
+def is_finished(entry: Entry, params: Params, zoo: Path) -> bool:
+    """Whether the zoo has the networks of this entry, trained by this plan."""
+    paths = {run: zoo / f"{run.name}.safetensors" for run in entry.runs}
+    if not has_start(entry, zoo) or not all(path.exists() for path in paths.values()):
+        return False
+    plan = entry.plan(params, None)
+    planned = {path: _plan_record(entry, run, plan, params, zoo) for run, path in paths.items()}
+    return all(read_training(path)["plan"] == record for path, record in planned.items())
+
+
+def has_start(entry: Entry, zoo: Path) -> bool:
+    """Whether the float network that the entry starts from, if any, is there."""
+    return entry.starts_from is None or (zoo / f"{entry.starts_from.name}.safetensors").exists()
+
+
+def state_folder(entry: Entry, params: Params, zoo: Path) -> Path:
+    """Where the checkpoint of an unfinished training lies."""
+    return zoo / "unfinished" / params.profile / entry.name
+
+
+def lock_file(entry: Entry, zoo: Path) -> Path:
+    """What a process holds while it makes the entry's networks."""
+    return zoo / "unfinished" / f".{entry.name}.lock"
+
+
+def _next(entries: list[Entry], params: Params, zoo: Path, busy: set[str]) -> Entry | None:
+    """The first entry that is not finished, whose start is there."""
+    waiting = (entry for entry in entries if entry.name not in busy and has_start(entry, zoo))
+    return next((entry for entry in waiting if not is_finished(entry, params, zoo)), None)
+
+
+def _make(
+    entry: Entry,
+    params: Params,
+    zoo: Path,
+    process: Process,
+    interruption: Interruption,
+    minutes: float | None,
+    here: dict[str, Any],
+) -> bool:
+    """Import or train the networks of an entry and pack them; False if it was stopped before its end."""
+    if entry.source is not None:
+        _import(entry, params, zoo, here)
+        return True
+    start = None
+    if entry.starts_from is not None:
+        path = zoo / f"{entry.starts_from.name}.safetensors"
+        start = Start(entry.starts_from.name, sha256(path.read_bytes()).hexdigest(), load(path).state_dict())
+    plan = entry.plan(params, start)
+    for run in entry.runs:
+        _keep_longer(zoo, run, plan, params)
+    print(f"{entry.name}: {plan.settings.iterations:,} iterations", flush=True)
+    limited = plan.settings.model_copy(update={"max_minutes": minutes})
+    checkpoint = state_folder(entry, params, zoo)
+    trained = train_planned(replace(plan, settings=limited), checkpoint, process, interruption)
+    if not trained.finished:
+        return False
+    _publish(trained, entry, plan, params, zoo, here)
+    delete_checkpoint(checkpoint)
+    return True
 
 
 def _keep_longer(zoo: Path, run: Run, plan: Plan, params: Params) -> None:
@@ -103,71 +162,86 @@ def _keep_longer(zoo: Path, run: Run, plan: Plan, params: Params) -> None:
     if not path.exists():
         return
     held = read_training(path)
-    if held["plan"]["profile"] != params.profile and held["iterations"] > plan.settings.iterations:
+    if held["plan"]["profile"] != params.profile and held.get("iterations", 0) > plan.settings.iterations:
         raise InputError(
             f"{path}: trained for {held['iterations']:,} iterations as profile {held['plan']['profile']} says, which "
             f"{plan.settings.iterations:,} of {params.profile} would replace; take that profile, or move the file away"
         )
 
 
-def _next(entries: list[Entry], params: Params, zoo: Path, busy: set[str]) -> tuple[Entry, Plan] | None:
-    """The first run that is not finished, whose start is there."""
-    for entry in entries:
-        plan = None if entry.run.name in busy else _plan(entry, entries, params, zoo)
-        if plan is not None and not is_finished(zoo, entry.run, plan, params):
-            return entry, plan
-    return None
-
-
-def _is_trained(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -> bool:
-    plan = _plan(entry, entries, params, zoo)
-    return plan is not None and is_finished(zoo, entry.run, plan, params)
-
-
-def _plan(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -> Plan | None:
-    """How an entry is trained; None where the float network that it starts from is not there or to be trained anew."""
-    twin = entry.starts_from(params)
-    if twin is None:
-        return entry.plan(params, None)
-    path = zoo / f"{twin.name}.safetensors"
-    queued = next((other for other in entries if other.run == twin), None)
-    if not path.exists() or (queued is not None and not _is_trained(queued, entries, params, zoo)):
-        return None
-    return entry.plan(params, Start(twin.name, sha256(path.read_bytes()).hexdigest(), load(path).state_dict()))
-
-
-def _plan_record(plan: Plan, params: Params) -> dict[str, Any]:
-    """What makes a training the one that was planned, as it comes back from JSON."""
+def _plan_record(entry: Entry, run: Run, plan: Plan, params: Params, zoo: Path) -> dict[str, Any]:
+    """What makes a network the one that was planned, as it comes back from JSON."""
+    if entry.source is not None:
+        return {"profile": IMPORTED, "start": None, "source": {f.name: f.sha256 for f in dataset(entry.source).files}}
     settings = settings_record(plan.settings)
     del settings["validate_every"]
+    start = None
+    if entry.start is not None:
+        name = Run(run.model, run.scale, "float", entry.start).name
+        start = {"name": name, "sha256": sha256((zoo / f"{name}.safetensors").read_bytes()).hexdigest()}
     record = {
         "profile": params.profile,
         "network": plan.overrides,
+        "scales": plan.scales,
         "settings": settings,
         "seed": plan.seed,
         "training_set": plan.training_set,
-        "start": None if plan.start is None else {"name": plan.start.name, "sha256": plan.start.sha256},
+        "start": start,
+        "distillation": plan.distillation,
     }
     return json.loads(json.dumps(record))
 
 
-def _publish(
-    trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Path, environment: dict[str, Any]
+def _import(entry: Entry, params: Params, zoo: Path, here: dict[str, Any]) -> None:
+    """Fetch a network that others trained, and pack it as it is."""
+    assert entry.source is not None
+    source = dataset(entry.source)
+    fetch(source, raw_folder(source.name), os.environ.get("SR_MIRROR") or params.data.mirror)
+    file, plan = source.files[0], entry.plan(params, None)
+    for run in entry.runs:
+        module = import_network(raw_folder(source.name) / file.name, entry.model, run.scale)
+        images = validation_images(replace(plan, scales=(run.scale,)))
+        training = {
+            "variant": entry.variant,
+            "plan": _plan_record(entry, run, plan, params, zoo),
+            IMPORTED: {
+                "file": file.name,
+                "sha256": file.sha256,
+                "address": source.addresses[0].format(file=file.name),
+                "licence": LICENCES[source.name],
+            },
+            "validation_set": plan.validation_set,
+            "psnr_y": validate(module, images),
+            "environment": here,
+        }
+        _pack(module, run, training, images, plan, params, zoo)
+
+
+def _publish(trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Path, here: dict[str, Any]) -> None:
+    """Pack a trained network into the zoo, once for each of its scales."""
+    for run in entry.runs:
+        module: Any = trained.module.cpu()
+        module.config = {**module.config, "scale": run.scale}
+        record = {"variant": entry.variant, "plan": _plan_record(entry, run, plan, params, zoo), "environment": here}
+        write_csv(zoo / "history" / f"{run.name}.csv", trained.history)
+        _pack(module, run, trained.record | record, validation_images(plan), plan, params, zoo)
+
+
+def _pack(
+    module: nn.Module,
+    run: Run,
+    training: dict[str, Any],
+    images: list[ImagePair],
+    plan: Plan,
+    params: Params,
+    zoo: Path,
 ) -> None:
-    """Pack a trained network into the zoo, in half precision where that costs nothing."""
-    module = trained.module.cpu()
-    images = validation_images(plan)
+    """Write a network's file, in half precision where that costs nothing."""
     loss = validate(module, images) - validate(channels_last(_in_half_precision(module)), images)
-    training = trained.record | {
-        "variant": entry.variant,
-        "plan": _plan_record(plan, params),
-        "float16_loss_db": round(float(np.maximum(loss, 0)), 5),
-        "environment": environment,
-    }
+    training = training | {"float16_loss_db": round(float(np.maximum(loss, 0)), 5)}
     dtype: Any = "float16" if loss < FLOAT16_LOSS_DB else "float32"
-    write_csv(zoo / "history" / f"{entry.run.name}.csv", trained.history)
     training_set = PreparedSet.open(prepared_folder(plan.training_set))
-    path = zoo / f"{entry.run.name}.safetensors"
+    path = zoo / f"{run.name}.safetensors"
     export(module, path, {"training": training}, params.export, dtype, training_set, plan.seed)
 
 
@@ -178,20 +252,6 @@ def _in_half_precision(module: nn.Module) -> nn.Module:
         return load(path)
 
 
-@contextmanager
-def _claimed(folder: Path, name: str) -> Iterator[bool]:
-    """Hold a run for this process, unless another one does; the system lets go when the process ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f".{name}.lock"
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -200,16 +260,20 @@ def main() -> None:
     parser.add_argument("--queue", type=Path, default=QUEUE, help="what to train (default: %(default)s)")
     parser.add_argument("--zoo", type=Path, default=ZOO, help="where it is published (default: %(default)s)")
     parser.add_argument("--minutes", type=float, help="stop cleanly after as many")
+    parser.add_argument("--threads", type=int, help="of this call (default: every core)")
     arguments = parser.parse_args()
-    if arguments.minutes is not None and arguments.minutes <= 0:
-        raise InputError(f"--minutes: {arguments.minutes:g} is not positive")
+    for name, value in (("--minutes", arguments.minutes), ("--threads", arguments.threads)):
+        if value is not None and value <= 0:
+            raise InputError(f"{name}: {value:g} is not positive")
     entries, params = load_queue(arguments.queue), load_params(arguments.params)
     for name in (params.data.train, params.data.validation):
         ready(name, os.environ.get("SR_MIRROR") or params.data.mirror)
-    with this_process() as process:
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    with this_process() as process, interruptible() as interruption:
         if process.count > 1:
             raise InputError("torchrun: the queue gives a network to each call; make several calls instead")
-        left = train_queue(entries, params, arguments.zoo, process, arguments.minutes)
+        left = train_queue(entries, params, arguments.zoo, process, interruption, arguments.minutes)
     print(f"still to be trained: {', '.join(left)}" if left else "all trained")
 
 

@@ -1,0 +1,182 @@
+"""Import a trained float network: `python -m pipeline.importing FILE --model vdsr -o X.safetensors`.
+
+Reads VDSR as its Caffe reimplementation publishes it (MATLAB, .mat), EDSR as its authors (EDSR-PyTorch) and BasicSR save
+it (.pt, .pth), and packed or plain safetensors of this project. Nothing but tensors is unpickled. The result is a packed
+float32 network: `binsr upscale --model X.safetensors` uses it as it is, and `python -m stages.train … --start
+X.safetensors` trains a binary one from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pipeline.errors import InputError, one_line_errors
+from pipeline.models import build
+from pipeline.packing import load, save
+from pipeline.runs import MODELS, SCALES
+
+State = dict[str, Tensor]
+PIXEL_RANGE = 255  # the other EDSRs compute on 0 to 255, this project's on 0 to 1
+EDSR_NAMES = (  # EDSR-PyTorch, BasicSR, and the name here
+    (r"head\.0\.|conv_first\.", "head."),
+    (r"body\.(\d+)\.body\.0\.|body\.(\d+)\.conv1\.", "blocks.{}.conv1."),
+    (r"body\.(\d+)\.body\.2\.|body\.(\d+)\.conv2\.", "blocks.{}.conv2."),
+    (r"body\.\d+\.(?=weight|bias)|conv_after_body\.", "conv."),
+    (r"tail\.0\.(\d+)\.|upsample\.(\d+)\.", "upsample.{}.conv."),
+    (r"tail\.1\.|conv_last\.", "tail."),
+)
+
+
+def import_network(path: Path, model: str, scale: int | None = None) -> nn.Module:
+    """Read a float network from a file of another project, or of this one.
+
+    Parameters
+    ----------
+    path : Path
+    model : {"edsr", "srresnet", "vdsr"}
+    scale : {2, 3, 4}, optional
+        By default that of the file; a VDSR serves every scale and is made for 2 where none is named.
+
+    Returns
+    -------
+    torch.nn.Module
+        Made by `pipeline.models.build`, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or does not hold such a network.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    readers = {".mat": _read_mat, ".pt": _read_checkpoint, ".pth": _read_checkpoint, ".safetensors": _read_safetensors}
+    reader = readers.get(path.suffix)
+    if reader is None:
+        raise InputError(f"{path}: of no known kind; name a file of {', '.join(readers)}")
+    state = reader(path)
+    if model == "edsr" and "head.weight" not in state:
+        state = _renamed_edsr(state, path)
+    config = _sizes(state, model, path)
+    held = config.pop("scale", None)
+    if held is not None and scale not in (None, held):
+        raise InputError(f"{path}: --scale: the network is for scale {held}, not {scale}; leave --scale out")
+    module = build(model, held or scale or SCALES[0], "float", **config)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{path}: is not a float {model}: {' '.join(str(error).split())[:200]}") from None
+    return module.eval()
+
+
+def _read_mat(path: Path) -> State:
+    """VDSR_Adam.mat of caffe-vdsr: ``model`` with cells ``weight`` (kh×kw×I×O) and ``bias``."""
+    from scipy.io import loadmat
+
+    try:
+        held = loadmat(path)["model"][0, 0]
+        weights, biases = held["weight"].ravel(), held["bias"].ravel()
+        names = ["head", *(f"blocks.{i}" for i in range(len(weights) - 2)), "tail"]
+        state = {}
+        for name, weight, bias in zip(names, weights, biases, strict=True):
+            filters = weight.reshape(*weight.shape, *(1,) * (4 - weight.ndim))  # MATLAB drops a last side of 1
+            state[f"{name}.weight"] = torch.from_numpy(np.ascontiguousarray(filters.transpose(3, 2, 0, 1), np.float32))
+            state[f"{name}.bias"] = torch.from_numpy(np.ascontiguousarray(bias.ravel(), np.float32))
+    except (ValueError, LookupError, TypeError, AttributeError, NotImplementedError, OSError) as error:
+        raise InputError(f"{path}: is not a VDSR of caffe-vdsr ({' '.join(str(error).split())[:120]})") from None
+    return state
+
+
+def _read_checkpoint(path: Path) -> State:
+    try:
+        held: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path}: is not a checkpoint of tensors ({str(error).splitlines()[0][:120]})") from None
+    for key in ("params_ema", "params", "state_dict", "model"):  # what BasicSR and others wrap the tensors in
+        if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
+            held = held[key]
+            break
+    if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()):
+        raise InputError(f"{path}: holds no dictionary of tensors; save the network's state_dict()")
+    return {name.removeprefix("module.").removeprefix("model."): value.float() for name, value in held.items()}
+
+
+def _read_safetensors(path: Path) -> State:
+    try:
+        return load(path).state_dict()
+    except InputError:
+        pass  # the plain weights of a training, perhaps
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot be read as safetensors ({error})") from None
+
+
+def _renamed_edsr(state: State, path: Path) -> State:
+    """Name the tensors as here, and bring the biases from levels of 0 to 255 to levels of 0 to 1."""
+    renamed: State = {}
+    for name, value in state.items():
+        if name.startswith(("sub_mean.", "add_mean.", "mean")):
+            continue  # the mean of DIV2K, which is part of the network here
+        for pattern, replacement in EDSR_NAMES:
+            if match := re.match(pattern, name):
+                numbers = [int(group) for group in match.groups() if group is not None]
+                if replacement.startswith("upsample"):  # a shuffle, which holds no tensor, stands between two
+                    numbers = [number // 2 for number in numbers]
+                kind = name[match.end() :]
+                renamed[replacement.format(*numbers) + kind] = value / PIXEL_RANGE if kind == "bias" else value
+                break
+        else:
+            raise InputError(f"{path}: {name}: is no tensor of EDSR-PyTorch's or BasicSR's EDSR")
+    return renamed
+
+
+def _sizes(state: State, model: str, path: Path) -> dict[str, Any]:
+    """The arguments for `pipeline.models.build` that the tensors tell."""
+    try:
+        channels = state["head.weight"].shape[0]
+        count = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
+        if model == "vdsr":
+            return {"layers": count + 2, "channels": channels}
+        outputs = [state[name].shape[0] for name in state if re.fullmatch(r"upsample\.\d\.conv\.weight", name)]
+        sizes: dict[str, Any] = {"blocks": count, "channels": channels}
+        if model == "edsr":
+            sizes["residual_scale"] = 0.1 if channels == 256 else 1.0  # the authors', for the large network
+        scale = round(np.prod([out / channels for out in outputs]) ** 0.5)
+    except (LookupError, ValueError) as error:
+        raise InputError(f"{path}: is not a float {model}: has no {error.args[0]}") from None
+    if scale not in SCALES:
+        raise InputError(f"{path}: is not a float {model} for a scale of {', '.join(map(str, SCALES))}")
+    return sizes | {"scale": scale}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--model", choices=MODELS, required=True)
+    parser.add_argument("--scale", type=int, choices=SCALES, help="of a VDSR (default: 2); else the file says it")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the .safetensors file to write")
+    arguments = parser.parse_args()
+    if arguments.out.suffix != ".safetensors":
+        raise InputError(f"--out: {arguments.out}: name a .safetensors file")
+    module = import_network(arguments.file, arguments.model, arguments.scale)
+    config: Any = module.config
+    source = {"file": arguments.file.name, "sha256": sha256(arguments.file.read_bytes()).hexdigest()}
+    count = save(module, arguments.out, {"imported": source})
+    print(f"{arguments.out}: {config['model']} ×{config['scale']}, {count:,} bytes")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

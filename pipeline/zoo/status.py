@@ -1,0 +1,60 @@
+"""Say which networks of the queue are trained, which one runs, how far it is, and when it will end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pipeline.checkpoints import PROGRESS
+from pipeline.errors import one_line_errors
+from pipeline.locks import is_claimed
+from pipeline.params import Params, load_params
+from pipeline.reporting.labels import duration
+from pipeline.zoo.catalogue import ZOO
+from pipeline.zoo.queue import QUEUE, Entry, load_queue
+from pipeline.zoo.train import has_start, is_finished, lock_file, state_folder
+
+
+def describe(entry: Entry, params: Params, zoo: Path, now: datetime) -> str:
+    """Say where one training stands."""
+    if is_finished(entry, params, zoo):
+        return "trained"
+    runs = is_claimed(lock_file(entry, zoo))
+    progress = _progress(state_folder(entry, params, zoo) / PROGRESS)
+    if progress is None:
+        return "starting" if runs else "waiting" if has_start(entry, zoo) else f"waiting for {entry.starts_from.name}"  # type: ignore[union-attr]
+    done, planned = progress["iteration"], progress["iterations"]
+    left = progress["seconds"] * (planned - done) / done
+    level = "" if progress["psnr_y"] is None else f", {progress['psnr_y']:.2f} dB on the validation images"
+    where = f"{done:,} of {planned:,} iterations, {progress['seconds'] / done:.2f} s each{level}"
+    if not runs:
+        return f"stopped at {where}; {duration(left)} left"
+    return f"running: {where}; ends in {duration(left)}, at {now + timedelta(seconds=left):%Y-%m-%d %H:%M}"
+
+
+def _progress(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("zoo", "cpu.yaml"), help="(default: %(default)s)")
+    parser.add_argument("--queue", type=Path, default=QUEUE, help="(default: %(default)s)")
+    parser.add_argument("--zoo", type=Path, default=ZOO, help="(default: %(default)s)")
+    arguments = parser.parse_args()
+    params, now = load_params(arguments.params), datetime.now()
+    entries = load_queue(arguments.queue)
+    width = max(len(entry.name) for entry in entries)
+    for entry in entries:
+        print(f"{entry.name:{width}}  {describe(entry, params, arguments.zoo, now)}")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
