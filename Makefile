@@ -1,8 +1,8 @@
 # Two commands: `make repro` runs the pipeline, `make test` the tests. Both set everything up first.
 # `make ratios` measures every speed ratio three times, in some twenty minutes, and writes ratios/*.json.
-# `make verify` evaluates the published networks anew; `make train PROFILE=bsd MINUTES=60` trains further ones, and
-# `make publish` scores them. `make readme` brings the README's verdicts and picture up to date with the last report.
-.PHONY: setup repro test lint ratios verify train publish readme
+# `make verify` evaluates the published networks anew; `make train MINUTES=60` trains further ones, `make
+# status` says how far they are, and `make publish` scores them. `make readme` brings the README's verdicts and picture up to date with the last report.
+.PHONY: setup repro test lint ratios verify train status publish readme
 
 PYTHON ?= python3
 ACTIVATED = . .venv/bin/activate &&
@@ -26,10 +26,13 @@ test: lint
 verify: setup
 	$(ACTIVATED) python -m pipeline.zoo.verify
 
-PROFILE ?= bsd-cpu
+PROFILE ?= cpu
 train: setup
 	$(ACTIVATED) python -m pipeline.profiles $(PROFILE) zoo/$(PROFILE).yaml
 	$(ACTIVATED) python -m pipeline.zoo.train --params zoo/$(PROFILE).yaml $(if $(MINUTES),--minutes $(MINUTES))
+
+status: setup
+	$(ACTIVATED) python -m pipeline.zoo.status --params zoo/$(PROFILE).yaml
 
 publish: setup
 	$(ACTIVATED) python -m pipeline.zoo.publish

@@ -1,8 +1,8 @@
 """Import a trained float network: `python -m pipeline.importing FILE --model vdsr -o X.safetensors`.
 
-Reads VDSR as its Caffe reimplementation publishes it (MATLAB, .mat), EDSR as its authors (EDSR-PyTorch) and BasicSR save
-it (.pt, .pth), and packed or plain safetensors of this project. Nothing but tensors is unpickled. The result is a packed
-float32 network: `binsr upscale --model X.safetensors` uses it as it is, and `python -m stages.train … --start
+Reads VDSR as its Caffe reimplementation publishes it (MATLAB, .mat), EDSR as its authors (EDSR-PyTorch) and BasicSR
+save it (.pt, .pth), and packed or plain safetensors of this project. Nothing but tensors is unpickled. The result is a
+packed float32 network: `binsr upscale --model X.safetensors` uses it as it is, and `python -m stages.train … --start
 X.safetensors` trains a binary one from it.
 """
 

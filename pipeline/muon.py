@@ -53,10 +53,18 @@ class Muon(torch.optim.Optimizer):
     parameters : iterable of O×I×k×k parameters, or of groups of them
     lr : float
     momentum : float in [0, 1)
+    weight_decay : float
+        Each step shrinks the weights by this share of the learning rate (section 2.2 there).
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter] | list[dict[str, Any]], lr: float, momentum: float) -> None:
-        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter] | list[dict[str, Any]],
+        lr: float,
+        momentum: float,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # of the losses that others return
@@ -68,6 +76,7 @@ class Muon(torch.optim.Optimizer):
             for shape, parameters in banks.items():
                 updates = orthogonalize(self._momenta(parameters, group["momentum"]).flatten(2))
                 rate = group["lr"] * 0.2 * max(updates.shape[1:]) ** 0.5
+                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(parameters, list(updates.unflatten(2, shape[1:])), alpha=-rate)
 
     def _momenta(self, parameters: list[Tensor], decay: float) -> Tensor:

@@ -199,6 +199,7 @@ class Claims(Section):
 
 
 class Report(Section):
+    protocol: str | None  # the commit that froze the claims' limits and the profile cpu
     claims: Claims
 
 

@@ -14,6 +14,11 @@ PACKAGES = (
     "onnx", "onnxruntime", "openvino", "nncf",
 )  # fmt: skip
 
+INSTRUCTION_SETS = {  # by the flag that says it; those that matter to the engine or to training
+    "AVX2": "avx2", "AVX-VNNI": "avx_vnni", "AVX-512": "avx512bw", "AVX-512 VNNI": "avx512_vnni",
+    "AVX-512 VBMI": "avx512vbmi", "AVX-512 BF16": "avx512_bf16", "AMX": "amx_tile", "NEON": "asimd", "SVE": "sve",
+}  # fmt: skip
+
 
 def environment() -> dict[str, Any]:
     """Describe this machine and its software.
@@ -21,7 +26,7 @@ def environment() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``python``, ``platform``, ``cpu`` (model name), ``cores`` (usable by this process), ``packages`` (name to
+        ``python``, ``platform``, ``cpu`` (see `cpu_model`), ``cores`` (usable by this process), ``packages`` (name to
         version, None where not installed), ``commit`` (None outside a git checkout) and ``dirty``
         (tracked files of the code were changed).
     """
@@ -38,14 +43,27 @@ def environment() -> dict[str, Any]:
 
 
 def cpu_model() -> str:
-    """The processor's name as the system gives it."""
+    """The processor's name, with the family, model and instruction sets by which others can tell it.
+
+    Returns
+    -------
+    str
+        As ``AMD EPYC (family 25, model 1; AVX2)``; the bare name where the system says no more.
+    """
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return platform.processor() or platform.machine()
+    fields = dict(line.replace("\t", "").split(":", 1) for line in first.splitlines() if ":" in line)
+    said = {key: value.strip() for key, value in fields.items()}
+    flags = set(said.get("flags", said.get("Features", "")).split())
+    sets = [title for title, needed in INSTRUCTION_SETS.items() if needed in flags]
+    if "AVX-512" in sets:
+        sets.remove("AVX2")
+    details = [f"family {said['cpu family']}, model {said['model']}"] if {"cpu family", "model"} <= said.keys() else []
+    details += [", ".join(sets)] if sets else []
+    name = said.get("model name") or platform.processor() or platform.machine()
+    return f"{name} ({'; '.join(details)})" if details else name
 
 
 def _version(name: str) -> str | None:

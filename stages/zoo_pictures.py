@@ -21,13 +21,14 @@ def main() -> None:
     folder, scores = Path("results", "images", name, "zoo"), Path("results", "zoo", f"{name}.csv")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)  # empty where no pair is published
-    by_scale: dict[int, list[Pair]] = {}
+    by_scale: dict[int, dict[str, Pair]] = {}  # and by model: an imported pair is shown where there is no other
     for real, binary in pairs(read_index()):
         lost = gaps(psnr_by_image(scores, real.name), psnr_by_image(scores, binary.name))
-        by_scale.setdefault(real.scale, []).append(Pair(real.model, real.path(), binary.path(), lost))
+        pair = Pair(real.model, real.path(), binary.path(), lost)
+        by_scale.setdefault(real.scale, {}).setdefault(real.model, pair)
     images = PreparedSet.open(prepared_folder(name))
     for scale, published in by_scale.items():
-        write_pictures(folder / f"x{scale}", images, scale, published)
+        write_pictures(folder / f"x{scale}", images, scale, list(published.values()))
 
 
 if __name__ == "__main__":

@@ -42,14 +42,14 @@ def settings(**changes: Any) -> Training:
         patch: {size: 8, of: lr}
         loss: l1
         optimizer: adam
+        momentum: 0.9
         learning_rate: 0.001
+        latent_rate: 1.0
         weight_decay: 0.0
-        schedule: {kind: cosine, every: 1, factor: 1.0}
+        schedule: {kind: cosine, every: 1, factor: 1.0, flat: 0.0}
         clip: {kind: norm, limit: 1.0}
         ema: 0.0
         precision: float32
-        start: scratch
-        distillation: 0.0
         validate_every: 4
         checkpoint_every: 3
         max_minutes: null

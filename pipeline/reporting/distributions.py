@@ -11,7 +11,7 @@ from pipeline.reporting import labels, svg
 from pipeline.reporting.figures import WIDTH, Panel, name_rows
 from pipeline.reporting.results import ImageQuality, Results, Zoo
 from pipeline.runs import Run
-from pipeline.zoo.catalogue import fair_pairs
+from pipeline.zoo.catalogue import pairs
 
 Gaps = Mapping[str, Sequence[float]]  # name of a row to the gaps of its images, dB of PSNR-Y
 
@@ -28,13 +28,11 @@ def run_distributions(results: Results) -> list[Panel]:
 
 
 def zoo_distributions(zoo: Zoo) -> list[Panel]:
-    """Draw the gaps of the published pairs on their test sets, a panel a network, a row a test set.
-
-    They are below the float network that was trained on for as long, where there is one; the panel's title says so.
-    """
+    """Draw the gaps of the published pairs on their test sets, a panel a network, a row a test set."""
     panels: dict[str, dict[str, Sequence[float]]] = {}
-    for real, binary in fair_pairs(zoo.models):
-        panels[labels.network(real.model, real.scale) + (", trained for as long" if real.variant else "")] = {
+    for real, binary in pairs(zoo.models):
+        title = labels.network(real.model, real.scale) + (f", {labels.variant(real.variant)}" if real.variant else "")
+        panels[title] = {
             name: image_gaps(zoo.images[real.name, name], zoo.images[binary.name, name])
             for name in zoo.published[binary.name]
         }

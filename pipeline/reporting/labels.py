@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 MODELS = {"srresnet": "SRResNet", "edsr": "EDSR", "vdsr": "VDSR"}
@@ -17,18 +18,14 @@ BACKENDS = {
     "openvino_int8": "OpenVINO, int8",
 }
 
-# The ablation: how a network differs from the published binary one.
 VARIANTS = {
-    "": "learnable scale, residual blocks",
-    "continued": "nothing, trained for as long",
+    "imported": "imported",
     "unscaled": "no scale",
     "analytic": "analytic scale, the mean of |W|",
     "everywhere": "every convolution binary",
-    "scratch": "from scratch",
-    "distilled": "with distillation",
+    "warm": "from the float network’s weights",
+    "distilled": "from these, with distillation",
 }
-
-TAUGHT = " and learned from their outputs too"  # of binary networks that started from their float twins
 
 PIECES = {"layer": "64→64 layer", "wide_layer": "256→256 layer", "body": "residual blocks", "network": "whole network"}
 
@@ -116,6 +113,16 @@ def duration(seconds: float) -> str:
 def listing(names: Sequence[str]) -> str:
     """Return names as a list in a sentence, as `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def variant(name: str) -> str:
+    """Return in what a network differs from the one without the variant, as `seed 1`."""
+    return f"seed {name.removeprefix('seed')}" if name.startswith("seed") else VARIANTS.get(name, name)
+
+
+def interval(low: float, high: float) -> str:
+    """Return an interval as `0.12 to 0.31 dB`, or that it is not known where it has no ends."""
+    return f"{number(low, 2)} to {number(high, 2)} dB" if math.isfinite(high - low) else "not known from one image"
 
 
 def network(model_name: str, scale: int) -> str:

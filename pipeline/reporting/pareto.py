@@ -11,7 +11,7 @@ from pipeline.reporting import labels, svg
 from pipeline.reporting.figures import Panel
 from pipeline.reporting.results import Zoo
 from pipeline.runs import MODELS
-from pipeline.zoo.catalogue import fair_pairs, pairs
+from pipeline.zoo.catalogue import pairs
 
 WIDTH, HEIGHT = 400, 290
 MARKERS = dict(zip(MODELS, "os^Dv", strict=False))  # of matplotlib
@@ -61,12 +61,11 @@ def size_of(point: Point) -> float:
 def pareto_points(zoo: Zoo) -> list[Point]:
     """Return a point for every published pair and way of running it that this run timed.
 
-    The float network is the one that was trained on for as long as the binary one, where there is one. PSNR-Y is the
-    mean over the published test sets; times are those of this run's first test set.
+    PSNR-Y is the mean over the published test sets; times are those of this run's first test set.
     """
     timed = next(iter(zoo.here.values())).times
     found = []
-    for real, binary in fair_pairs(zoo.models):
+    for real, binary in pairs(zoo.models):
         times = timed.get(binary.name)
         if times is None:
             continue

@@ -15,13 +15,16 @@ from markupsafe import Markup
 from pipeline.files import write_json, write_text
 from pipeline.params import Params
 from pipeline.reporting import (
+    checklist,
     claims,
     distributions,
     durations,
     figures,
+    gap_curves,
     labels,
     pareto,
     published_networks,
+    recipe,
     sizes,
     speed_figures,
     speed_tables,
@@ -83,7 +86,8 @@ def write_report(
 def verdicts(results: Results, params: Params) -> list[claims.Claim]:
     """Judge the paper's claims: its accuracy by the published networks, then all by this run."""
     limits = params.report.claims
-    return [published_networks.zoo_claim(results.zoo, limits.accuracy_gap_db), *claims.judge(results, limits)]
+    published = published_networks.zoo_claim(results.zoo, limits.accuracy_gap_db, params.report.protocol)
+    return [published, *claims.judge(results, limits)]
 
 
 def _page(
@@ -96,6 +100,7 @@ def _page(
     judged: list[claims.Claim],
 ) -> str:
     limits = params.report.claims.accuracy_gap_db
+    gap_sets, gap_rows = published_networks.gap_rows(results.zoo, limits)
     points = pareto.pareto_points(results.zoo)
     return _environment(templates).get_template("index.html.j2").render(
         results=results,
@@ -107,6 +112,12 @@ def _page(
         claims=judged,
         reservations=claims.accuracy_reservations(results),
         zoo_tables=published_networks.zoo_tables(results.zoo, limits),
+        gap_sets=gap_sets,
+        gap_rows=gap_rows,
+        gap_curves=gap_curves.gap_curves(results.zoo),
+        trial_rows=recipe.trial_rows(results.zoo.search),
+        optimizer_panels=recipe.optimizer_panels(results.zoo.search),
+        cost=checklist.cost(results.zoo.models),
         ablation_tables=published_networks.ablation_tables(results.zoo),
         zoo_quality=published_networks.quality_rows(results.zoo),
         zoo_distributions=distributions.zoo_distributions(results.zoo),

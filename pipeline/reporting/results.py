@@ -40,7 +40,8 @@ class Training:
     batch: int
     training_set: str
     stopped: str
-    start: str = "scratch"
+    cpu_seconds: float
+    start: str | None = None
     distillation: float = 0.0
 
 
@@ -138,6 +139,20 @@ class ZooTimes:
 
 
 @dataclass(frozen=True)
+class SearchTrial:
+    """One short training of the search for the settings, and what it changed in the profile's."""
+
+    model: str
+    scale: int
+    weights: Weights
+    changes: dict[str, Any]
+    iterations: int
+    psnr_y: float
+    cpu_seconds: float
+    history: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
 class ZooRun:
     """What this run found with the published networks on one test set."""
 
@@ -158,6 +173,8 @@ class Zoo:
         Their published means by method, set and backend, and every image by method and set.
     histories
         Their training curves.
+    search
+        The short trainings by which their settings were chosen.
     here
         What this run found with them, by its test sets.
     """
@@ -166,6 +183,7 @@ class Zoo:
     published: dict[str, dict[str, dict[str, Quality]]]
     images: dict[tuple[str, str], list[ImageQuality]]
     histories: dict[str, History]
+    search: list[SearchTrial]
     here: dict[str, ZooRun]
 
 
@@ -286,9 +304,14 @@ def _zoo(root: Path, test_sets: Sequence[str]) -> Zoo:
     images: dict[tuple[str, str], list[ImageQuality]] = {}
     for row in _rows(folder / "results.csv", _ZooImage, ZOO_REMEDY):
         images.setdefault((row.method, row.set), []).append(row)
-    histories = {model.name: _history(folder / "history" / f"{model.name}.csv", ZOO_REMEDY) for model in models}
+    histories = {
+        model.name: _history(folder / "history" / f"{model.name}.csv", ZOO_REMEDY)
+        for model in models
+        if not model.imported
+    }
+    search = [_json(path, SearchTrial) for path in sorted((folder / "search").glob("*.json"))]
     here = {name: _json(root / "results" / "zoo" / f"{name}.json", ZooRun) for name in test_sets}
-    return Zoo(models, means, images, histories, here)
+    return Zoo(models, means, images, histories, search, here)
 
 
 def _pictures(

@@ -13,13 +13,15 @@ from pipeline.files import write_text
 from pipeline.packed import stored_dtype
 from pipeline.reporting import labels
 from pipeline.runs import PAPER_ITERATIONS
-from pipeline.zoo.catalogue import Model, control_of, iterations, iterations_before, twin_of
+from pipeline.zoo.catalogue import Model
 
 NONE = "–"
 
 
-def write_cards(zoo: Path, models: Sequence[Model], results: Mapping[str, Any]) -> None:
-    """Write a card for every network, and the zoo's README."""
+def write_cards(
+    zoo: Path, models: Sequence[Model], results: Mapping[str, Any], gaps: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write a card for every network, and the zoo's README; `gaps` are those of `pipeline.zoo.gaps`."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -29,22 +31,21 @@ def write_cards(zoo: Path, models: Sequence[Model], results: Mapping[str, Any]) 
         keep_trailing_newline=True,
     )
     for model in models:
-        text = environment.get_template("card.md.j2").render(_card(zoo, model, models, results))
+        text = environment.get_template("card.md.j2").render(_card(zoo, model, results, gaps))
         write_text(zoo / f"{model.name}.md", text)
     sets = list(dict.fromkeys(name for held in results.values() for name in held["sets"]))
     text = environment.get_template("readme.md.j2").render(
         sets=sets,
         rows=_overview(models, results, sets),
         short=any(model.short for model in models),
+        started=any(model.start for model in models),
         machines=[_machine(path) for path in sorted((zoo / "throughput").glob("*.json"))],
     )
     write_text(zoo / "README.md", text)
 
 
-def _card(zoo: Path, model: Model, models: Sequence[Model], results: Mapping[str, Any]) -> dict[str, Any]:
+def _card(zoo: Path, model: Model, results: Mapping[str, Any], gaps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     training, plan = model.training, model.training["plan"]
-    above = {"gap": twin_of(model, models), "gap, trained as long": control_of(model, models)}
-    compared = {title: real.name for title, real in above.items() if real is not None}
     rows = []
     for test_set, backends in results[model.name]["sets"].items():
         bicubic = results[f"bicubic-x{model.scale}"]["sets"][test_set]["bicubic"]
@@ -57,7 +58,6 @@ def _card(zoo: Path, model: Model, models: Sequence[Model], results: Mapping[str
                     "psnr_rgb": labels.number(scores["psnr_rgb"], 2),
                     "ssim_y": labels.number(scores["ssim_y"], 4),
                     "gain": labels.number(scores["psnr_y"] - bicubic["psnr_y"], 2, signed=True),
-                    "gaps": [_gap(results[name]["sets"], test_set, scores) for name in compared.values()],
                 }
             )
     start = model.start
@@ -66,22 +66,16 @@ def _card(zoo: Path, model: Model, models: Sequence[Model], results: Mapping[str
         "network": labels.model(model.model),
         "training": training,
         "plan": plan,
-        "settings": plan["settings"],
-        "short": model.short,
+        "settings": plan.get("settings", {}),
         "paper_iterations": PAPER_ITERATIONS[model.model],
-        "before": iterations_before(model, models),
-        "compared": compared,
         "rows": rows,
-        "start": "scratch" if start is None else f"the weights of {start['name']} (SHA-256 `{start['sha256'][:16]}…`)",
+        "gaps": [gap for gap in gaps if gap["binary"] == model.name],
+        "number": labels.number,
+        "start": "fresh weights" if start is None else f"{start['name']} (SHA-256 `{start['sha256'][:16]}…`)",
         "dtype": stored_dtype(zoo / model.file),
-        "minutes": labels.number(training["seconds"] / 60, 1),
+        "hours": "" if "cpu_seconds" not in training else labels.number(training["cpu_seconds"] / 3600, 2),
+        "minutes": "" if "seconds" not in training else labels.number(training["seconds"] / 60, 1),
     }
-
-
-def _gap(above: Mapping[str, Any], test_set: str, scores: Mapping[str, Any]) -> str:
-    if test_set not in above:
-        return NONE
-    return labels.number(above[test_set]["torch"]["psnr_y"] - scores["psnr_y"], 2)
 
 
 def _overview(models: Sequence[Model], results: Mapping[str, Any], sets: Sequence[str]) -> list[dict[str, Any]]:
@@ -92,7 +86,8 @@ def _overview(models: Sequence[Model], results: Mapping[str, Any], sets: Sequenc
         for model in models:
             if model.scale == scale:
                 row = _overview_row(model.name, results[model.name]["sets"], "torch", sets, link=True)
-                row |= {"bytes": f"{model.bytes:,}", "iterations": iterations(model, models)}
+                trained = "imported" if model.iterations is None else f"{model.iterations:,}"
+                row |= {"bytes": f"{model.bytes:,}", "iterations": ("+ " if model.start else "") + trained}
                 rows.append(row | {"mark": " *" if model.short else ""})
     return rows
 

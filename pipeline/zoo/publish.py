@@ -1,4 +1,4 @@
-"""Bring the zoo's index, results and model cards up to date with its networks.
+"""Bring the zoo's index, results, gaps and model cards up to date with its networks.
 
 A network that has no results yet, or is another than they were made with, is run on the test sets by every backend.
 """
@@ -19,6 +19,7 @@ from pipeline.evaluation import Score
 from pipeline.files import write_csv, write_json
 from pipeline.zoo.cards import write_cards
 from pipeline.zoo.catalogue import ZOO, read_published, write_index
+from pipeline.zoo.gaps import gap_table
 from pipeline.zoo.scores import bicubic_scores, mean_scores, model_scores
 
 TEST_SETS = ("Set5", "Set14", "B100", "Urban100")
@@ -51,7 +52,12 @@ def publish(zoo: Path, sets: tuple[str, ...], mirror: str | None) -> None:
             rows += [_row(name, test_set, backend, score) for backend, found in scores.items() for score in found]
             _write(zoo, results, rows, list(wanted))
     _write(zoo, results, rows, list(wanted))
-    write_cards(zoo, models, results)
+    gaps = gap_table(models, rows)
+    if gaps:
+        write_csv(zoo / "gaps.csv", gaps)
+    else:
+        (zoo / "gaps.csv").unlink(missing_ok=True)
+    write_cards(zoo, models, results, gaps)
 
 
 def _write(zoo: Path, results: dict[str, Any], rows: list[dict[str, Any]], order: list[str]) -> None:

@@ -20,9 +20,11 @@ def test_known_sets_and_their_sizes():
         "Set14": 14,
         "B100": 100,
         "Urban100": 100,
-        "BSDS500": 400,
+        "BSDS500-train": 390,
+        "BSDS500-valid": 10,
         "DIV2K-train": 800,
         "DIV2K-valid": 100,
+        "VDSR": 0,  # a trained network
     }
 
 
@@ -30,7 +32,7 @@ def test_known_sets_and_their_sizes():
 def test_entries_are_sane(source):
     names = [file.name for file in source.files]
     assert names == sorted(set(names))
-    assert len(names) == (1 if source.is_archive else source.images)
+    assert len(names) == (1 if source.is_archive or source.images == 0 else source.images)
     assert len({file.sha256 for file in source.files}) == len(names)
     for file in source.files:
         assert re.fullmatch("[0-9a-f]{64}", file.sha256)
@@ -47,6 +49,13 @@ def test_no_image_is_in_two_sets():
     assert len(set(hashes)) == len(hashes)
 
 
+def test_the_images_held_out_for_validation_are_of_the_set_that_trains():
+    parts = {name: [file.name for file in dataset(name).files] for name in ("BSDS500-train", "BSDS500-valid")}
+    both = sorted(parts["BSDS500-train"] + parts["BSDS500-valid"])
+    assert len(set(both)) == 400 and {name.split("/")[0] for name in both} == {"train", "test"}
+    assert {dataset(name).folder for name in parts} == {"BSDS500"}
+
+
 @pytest.mark.parametrize("name", ["embedded-train", "embedded-valid", "embedded-test"])
 def test_embedded_photographs_ship_with_the_package(name):
     for file in dataset(name).files:
@@ -56,7 +65,7 @@ def test_embedded_photographs_ship_with_the_package(name):
 
 
 @pytest.mark.skipif(not MIRROR.is_dir(), reason="needs ../shared/mirror")
-@pytest.mark.parametrize("name", ["Set5", "Set14", "B100", "Urban100", "BSDS500"])
+@pytest.mark.parametrize("name", ["Set5", "Set14", "B100", "Urban100", "BSDS500-train", "BSDS500-valid", "VDSR"])
 def test_sizes_are_those_of_the_mirror(name):
     source = dataset(name)
     for file in source.files:

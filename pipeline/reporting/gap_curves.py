@@ -1,0 +1,53 @@
+"""Figures of what binarization costs as training goes on, on the validation images."""
+
+from __future__ import annotations
+
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.reporting import labels, svg
+from pipeline.reporting.figures import CURVE_WIDTH, Panel
+from pipeline.reporting.results import Zoo
+from pipeline.zoo.catalogue import Model, pairs, seed_pairs
+
+
+def gap_curves(zoo: Zoo) -> list[Panel]:
+    """Draw float minus binary over the iterations that both have made, a panel a network, a line a pair.
+
+    An imported float network has no iterations: its binary one is held against what it reached.
+    """
+    lines: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
+    every = [*pairs(zoo.models), *(pair for several in seed_pairs(zoo.models).values() for pair in several)]
+    for real, binary in {binary.name: (real, binary) for real, binary in every}.values():
+        title = labels.network(binary.model, binary.scale)
+        lines.setdefault(title, {})[labels.variant(binary.variant) or "seed 0"] = _gaps(zoo, real, binary)
+    panels = []
+    for number, (title, drawn) in enumerate(lines.items()):
+        figure, axes = svg.panel(CURVE_WIDTH, 225)
+        axes.axhline(0, color=svg.MUTED, linewidth=1)
+        for order, (iterations, gaps) in enumerate(drawn.values()):
+            style = ("-", "--", ":", "-.")[order % 4]
+            axes.plot(iterations, gaps, style, color=svg.BINARY, linewidth=1.9, marker="o", markersize=3)
+        axes.set_xlabel("iteration")
+        axes.set_ylabel("float minus binary, dB")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="y")
+        axes.tick_params(length=0)
+        said = "; ".join(
+            f"{name}: {labels.decibels(gaps[0])} after {iterations[0]:,} iterations, {labels.decibels(gaps[-1])} after "
+            f"{iterations[-1]:,}"
+            for name, (iterations, gaps) in drawn.items()
+        )
+        legend = f" ({', '.join(drawn)})" if len(drawn) > 1 or "imported" in drawn else ""
+        panels.append(Panel(title + legend, svg.inline(figure, f"gap-curve-{number}", f"{title}, gap. {said}.")))
+    return panels
+
+
+def _gaps(zoo: Zoo, real: Model, binary: Model) -> tuple[list[int], list[float]]:
+    below = dict(zip(zoo.histories[binary.name].iteration, zoo.histories[binary.name].psnr_y, strict=True))
+    if real.imported:
+        above = dict.fromkeys(below, real.training["psnr_y"])
+    else:
+        above = dict(zip(zoo.histories[real.name].iteration, zoo.histories[real.name].psnr_y, strict=True))
+    both = [iteration for iteration in below if iteration in above]
+    return both, [above[iteration] - below[iteration] for iteration in both]

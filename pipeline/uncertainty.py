@@ -1,0 +1,52 @@
+"""How much of a mean gap is chance: paired bootstrap over the images of a test set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import bootstrap
+
+LEVEL = 0.95
+RESAMPLES = 9999
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean difference, and the interval that holds it with 95 % confidence; infinite for fewer than two images."""
+
+    mean: float
+    low: float
+    high: float
+    images: int
+
+
+def paired_interval(above: Mapping[str, float], below: Mapping[str, float]) -> Interval:
+    """Estimate the mean of `above` minus `below` over images, resampling the images (Efron, 1979; percentiles).
+
+    Both networks see the same images, so that each resample keeps an image's two values together.
+
+    Parameters
+    ----------
+    above, below : mapping of str to float
+        PSNR in dB by image, of the same images.
+
+    Raises
+    ------
+    KeyError
+        If an image of `below` is not in `above`.
+    """
+    differences = np.array([above[image] - value for image, value in below.items()])
+    mean = float(differences.mean())
+    if len(differences) < 2:
+        return Interval(mean, -np.inf, np.inf, len(differences))
+    found = bootstrap(
+        (differences,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(0),  # the same numbers always give the same interval
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high), len(differences))
