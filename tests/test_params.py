@@ -23,7 +23,7 @@ def compose(path, *overrides):
     return path
 
 
-@pytest.mark.parametrize("profile", ["quick", "bsd", "paper"])
+@pytest.mark.parametrize("profile", ["quick", "cpu", "bsd", "paper"])
 def test_every_profile_composes_to_valid_params(tmp_path, profile):
     assert load_params(compose(tmp_path / "params.yaml", f"profile={profile}")).profile == profile
 
@@ -33,8 +33,25 @@ def test_the_committed_params_are_the_quick_profile(tmp_path, quick):
 
 
 def test_an_override_reaches_its_field(tmp_path):
-    params = load_params(compose(tmp_path / "params.yaml", "train.edsr.float.learning_rate=3e-4"))
-    assert params.training("edsr", "float").learning_rate == 3e-4
+    params = load_params(compose(tmp_path / "params.yaml", "train.edsr.learning_rate=3e-4"))
+    assert params.training("edsr").learning_rate == 3e-4
+    assert params.training("vdsr").learning_rate != 3e-4
+
+
+@pytest.mark.parametrize("profile", ["quick", "cpu", "bsd", "paper"])
+def test_vdsrs_crops_fit_every_scale_that_shares_its_batches(tmp_path, profile):
+    params = load_params(compose(tmp_path / "params.yaml", f"profile={profile}"))
+    patch = params.training("vdsr").patch
+    assert patch.of == "hr"
+    if profile == "cpu":  # that of conf/queue.yaml, where one network serves three scales
+        assert {scale * patch.lr_size(scale) for scale in (2, 3, 4)} == {patch.size}
+        assert params.training("vdsr").batch % 3 == 0
+
+
+def test_images_for_validation_are_of_no_other_set(tmp_path):
+    for profile in ("quick", "cpu", "bsd", "paper"):
+        data = load_params(compose(tmp_path / "params.yaml", f"profile={profile}")).data
+        assert data.validation != data.train and (profile == "paper" or data.validation not in data.test)
 
 
 def changed(quick, path, value):
@@ -54,9 +71,9 @@ def changed(quick, path, value):
     ("path", "value", "said"),
     [
         (
-            "train.edsr.float.learning_rat",
+            "train.edsr.learning_rat",
             1,
-            "train.edsr.float.learning_rat: unknown field, did you mean learning_rate?",
+            "train.edsr.learning_rat: unknown field, did you mean learning_rate?",
         ),
         ("sead", 1, "sead: unknown field, did you mean seed?"),
         ("seed", ..., "seed: missing"),
@@ -67,15 +84,15 @@ def changed(quick, path, value):
         ("matrix.scales", [5], "matrix.scales.0:"),
         ("data.sets", ["Set15"], "Set15"),
         ("data.train", "DIV2K-train", "train: DIV2K-train is not in data.sets"),
-        ("train.vdsr.float.patch", {"size": 24, "of": "sr"}, "train.vdsr.float.patch.of:"),
-        ("train.vdsr.float.start", "float", "a float network has no float twin"),
-        ("train.edsr.float.distillation", 0.5, "train.edsr.float: distillation: takes the float twin as its teacher"),
-        (
-            "train.edsr.binary.distillation",
-            1.5,
-            "train.edsr.binary.distillation: Input should be less",
-        ),
-        ("train.edsr.binary.learning_rate", 0, "train.edsr.binary.learning_rate: Input should be greater than 0"),
+        ("train.vdsr.patch", {"size": 24, "of": "sr"}, "train.vdsr.patch.of:"),
+        ("train.edsr.float", {"iterations": 3}, "train.edsr.float: unknown field"),  # both forms are trained alike
+        ("train.edsr.distillation", 0.5, "train.edsr.distillation: unknown field"),
+        ("train.edsr.optimizer", "lion", "train.edsr.optimizer: Input should be 'muon', 'adam' or 'sgd'"),
+        ("train.edsr.momentum", 1.0, "train.edsr.momentum: Input should be less than 1"),
+        ("train.edsr.latent_rate", 0, "train.edsr.latent_rate: Input should be greater than 0"),
+        ("train.edsr.latent_rate", ..., "train.edsr.latent_rate: missing"),
+        ("train.edsr.schedule.flat", 1.0, "train.edsr.schedule.flat: Input should be less than 1"),
+        ("train.edsr.learning_rate", 0, "train.edsr.learning_rate: Input should be greater than 0"),
         ("benchmark.repeats", 1, "benchmark.repeats:"),
         ("benchmark.sizes", [128, 64], "benchmark.sizes: must ascend, each once"),
     ],
