@@ -9,7 +9,6 @@ X.safetensors` trains a binary one from it.
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
 from collections.abc import Mapping
 from hashlib import sha256
@@ -28,6 +27,7 @@ from pipeline.packing import load, save
 from pipeline.runs import MODELS, SCALES
 
 State = dict[str, Tensor]
+Config = dict[str, Any]  # what a file says of its network, beside the tensors
 PIXEL_RANGE = 255  # the other EDSRs compute on 0 to 255, this project's on 0 to 1
 EDSR_NAMES = (  # EDSR-PyTorch, BasicSR, and the name here
     (r"head\.0\.|conv_first\.", "head."),
@@ -65,10 +65,10 @@ def import_network(path: Path, model: str, scale: int | None = None) -> nn.Modul
     reader = readers.get(path.suffix)
     if reader is None:
         raise InputError(f"{path}: of no known kind; name a file of {', '.join(readers)}")
-    state = reader(path)
+    state, said = reader(path)
     if model == "edsr" and "head.weight" not in state:
         state = _renamed_edsr(state, path)
-    config = _sizes(state, model, path)
+    config = {key: said.get(key, value) for key, value in _sizes(state, model, path).items()}
     held = config.pop("scale", None)
     if held is not None and scale not in (None, held):
         raise InputError(f"{path}: --scale: the network is for scale {held}, not {scale}; leave --scale out")
@@ -80,7 +80,7 @@ def import_network(path: Path, model: str, scale: int | None = None) -> nn.Modul
     return module.eval()
 
 
-def _read_mat(path: Path) -> State:
+def _read_mat(path: Path) -> tuple[State, Config]:
     """VDSR_Adam.mat of caffe-vdsr: ``model`` with cells ``weight`` (kh×kw×I×O) and ``bias``."""
     from scipy.io import loadmat
 
@@ -88,37 +88,43 @@ def _read_mat(path: Path) -> State:
         held = loadmat(path)["model"][0, 0]
         weights, biases = held["weight"].ravel(), held["bias"].ravel()
         names = ["head", *(f"blocks.{i}" for i in range(len(weights) - 2)), "tail"]
-        state = {}
+        state: State = {}
         for name, weight, bias in zip(names, weights, biases, strict=True):
             filters = weight.reshape(*weight.shape, *(1,) * (4 - weight.ndim))  # MATLAB drops a last side of 1
             state[f"{name}.weight"] = torch.from_numpy(np.ascontiguousarray(filters.transpose(3, 2, 0, 1), np.float32))
             state[f"{name}.bias"] = torch.from_numpy(np.ascontiguousarray(bias.ravel(), np.float32))
-    except (ValueError, LookupError, TypeError, AttributeError, NotImplementedError, OSError) as error:
+    except Exception as error:  # the reader fails in many ways, down to zlib's, on what is no such file
         raise InputError(f"{path}: is not a VDSR of caffe-vdsr ({' '.join(str(error).split())[:120]})") from None
-    return state
+    return state, {}
 
 
-def _read_checkpoint(path: Path) -> State:
+def _read_checkpoint(path: Path) -> tuple[State, Config]:
     try:
         held: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: is not a checkpoint of tensors ({str(error).splitlines()[0][:120]})") from None
+    except Exception as error:  # what is no checkpoint, or holds other objects, is refused in many ways
+        raise InputError(f"{path}: is not a checkpoint of tensors ({' '.join(str(error).split())[:120]})") from None
     for key in ("params_ema", "params", "state_dict", "model"):  # what BasicSR and others wrap the tensors in
         if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
             held = held[key]
             break
-    if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()):
+    named = isinstance(held, Mapping) and all(isinstance(name, str) for name in held)
+    if not named or not all(isinstance(value, Tensor) for value in held.values()):
         raise InputError(f"{path}: holds no dictionary of tensors; save the network's state_dict()")
-    return {name.removeprefix("module.").removeprefix("model."): value.float() for name, value in held.items()}
+    return {name.removeprefix("module.").removeprefix("model."): value.float() for name, value in held.items()}, {}
 
 
-def _read_safetensors(path: Path) -> State:
+def _read_safetensors(path: Path) -> tuple[State, Config]:
     try:
-        return load(path).state_dict()
+        module = load(path)
     except InputError:
         pass  # the plain weights of a training, perhaps
+    else:
+        config: Any = module.config
+        if config["weights"] != "float":
+            raise InputError(f"{path}: is a binary network; name a float one")
+        return module.state_dict(), {"residual_scale": 1.0, **config}
     try:
-        return load_file(path)
+        return load_file(path), {}
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot be read as safetensors ({error})") from None
 
@@ -142,7 +148,7 @@ def _renamed_edsr(state: State, path: Path) -> State:
     return renamed
 
 
-def _sizes(state: State, model: str, path: Path) -> dict[str, Any]:
+def _sizes(state: State, model: str, path: Path) -> Config:
     """The arguments for `pipeline.models.build` that the tensors tell."""
     try:
         channels = state["head.weight"].shape[0]
@@ -150,7 +156,7 @@ def _sizes(state: State, model: str, path: Path) -> dict[str, Any]:
         if model == "vdsr":
             return {"layers": count + 2, "channels": channels}
         outputs = [state[name].shape[0] for name in state if re.fullmatch(r"upsample\.\d\.conv\.weight", name)]
-        sizes: dict[str, Any] = {"blocks": count, "channels": channels}
+        sizes: Config = {"blocks": count, "channels": channels}
         if model == "edsr":
             sizes["residual_scale"] = 0.1 if channels == 256 else 1.0  # the authors', for the large network
         scale = round(np.prod([out / channels for out in outputs]) ** 0.5)

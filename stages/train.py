@@ -67,7 +67,8 @@ def main() -> None:
 def _start(path: Path, model: str, scale: int) -> Start:
     from pipeline.importing import import_network  # what it imports is not needed by most trainings
 
-    return Start(path.name, sha256(path.read_bytes()).hexdigest(), import_network(path, model, scale).state_dict())
+    state = import_network(path, model, scale).state_dict()
+    return Start(path.name, sha256(path.read_bytes()).hexdigest(), state)
 
 
 if __name__ == "__main__":

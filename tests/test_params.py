@@ -38,20 +38,10 @@ def test_an_override_reaches_its_field(tmp_path):
     assert params.training("vdsr").learning_rate != 3e-4
 
 
-@pytest.mark.parametrize("profile", ["quick", "cpu", "bsd", "paper"])
-def test_vdsrs_crops_fit_every_scale_that_shares_its_batches(tmp_path, profile):
-    params = load_params(compose(tmp_path / "params.yaml", f"profile={profile}"))
-    patch = params.training("vdsr").patch
-    assert patch.of == "hr"
-    if profile == "cpu":  # that of conf/queue.yaml, where one network serves three scales
-        assert {scale * patch.lr_size(scale) for scale in (2, 3, 4)} == {patch.size}
-        assert params.training("vdsr").batch % 3 == 0
-
-
-def test_images_for_validation_are_of_no_other_set(tmp_path):
-    for profile in ("quick", "cpu", "bsd", "paper"):
-        data = load_params(compose(tmp_path / "params.yaml", f"profile={profile}")).data
-        assert data.validation != data.train and (profile == "paper" or data.validation not in data.test)
+@pytest.mark.parametrize("profile", ["quick", "cpu", "bsd"])  # the paper reports its validation set too
+def test_settings_are_not_chosen_by_the_images_that_are_reported(tmp_path, profile):
+    data = load_params(compose(tmp_path / "params.yaml", f"profile={profile}")).data
+    assert data.validation not in (data.train, *data.test)
 
 
 def changed(quick, path, value):

@@ -19,7 +19,7 @@ def gap_curves(zoo: Zoo) -> list[Panel]:
     every = [*pairs(zoo.models), *(pair for several in seed_pairs(zoo.models).values() for pair in several)]
     for real, binary in {binary.name: (real, binary) for real, binary in every}.values():
         title = labels.network(binary.model, binary.scale)
-        lines.setdefault(title, {})[labels.variant(binary.variant) or "seed 0"] = _gaps(zoo, real, binary)
+        lines.setdefault(title, {})[labels.variant(binary.variant) or "whole length"] = _gaps(zoo, real, binary)
     panels = []
     for number, (title, drawn) in enumerate(lines.items()):
         figure, axes = svg.panel(CURVE_WIDTH, 225)
@@ -38,8 +38,10 @@ def gap_curves(zoo: Zoo) -> list[Panel]:
             f"{iterations[-1]:,}"
             for name, (iterations, gaps) in drawn.items()
         )
-        legend = f" ({', '.join(drawn)})" if len(drawn) > 1 or "imported" in drawn else ""
-        panels.append(Panel(title + legend, svg.inline(figure, f"gap-curve-{number}", f"{title}, gap. {said}.")))
+        kinds = ("solid", "dashed", "dotted", "dash-dotted")
+        legend = ", ".join(f"{name} {kinds[order % 4]}" for order, name in enumerate(drawn))
+        heading = f"{title}: {legend}" if len(drawn) > 1 else title + (", imported" if "imported" in drawn else "")
+        panels.append(Panel(heading, svg.inline(figure, f"gap-curve-{number}", f"{title}, gap. {said}.")))
     return panels
 
 

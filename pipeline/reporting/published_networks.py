@@ -226,11 +226,11 @@ def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
 
     `frozen` is the commit that fixed the thresholds and the protocol.
     """
-    compared = pairs(zoo.models)
+    compared = [pair for pair in pairs(zoo.models) if not any(burst(zoo, model) for model in pair)]
     found = zoo_gaps(zoo, compared)
     sets = list(dict.fromkeys(gap.test_set for gap in found))
     worst = max(found, key=lambda gap: gap.high, default=None)
-    conditions = "No pair of networks is published."
+    conditions = "No pair of networks is published whose training was stable."
     if worst is not None:
         trained_on = list(dict.fromkeys(m.training["training_set"] for _, m in compared))
         conditions = (
@@ -247,11 +247,11 @@ def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
         verdict=Verdict.UNMEASURED if worst is None else equivalence(found, limits),
         value=None if worst is None else worst.psnr_y,
         headline="—" if worst is None else labels.decibels(worst.psnr_y),
-        headline_label="largest loss by binarization among the published pairs" if worst is None else gap_label(worst),
+        headline_label="no published pair to judge by yet" if worst is None else gap_label(worst),
         rule=equivalence_rule(limits) + fixed,
         conditions=conditions,
         measures=[] if worst is None else [*gap_measures(found, limits), *_against_the_paper(zoo)],
-        reservations=_reservations([model for pair in compared for model in pair], zoo.models),
+        reservations=[*_reservations([m for pair in compared for m in pair], zoo.models), *_bursts(zoo)],
         reach="these networks",
     )
 
@@ -288,6 +288,34 @@ def _against_the_paper(zoo: Zoo) -> list[Measure]:
             label = f"SRResNet ×{scale}, the paper’s numbers read as {title}"
             measures.append(Measure(label, f"{reached} of {len(theirs)} reached", note))
     return measures
+
+
+def burst(zoo: Zoo, model: Model) -> tuple[int, float, float] | None:
+    """Find where a training became unstable: the mean loss since the last validation more than twice that before.
+
+    Returns
+    -------
+    tuple or None
+        The iteration, and the mean losses before and since; None for a stable training, and for an imported network.
+    """
+    history = zoo.histories.get(model.name)
+    if history is None:
+        return None
+    steps = zip(history.iteration[1:], history.loss, history.loss[1:], strict=False)
+    return next((step for step in steps if step[2] > 2 * step[1]), None)
+
+
+def _bursts(zoo: Zoo) -> list[str]:
+    """Say which pairs do not count because one of their trainings was unstable."""
+    said = []
+    for model in (model for pair in pairs(zoo.models) for model in pair):
+        if (found := burst(zoo, model)) is not None:
+            iteration, before, since = found
+            said.append(
+                f"{named(model)}: its pair does not count, since the {model.weights} network’s training was unstable: "
+                f"up to iteration {iteration:,} its mean loss rose from {before:.3f} to {since:.3f}."
+            )
+    return said
 
 
 def _reservations(compared: Sequence[Model], models: Sequence[Model]) -> list[str]:

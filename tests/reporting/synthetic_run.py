@@ -20,6 +20,10 @@ from tests.conftest import ROOT
 
 PHOTOGRAPHS = {"cat": data.chelsea, "cup": data.coffee, "portrait": data.astronaut}
 BYTES = {"srresnet": 5_600_000, "edsr": 6_100_000, "vdsr": 2_670_000}
+SEARCH = [  # optimizer, learning rate, weights, PSNR-Y
+    ("muon", 0.001, "float", 26.7), ("muon", 0.001, "binary", 26.5), ("muon", 0.002, "float", 26.6),
+    ("muon", 0.002, "binary", 26.55), ("adam", 0.001, "float", 26.1), ("adam", 0.001, "binary", 26.0),
+]  # fmt: skip
 MILLISECONDS = {"srresnet": 1012.4, "edsr": 884.0, "vdsr": 2210.0}
 
 
@@ -84,25 +88,34 @@ def write_zoo(
     gap: float = 0.18,
     iterations: int = 6000,
     variants: Mapping[str, float] | None = None,
-    control: float | None = None,
+    alike: bool = True,
 ) -> None:
     """Write a zoo with a pair of SRResNet ×4, the binary network `gap` dB below the float one, and this run's finds.
 
-    `variants` are further binary networks, by how far they are below the float one; `control` is how far the float
-    network trained on is above it, if there is one.
+    `variants` are further binary networks, by how far they are below the float one; those that are seeds have a float
+    network of their own. Where the pair is not trained `alike`, its binary network had other iterations.
     """
     levels = {"Set5": 30.5, "Set14": 27.4, "Urban100": 24.4}
     models, methods, images = [], {}, []
-    further = [("binary", variant, loss) for variant, loss in (variants or {}).items()]
-    further += [("float", "continued", -control)] if control is not None else []
+    further = [
+        (weights, variant, loss if weights == "binary" else 0.0)
+        for variant, loss in (variants or {}).items()
+        for weights in ("float", "binary")
+        if weights == "binary" or variant.startswith("seed")
+    ]
     for weights, variant, loss in (("float", "", 0.0), ("binary", "", gap), *further):
         name = f"srresnet-x4-{weights}" + (f"-{variant}" if variant else "")
-        start = {"name": "srresnet-x4-float", "sha256": "cd" * 32} if loss and variant != "mine" else None
+        short = iterations // 4 if variant else iterations
+        made = short if alike or weights == "float" or variant else short - 1
+        seed = int(variant.removeprefix("seed")) if variant.startswith("seed") else 0
         training = {
-            "training_set": "BSDS500", "iterations": iterations, "batch": 8, "lr_patch": 24, "seed": 0,
-            "seconds": 1212.0, "precision": "bfloat16",
+            "training_set": "BSDS500-train", "iterations": made, "batch": 8, "lr_patch": 24, "seed": seed,
+            "seconds": 1212.0, "cpu_seconds": 2400.0, "precision": "float32", "scales": [4],
             "device": "Example CPU", "threads": 2, "images_per_second": 47.0, "variant": variant,
-            "plan": {"profile": "bsd-cpu", "start": start, "settings": {}},
+            "plan": {
+                "profile": "cpu", "start": None, "seed": seed, "settings": {"iterations": made},
+                "network": {"blocks": 16} | ({"scope": "blocks"} if weights == "binary" else {}),
+            },
             "environment": {"commit": "c0ffee" * 6, "dirty": True},
         }  # fmt: skip
         models.append(
@@ -128,6 +141,13 @@ def write_zoo(
     _json(root / "zoo/index.json", {"format": 1, "models": models})
     _json(root / "zoo/results.json", {"format": 1, "methods": methods})
     _csv(root / "zoo/results.csv", images)
+    for optimizer, rate, weights, level in SEARCH:
+        curve = [{"iteration": i, "loss": 0.1, "learning_rate": rate, "psnr_y": level - 20 / i} for i in (200, 400)]
+        trial = {
+            "model": "edsr", "scale": 4, "weights": weights, "iterations": 400, "psnr_y": level, "cpu_seconds": 290.0,
+            "changes": {"optimizer": optimizer, "learning_rate": rate}, "history": curve,
+        }  # fmt: skip
+        _json(root / f"zoo/search/{optimizer}-{rate}-{weights}.json", trial)
     timing = {"median_ms": 412.5, "min_ms": 401.0, "max_ms": 433.0, "repeats": 5}
     times = {
         "lr_size": [96, 128], "threads": 2, "speedup": {"torch_channels_last": 1.0, "engine_int8": 3.3},
@@ -168,7 +188,8 @@ def _write_network(
         training = {
             "iterations": iterations, "planned_iterations": 800, "loss": 0.0213, "psnr_y": level, "seconds": 58.4,
             "images_per_second": 219.0, "device": "cpu", "threads": 2, "precision": "float32", "seed": 0, "batch": 16,
-            "training_set": training_set, "stopped": "finished", "start": "scratch" if loss == 0 else "float",
+            "training_set": training_set, "stopped": "finished", "start": None,
+            "cpu_seconds": 110.0,
         }  # fmt: skip
         _json(root / f"results/train/{name}.json", training)
         steps = np.linspace(50, iterations, 16).astype(int)

@@ -2,13 +2,12 @@
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.reporting.pareto import Point, front, pareto_panels, pareto_points, pareto_rows, size_of, time_of
 from pipeline.reporting.results import read_results
-from tests.reporting.synthetic_run import make_params, write_run, write_zoo
+from tests.reporting.synthetic_run import make_params, write_run
 
 costs = st.integers(1, 5)
 
@@ -45,12 +44,3 @@ def test_points_join_published_accuracy_with_the_time_of_this_run(tmp_path):
     assert "27.25 dB, 800 kB, on the front" in over_size.drawing
     as_large = replace(binary, bytes=real.bytes)
     assert front([real, as_large], size_of) == [real]  # equal in size, so the better one is ahead
-
-
-def test_the_float_network_is_the_one_that_was_trained_on_for_as_long(tmp_path):
-    params = make_params(["vdsr"], [2], ["embedded-test"])
-    write_run(tmp_path, params, images=False)
-    write_zoo(tmp_path, params.data.test, gap=0.18, control=0.12)
-    results = read_results(tmp_path, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
-    real, binary = pareto_points(results.zoo)
-    assert real.ms == 412.5 and real.psnr_y - binary.psnr_y == pytest.approx(0.30)

@@ -1,0 +1,41 @@
+"""The report's section on the training settings."""
+
+import pytest
+
+from pipeline.reporting.recipe import describe, optimizer_panels, trial_rows
+from pipeline.reporting.results import read_results
+from tests.reporting.synthetic_run import make_params, write_run
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    root, params = tmp_path_factory.mktemp("run"), make_params(["vdsr"], [2], ["embedded-test"])
+    write_run(root, params, images=False)
+    found = read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    return found.zoo.search
+
+
+def test_trials_with_the_same_changes_share_a_row_and_the_best_of_each_kind_is_marked(trials):
+    rows = trial_rows(trials)
+    assert [(row.changed, row.levels["float"], row.levels["binary"], sorted(row.best)) for row in rows] == [
+        ("optimizer muon, learning rate 0.001", "26.70", "26.50", ["float"]),
+        ("optimizer muon, learning rate 0.002", "26.60", "26.55", ["binary"]),
+        ("optimizer adam, learning rate 0.001", "26.10", "26.00", []),
+    ]
+    assert {(row.iterations, row.core_minutes) for row in rows} == {("400", "4.8")}
+
+
+def test_each_optimizer_is_drawn_at_its_best_rate(trials):
+    real, binary = optimizer_panels(trials)
+    assert "Muon at 0.001 ends at 26.70 dB, the best of 2 rates; Adam at 0.001 ends at 26.10 dB" in real.drawing
+    assert "Muon at 0.002 ends at 26.55 dB" in binary.drawing
+
+
+def test_without_one_of_them_nothing_is_drawn(trials):
+    assert optimizer_panels([trial for trial in trials if trial.changes["optimizer"] == "muon"]) == []
+
+
+def test_changes_are_said_in_words():
+    changes = {"schedule": {"kind": "linear", "flat": 0.5}, "latent_rate": 2.0}
+    assert describe(changes) == "schedule kind linear flat 0.5, latent rate 2.0"
+    assert describe({}) == "nothing"
