@@ -119,7 +119,7 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: 
     if plan.start is not None:
         try:
             start_from_float(module, plan.start.state)
-        except RuntimeError as error:
+        except (KeyError, RuntimeError) as error:
             raise InputError(
                 f"{plan.start.name}: is no float {plan.model} of the sizes in params.yaml; write its own in "
                 f"network.{plan.model}"

@@ -10,6 +10,7 @@ from PIL import Image
 from pipeline.data.preparation import prepare
 from pipeline.data.prepared import PreparedSet
 from pipeline.params import Training
+from pipeline.runs import SCALES, prepared_folder, raw_folder
 
 
 def picture(seed: int, height: int = 40, width: int = 36, channels: int = 3) -> np.ndarray:
@@ -31,6 +32,13 @@ def prepared_pictures(folder: Path, scales: tuple[int, ...] = (2, 3, 4), **size:
     write_pictures(folder / "raw", **size)
     prepare(folder / "raw", folder / "prepared", list(scales))
     return PreparedSet.open(folder / "prepared")
+
+
+def write_sets(folder: Path, *names: str, **size: int) -> None:
+    """Prepared sets of three pictures below `folder`, where the commands look for them, at every scale."""
+    for name in names:
+        write_pictures(folder / raw_folder(name), **size)
+        prepare(folder / raw_folder(name), folder / prepared_folder(name), SCALES)
 
 
 def settings(**changes: Any) -> Training:

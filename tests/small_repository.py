@@ -33,6 +33,7 @@ class Repository:
         """Make one with tiny networks and a zoo, nothing run."""
         made = cls(folder)
         shutil.copytree(zoo, folder / "zoo")
+        shutil.copytree(ROOT / "zoo/search", folder / "zoo/search", dirs_exist_ok=True)
         for name in (".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
@@ -53,9 +54,7 @@ class Repository:
         params["matrix"] = {"models": ["edsr"], "scales": [2]}
         for network in (params["network"]["edsr"], params["benchmark"]["network"]["edsr"]):
             network |= {"blocks": 1, "channels": 8}
-        for weights in ("float", "binary"):
-            params["train"]["edsr"][weights] |= {"iterations": 30, "validate_every": 15}
-            params["train"]["edsr"][weights] |= {"checkpoint_every": 10, "max_minutes": None}
+        params["train"]["edsr"] |= {"iterations": 30, "validate_every": 15, "checkpoint_every": 10, "max_minutes": None}
         params["benchmark"] |= {"lr_height": 16, "lr_width": 16, "sizes": [16, 24], "repeats": 3, "seconds": 0.1}
 
     def change(self, edit) -> None:

@@ -18,17 +18,18 @@ from pipeline.runs import SCALES
 from tests.conftest import ROOT
 
 QUEUE = """
-- {model: edsr, scale: 2, weights: float}
-- {model: edsr, scale: 2, weights: binary}
-- {model: edsr, scale: 2, weights: float, variant: continued, start: float}
-- {model: edsr, scale: 2, weights: binary, variant: scratch, start: scratch, scale_rule: analytic}
-- {model: vdsr, scale: 4, weights: float, variant: seed5, seed: 5}
-- {model: vdsr, scale: 4, weights: binary, variant: seed5, seed: 5, twin: seed5}
+- {model: edsr, scales: [2], weights: float}
+- {model: edsr, scales: [2], weights: binary}
+- {model: edsr, scales: [2], weights: float, variant: seed5, length: 0.5, seed: 5}
+- {model: edsr, scales: [2], weights: binary, variant: warm, length: 0.5, start: seed5, distillation: 0.5}
+- {model: vdsr, scales: [2, 4], weights: float}
+- {model: vdsr, scales: [2, 4], weights: binary}
 """
 NAMES = [
-    "edsr-x2-float", "edsr-x2-binary", "edsr-x2-float-continued", "edsr-x2-binary-scratch",
-    "vdsr-x4-float-seed5", "vdsr-x4-binary-seed5",
+    "edsr-x2-float", "edsr-x2-binary", "edsr-x2-float-seed5", "edsr-x2-binary-warm",
+    "vdsr-x2-float", "vdsr-x4-float", "vdsr-x2-binary", "vdsr-x4-binary",
 ]  # fmt: skip
+TRAININGS = [*NAMES[:4], "vdsr-x24-float", "vdsr-x24-binary"]
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "SR_MIRROR"} | {"PYTHONPATH": str(ROOT)}
 
 
@@ -87,5 +88,4 @@ def _shrink(params: dict) -> None:
     params["network"]["vdsr"] |= {"layers": 3, "channels": 8}
     params["export"]["calibration_images"] = 2
     for model in ("edsr", "vdsr"):
-        for weights in ("float", "binary"):
-            params["train"][model][weights] |= {"iterations": 12, "validate_every": 6, "checkpoint_every": 2}
+        params["train"][model] |= {"iterations": 12, "validate_every": 6, "checkpoint_every": 2}

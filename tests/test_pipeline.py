@@ -17,12 +17,14 @@ def done(repository, tmp_path_factory):
 
 def test_it_ends_in_a_report_and_a_second_run_does_nothing(done):
     page = (done.folder / "reports/index.html").read_text()
-    assert "EDSR" in page and "edsr-x2-binary-scratch" in page
+    assert "EDSR" in page and "edsr-x2-binary-warm" in page
     kept = done.folder / "results/images/embedded-test"
-    names = {"hr", "bicubic", "edsr-float", "edsr-binary", "edsr-int8"}
-    for folder in ("x2/largest", "x2/smallest", "zoo/x2/largest", "zoo/x2/smallest"):
-        assert {path.stem for path in (kept / folder).iterdir()} == names
-    assert page.count('<article class="comparison"') == 4
+    shown = {"x2": ["edsr"], "zoo/x2": ["edsr", "vdsr"], "zoo/x4": ["vdsr"]}
+    for folder, models in shown.items():
+        names = {"hr", "bicubic"} | {f"{model}-{by}" for model in models for by in ("float", "binary", "int8")}
+        for lost in ("largest", "smallest"):
+            assert {path.stem for path in (kept / folder / lost).iterdir()} == names
+    assert page.count('<article class="comparison"') == 2 * len(shown)
     assert "Running stage" not in done.dvc("repro")
     assert done.would_run() == set()
 
@@ -52,9 +54,11 @@ def test_changed_code_runs_only_what_uses_it(done, file, stages):
 @pytest.mark.parametrize(
     ("edit", "stages"),
     [
-        (lambda params: params["train"]["edsr"]["float"].update(learning_rate=0.1), {"train_float@edsr-2"}),
-        (lambda params: params["train"]["edsr"]["binary"].update(learning_rate=0.1), {"train_binary@edsr-2"}),
-        (lambda params: params["train"]["vdsr"]["float"].update(learning_rate=0.1), set()),
+        (
+            lambda params: params["train"]["edsr"].update(learning_rate=0.1),
+            {"train@edsr-2-float", "train@edsr-2-binary"},  # both are trained alike
+        ),
+        (lambda params: params["train"]["vdsr"].update(learning_rate=0.1), set()),
         (lambda params: params["network"]["vdsr"].update(layers=5), set()),
         (
             lambda params: params["benchmark"].update(repeats=9),
@@ -100,18 +104,18 @@ def test_a_wrong_field_stops_it_before_anything_runs(done):
 
 def test_a_kill_in_the_middle_of_training_and_a_rerun_end_as_one_run(done):
     def longer(params):
-        params["train"]["edsr"]["float"] |= {"iterations": 300, "checkpoint_every": 20}
+        params["train"]["edsr"] |= {"iterations": 300, "checkpoint_every": 20}
 
     weights, checkpoint = "models/edsr-x2-float.safetensors", done.folder / "checkpoints/edsr-x2-float/state.json"
     done.change(longer)
-    process = done.start("repro", "train_float")
+    process = done.start("repro", "train@edsr-2-float")
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert checkpoint.exists() and not (done.folder / weights).exists()
-    assert "going on from checkpoints/edsr-x2-float at" in done.dvc("repro", "train_float")
+    assert "going on from checkpoints/edsr-x2-float at" in done.dvc("repro", "train@edsr-2-float")
     resumed = (done.folder / weights).read_bytes()
     assert not checkpoint.exists()
-    done.dvc("repro", "--force", "--single-item", "train_float@edsr-2")
+    done.dvc("repro", "--force", "--single-item", "train@edsr-2-float")
     assert (done.folder / weights).read_bytes() == resumed

@@ -38,6 +38,7 @@ SHOWS = {
     "make verify": r"python -m pipeline.zoo.verify(.|\n)*all \d+ equal",
     "make publish": "python -m pipeline.zoo.publish",
     "make train PROFILE=bsd MINUTES=60": "all trained",
+    "make status PROFILE=bsd": "edsr-x2-binary +trained",
     "dvc repro": "dvc push|up to date",
     "dvc params diff": "seed",
     "dvc metrics show": "engine_int8.psnr_y",
@@ -45,7 +46,7 @@ SHOWS = {
     "dvc dag --md": "```mermaid",
     "dvc exp run -S profile=bsd": "Ran experiment",
     "dvc exp run -S profile=bsd bicubic": "Ran experiment",
-    "dvc exp run -S profile=quick -S train.edsr.float.learning_rate=3e-4": "Running stage 'train_float@edsr-2'",
+    "dvc exp run -S profile=quick -S train.edsr.learning_rate=3e-4": "Running stage 'train@edsr-2",
 }
 
 
@@ -73,8 +74,7 @@ def place(repository, tmp_path_factory):
     (folder / "tests/test_one.py").write_text('"""One test."""\n\n\ndef test_one():\n    assert True\n')
     small = yaml.safe_load((folder / "params.yaml").read_text())
     for settings in small["train"].values():
-        settings["float"] |= {"iterations": 20, "validate_every": 10, "checkpoint_every": 10}
-        settings["binary"] |= {"iterations": 20, "validate_every": 10, "checkpoint_every": 10}
+        settings |= {"iterations": 20, "validate_every": 10, "checkpoint_every": 10}
     for profile in ("quick", "bsd"):
         text = yaml.safe_dump(small | {"profile": profile}, sort_keys=False)
         (folder / f"conf/profile/{profile}.yaml").write_text(f"# @package _global_\n{text}")

@@ -59,8 +59,7 @@ def load_search(path: Path = TRIALS) -> Search:
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; mend it there") from error
+        raise InputError(f"{path}: {_first(error)}; mend it there") from error
 
 
 def settings_of(trial: Trial, search: Search, params: Params) -> Training:
@@ -68,11 +67,18 @@ def settings_of(trial: Trial, search: Search, params: Params) -> Training:
     values = params.training(trial.model).model_dump()
     for changes in (search.shared, trial.changes):
         for key, value in changes.items():
-            values[key] = {**values[key], **value} if isinstance(value, dict) else value
+            nested = isinstance(value, dict) and isinstance(values.get(key), dict)
+            values[key] = {**values[key], **value} if nested else value
     try:
         return Training.model_validate(values)
-    except (ValidationError, KeyError) as error:
-        raise InputError(f"{TRIALS}: {trial.name}: {' '.join(str(error).split())}; mend it there") from error
+    except ValidationError as error:
+        raise InputError(f"{TRIALS}: {trial.name}: {_first(error)}; mend it there") from error
+
+
+def _first(error: ValidationError) -> str:
+    """The first field that is wrong, and what is."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the whole file'}: {first['msg']}"
 
 
 def run_trial(trial: Trial, search: Search, params: Params, records: Path) -> None:
@@ -133,6 +139,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of each training (default: PyTorch's)")
     arguments = parser.parse_args()
     search, params = load_search(), load_params(arguments.params)
+    for trial in search.trials:
+        settings_of(trial, search, params)  # names a wrong field before hours of training
     for name in (params.data.train, params.data.validation):
         ready(name, os.environ.get("SR_MIRROR") or params.data.mirror)
     if arguments.threads:

@@ -18,14 +18,17 @@ from pipeline.zoo.queue import QUEUE, Entry, load_queue
 from pipeline.zoo.train import has_start, is_finished, lock_file, state_folder
 
 
-def describe(entry: Entry, params: Params, zoo: Path, now: datetime) -> str:
+def describe(entry: Entry, entries: list[Entry], params: Params, zoo: Path, now: datetime) -> str:
     """Say where one training stands."""
-    if is_finished(entry, params, zoo):
+    if is_finished(entry, entries, params, zoo):
         return "trained"
     runs = is_claimed(lock_file(entry, zoo))
     progress = _progress(state_folder(entry, params, zoo) / PROGRESS)
     if progress is None:
-        return "starting" if runs else "waiting" if has_start(entry, zoo) else f"waiting for {entry.starts_from.name}"  # type: ignore[union-attr]
+        if runs:
+            return "starting"
+        start = entry.starts_from
+        return "waiting" if start is None or has_start(entry, entries, params, zoo) else f"waiting for {start.name}"
     done, planned = progress["iteration"], progress["iterations"]
     left = progress["seconds"] * (planned - done) / done
     level = "" if progress["psnr_y"] is None else f", {progress['psnr_y']:.2f} dB on the validation images"
@@ -52,7 +55,7 @@ def main() -> None:
     entries = load_queue(arguments.queue)
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
-        print(f"{entry.name:{width}}  {describe(entry, params, arguments.zoo, now)}")
+        print(f"{entry.name:{width}}  {describe(entry, entries, params, arguments.zoo, now)}")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def train_queue(
         if left is not None and left <= 0:
             break
         with claimed(lock_file(entry, zoo)) as mine:
-            if not mine or is_finished(entry, params, zoo):  # another process was faster
+            if not mine or is_finished(entry, entries, params, zoo):  # another process was faster
                 busy.add(entry.name)
                 continue
             try:
@@ -91,22 +91,27 @@ def train_queue(
                 break
     if failed:
         raise InputError("; ".join(failed))
-    return [entry.name for entry in entries if not is_finished(entry, params, zoo)]
+    return [entry.name for entry in entries if not is_finished(entry, entries, params, zoo)]
 
 
-def is_finished(entry: Entry, params: Params, zoo: Path) -> bool:
-    """Whether the zoo has the networks of this entry, trained by this plan."""
+def is_finished(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -> bool:
+    """Whether the zoo has the networks of this entry of the queue, trained by this plan."""
     paths = {run: zoo / f"{run.name}.safetensors" for run in entry.runs}
-    if not has_start(entry, zoo) or not all(path.exists() for path in paths.values()):
+    if not has_start(entry, entries, params, zoo) or not all(path.exists() for path in paths.values()):
         return False
     plan = entry.plan(params, None)
     planned = {path: _plan_record(entry, run, plan, params, zoo) for run, path in paths.items()}
     return all(read_training(path)["plan"] == record for path, record in planned.items())
 
 
-def has_start(entry: Entry, zoo: Path) -> bool:
-    """Whether the float network that the entry starts from, if any, is there."""
-    return entry.starts_from is None or (zoo / f"{entry.starts_from.name}.safetensors").exists()
+def has_start(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -> bool:
+    """Whether the float network that the entry starts from, if any, is there, and not to be trained anew."""
+    start = entry.starts_from
+    if start is None:
+        return True
+    queued = next((other for other in entries if start in other.runs), None)
+    there = (zoo / f"{start.name}.safetensors").exists()
+    return there and (queued is None or is_finished(queued, entries, params, zoo))
 
 
 def state_folder(entry: Entry, params: Params, zoo: Path) -> Path:
@@ -121,8 +126,8 @@ def lock_file(entry: Entry, zoo: Path) -> Path:
 
 def _next(entries: list[Entry], params: Params, zoo: Path, busy: set[str]) -> Entry | None:
     """The first entry that is not finished, whose start is there."""
-    waiting = (entry for entry in entries if entry.name not in busy and has_start(entry, zoo))
-    return next((entry for entry in waiting if not is_finished(entry, params, zoo)), None)
+    waiting = (entry for entry in entries if entry.name not in busy and has_start(entry, entries, params, zoo))
+    return next((entry for entry in waiting if not is_finished(entry, entries, params, zoo)), None)
 
 
 def _make(

@@ -4,6 +4,7 @@ import csv
 import fcntl
 import json
 import shutil
+import signal
 import subprocess
 import time
 from dataclasses import replace
@@ -20,57 +21,71 @@ from pipeline.packing import load
 from pipeline.params import load_params
 from pipeline.profiles import compose
 from pipeline.reporting import labels
-from pipeline.zoo.catalogue import control_of, iterations, iterations_before, read_index
+from pipeline.zoo.catalogue import pairs, read_index, seed_pairs, twin_of
 from pipeline.zoo.queue import load_queue
 from tests.conftest import ROOT
-from tests.small_zoo import NAMES, Place
+from tests.small_zoo import NAMES, TRAININGS, Place
+
+STATUS = ("--params", "params.yaml", "--queue", "queue.yaml")
 
 
 def results(place):
     return json.loads((place.folder / "zoo/results.json").read_text())["methods"]
 
 
-def test_the_queue_is_trained_whole_each_binary_network_from_its_twin(published):
+def test_the_queue_is_trained_whole(published):
     zoo = published.folder / "zoo"
     assert sorted(path.stem for path in zoo.glob("*.safetensors")) == sorted(NAMES)
     training = {name: read(zoo / f"{name}.safetensors").metadata["training"] for name in NAMES}
-    assert training["edsr-x2-binary-scratch"]["plan"]["start"] is None
-    assert training["edsr-x2-binary-scratch"]["plan"]["network"]["scale_rule"] == "analytic"
-    twin = zoo / "vdsr-x4-float-seed5.safetensors"
-    assert training["vdsr-x4-binary-seed5"]["plan"]["start"] == {
-        "name": "vdsr-x4-float-seed5",
-        "sha256": sha256(twin.read_bytes()).hexdigest(),
-    }
-    control, binary = (training[f"edsr-x2-{name}"]["plan"] for name in ("float-continued", "binary"))
-    assert control["start"] == binary["start"] and control["settings"] == binary["settings"]
-    assert "scope" not in control["network"] and training["edsr-x2-float-continued"]["start"] == "float"
-    assert training["vdsr-x4-binary-seed5"]["seed"] == 5 and training["edsr-x2-float"]["seed"] == 0
-    iterations = {name: record["iterations"] for name, record in training.items()}
-    both = 24  # float and binary
-    assert iterations == dict.fromkeys(NAMES, 12) | {"edsr-x2-binary-scratch": both}
+    warm = training["edsr-x2-binary-warm"]
+    twin = zoo / "edsr-x2-float-seed5.safetensors"
+    start = {"name": "edsr-x2-float-seed5", "sha256": sha256(twin.read_bytes()).hexdigest()}
+    assert warm["plan"]["start"] == start and warm["distillation"] == warm["plan"]["distillation"] == 0.5
+    assert training["edsr-x2-float-seed5"]["seed"] == 5 and training["edsr-x2-float"]["seed"] == 0
+    quarter = {"edsr-x2-float-seed5": 6, "edsr-x2-binary-warm": 6}
+    assert {name: record["iterations"] for name, record in training.items()} == dict.fromkeys(NAMES, 12) | quarter
+    assert all(record["cpu_seconds"] > 0 for record in training.values())
     assert all(record["float16_loss_db"] < 0.005 for record in training.values())
     assert {stored_dtype(zoo / f"{name}.safetensors") for name in NAMES} == {"float16"}
     assert not [path for path in (zoo / "unfinished").rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert len(list((zoo / "history").glob("*.csv"))) == len(NAMES)
 
 
+def test_a_float_and_a_binary_network_are_trained_alike(published):
+    models = read_index(published.folder / "zoo")
+    found = [(real.name, binary.name) for real, binary in pairs(models)]
+    assert found == [(f"{name}-float", f"{name}-binary") for name in ("edsr-x2", "vdsr-x2", "vdsr-x4")]
+    for real, binary in pairs(models):
+        assert real.training["plan"]["settings"] == binary.training["plan"]["settings"]
+    histories = [
+        (published.folder / f"zoo/history/edsr-x2-{weights}.csv").read_text() for weights in ("float", "binary")
+    ]
+    rows = [[line.split(",")[0] for line in text.splitlines()] for text in histories]
+    assert rows[0] == rows[1] == ["iteration", "6", "12"]
+
+
+def test_one_network_for_several_scales_is_published_once_for_each(published):
+    zoo = published.folder / "zoo"
+    two, four = (load(zoo / f"vdsr-x{scale}-float.safetensors") for scale in (2, 4))
+    assert (two.config["scale"], four.config["scale"]) == (2, 4)
+    assert all((two.state_dict()[name] == value).all() for name, value in four.state_dict().items())
+    assert read(zoo / "vdsr-x4-float.safetensors").metadata["training"]["scales"] == [2, 4]
+
+
 def test_what_is_finished_is_not_trained_again_but_under_other_settings(published, tmp_path):
     place = published.copy(tmp_path / "place")
     assert place.run("train", "--queue", "queue.yaml") == "all trained\n"
-    place.change(lambda params: params["train"]["edsr"]["binary"].update(learning_rate=0.0005))
+    place.change(lambda params: params["train"]["edsr"].update(learning_rate=0.0005))
     output = place.run("train", "--queue", "queue.yaml")
-    assert "edsr-x2-binary: 12 iterations" in output and "edsr-x2-binary-scratch: 24 iterations" in output
-    assert "edsr-x2-float-continued: 12 iterations" in output  # it goes with the binary network
-    assert "edsr-x2-float: " not in output and "vdsr" not in output
-    place.change(lambda params: params["train"]["vdsr"]["float"].update(learning_rate=0.0005))
-    output = place.run("train", "--queue", "queue.yaml")  # a new float network gives a new twin
-    assert "vdsr-x4-float-seed5: 12 iterations" in output and "vdsr-x4-binary-seed5: 12 iterations" in output
+    for name, iterations in zip(NAMES[:4], (12, 12, 6, 6), strict=True):
+        assert f"{name}: {iterations} iterations" in output
+    assert "vdsr" not in output
 
 
 def test_a_time_limit_stops_cleanly_and_the_next_call_goes_on_to_the_same_network(published, untrained, tmp_path):
     place = untrained.copy(tmp_path / "place")
     output = place.run("train", "--queue", "queue.yaml", "--minutes", "0.0001")
-    assert f"still to be trained: {', '.join(NAMES)}" in output
+    assert f"still to be trained: {', '.join(TRAININGS)}" in output
     state = place.folder / "zoo/unfinished/quick/edsr-x2-float"
     assert all(path.stat().st_size <= 16 * 2**20 for path in state.iterdir()) and (state / "state.json").exists()
     output = place.run("train", "--queue", "queue.yaml")
@@ -79,9 +94,36 @@ def test_a_time_limit_stops_cleanly_and_the_next_call_goes_on_to_the_same_networ
     assert all((again[name] == once[name]).all() for name in once)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_next_call_ends_as_if_there_had_been_none(untrained, tmp_path, number):
+    stopped, whole = (untrained.copy(tmp_path / name) for name in ("stopped", "whole"))
+    for place in (stopped, whole):
+        place.change(lambda params: params["train"]["edsr"].update(iterations=400, checkpoint_every=400))
+        (place.folder / "queue.yaml").write_text("- {model: edsr, scales: [2], weights: binary}\n")
+    assert stopped.run("status", *STATUS) == "edsr-x2-binary  waiting\n"
+    process = stopped.start("train", "--queue", "queue.yaml")
+    state = stopped.folder / "zoo/unfinished/quick/edsr-x2-binary"
+    while not (state / "progress.json").exists() and process.poll() is None:
+        time.sleep(0.01)
+    assert "running: " in (said := stopped.run("status", *STATUS)) and " of 400 iterations" in said
+    process.send_signal(number)
+    output, _ = process.communicate()
+    assert process.returncode == 0 and "still to be trained: edsr-x2-binary" in output and "Traceback" not in output
+    held = json.loads((state / "state.json").read_text())["state"]["record"]
+    assert 0 < held["iteration"] < 400
+    assert f"stopped at {held['iteration']} of 400 iterations" in stopped.run("status", *STATUS)
+    assert f"at iteration {held['iteration']}" in stopped.run("train", "--queue", "queue.yaml")
+    whole.run("train", "--queue", "queue.yaml")
+    assert stopped.run("status", *STATUS) == "edsr-x2-binary  trained\n"
+    again, once = (load(place.folder / "zoo/edsr-x2-binary.safetensors").state_dict() for place in (stopped, whole))
+    assert all((again[name] == once[name]).all() for name in once)
+    curves = [(place.folder / "zoo/history/edsr-x2-binary.csv").read_text() for place in (stopped, whole)]
+    assert curves[0] == curves[1]
+
+
 def test_two_calls_at_once_take_different_networks(untrained, tmp_path):
     place = untrained.copy(tmp_path / "place")
-    place.change(lambda params: [params["train"][m]["float"].update(iterations=150) for m in ("edsr", "vdsr")])
+    place.change(lambda params: [params["train"][m].update(iterations=100) for m in ("edsr", "vdsr")])
     first = place.start("train", "--queue", "queue.yaml")
     lock = place.folder / "zoo/unfinished/.edsr-x2-float.lock"
     while not lock.exists() and first.poll() is None:
@@ -92,30 +134,33 @@ def test_two_calls_at_once_take_different_networks(untrained, tmp_path):
     assert "Traceback" not in output and first.returncode == 0
     for name in NAMES:
         assert (place.folder / f"zoo/{name}.safetensors").exists()
+    for name in TRAININGS:
         assert (f"{name}: " in output) != (f"{name}: " in second), name
 
 
-def test_a_binary_network_waits_for_its_float_network_to_be_trained_anew(published, tmp_path):
+def test_a_network_waits_for_the_one_that_it_starts_from_to_be_trained_anew(published, tmp_path):
     place = published.copy(tmp_path / "place")
-    place.change(lambda params: params["train"]["edsr"]["float"].update(learning_rate=0.0005))
-    with (place.folder / "zoo/unfinished/.edsr-x2-float.lock").open("w") as lock:
+    place.change(lambda params: params["train"]["edsr"].update(learning_rate=0.0005))
+    with (place.folder / "zoo/unfinished/.edsr-x2-float-seed5.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another call trains it
         output = place.run("train", "--queue", "queue.yaml")
-    assert "iterations" not in output.replace("edsr-x2-binary-scratch: 24 iterations", "")
-    assert "still to be trained: edsr-x2-float, edsr-x2-binary, edsr-x2-float-continued" in output
+        status = place.run("status", *STATUS)
+    assert "still to be trained: edsr-x2-float-seed5, edsr-x2-binary-warm" in output
+    assert "edsr-x2-binary-warm  waiting for edsr-x2-float-seed5" in status
+    assert "edsr-x2-float-seed5  starting" in status and "edsr-x2-binary       trained" in status
 
 
 def test_a_shorter_profile_replaces_no_network_and_one_that_fails_stops_no_other(published, tmp_path):
     place = published.copy(tmp_path / "place")
     before = (place.folder / "zoo/edsr-x2-float.safetensors").read_bytes()
     place.change(lambda params: params.update(profile="shorter"))
-    place.change(lambda params: params["train"]["edsr"]["float"].update(iterations=11))
+    place.change(lambda params: params["train"]["edsr"].update(iterations=11))
     output = place.run("train", "--queue", "queue.yaml", exit_code=2)
     said = (
         "edsr-x2-float.safetensors: trained for 12 iterations as profile quick says, which 11 of shorter would replace"
     )
     assert output.count(said) == 1 and (place.folder / "zoo/edsr-x2-float.safetensors").read_bytes() == before
-    assert "vdsr-x4-binary-seed5: 12 iterations" in output
+    assert "vdsr-x24-binary: 12 iterations" in output
 
 
 def test_published_scores_are_those_of_the_files_in_the_zoo(published):
@@ -143,15 +188,21 @@ def test_cards_say_how_and_how_well(published):
     held = results(published)["edsr-x2-binary"]["sets"]["embedded-test"]["torch"]
     real = results(published)["edsr-x2-float"]["sets"]["embedded-test"]["torch"]
     assert f"| embedded-test | PyTorch | {held['psnr_y']:.2f} | {held['psnr_rgb']:.2f} | {held['ssim_y']:.4f} |" in card
-    longer = results(published)["edsr-x2-float-continued"]["sets"]["embedded-test"]["torch"]
-    below = [labels.number(level["psnr_y"] - held["psnr_y"], 2) for level in (real, longer)]
-    assert f"| {below[0]} | {below[1]} |\n" in card and "| gap | gap, trained as long |" in card
-    said = "12 iterations after the 12 of edsr-x2-float on embedded-train, where the paper of EDSR trains for 300,000:"
-    assert f"**A short run.** {said}" in card
+    with (published.folder / "zoo/gaps.csv").open() as file:
+        (gap,) = [row for row in csv.DictReader(file) if row["binary"] == "edsr-x2-binary"]
+    assert float(gap["gap"]) == pytest.approx(real["psnr_y"] - held["psnr_y"], abs=1e-3)
+    assert float(gap["low"]) <= float(gap["gap"]) <= float(gap["high"])
+    below, *ends = (labels.number(float(gap[key]), 2) for key in ("gap", "low", "high"))
+    assert f"| embedded-test | {gap['images']} | {below} | {' to '.join(ends)} |" in card
+    assert "its float twin, trained alike" in card and "| start | fresh weights |" in card
+    said = "12 iterations on embedded-train, where the paper of EDSR trains for 300,000:"
+    assert f"**A short run.** {said}" in card and "core-hours" in card
+    warm = (published.folder / "zoo/edsr-x2-binary-warm.md").read_text()
+    assert "| start | edsr-x2-float-seed5 (" in warm and "scale learnable, convolutions: blocks" in warm
+    assert "| loss | l1, 0.5 of it against the output of the float network |" in warm
+    assert "one network for ×2, ×4" in (published.folder / "zoo/vdsr-x2-float.md").read_text()
     overview = (published.folder / "zoo/README.md").read_text()
-    assert "| 12 + 12 |" in overview and "| 24 |" in overview
-    assert "the weights of edsr-x2-float" in card and "scale learnable, convolutions: blocks" in card
-    assert "embedded-test" in (published.folder / "zoo/README.md").read_text()
+    assert "| 12 |" in overview and "| + 6 |" in overview and "embedded-test" in overview
 
 
 def test_publishing_again_runs_nothing_and_a_new_network_alone(published, tmp_path):
@@ -159,14 +210,13 @@ def test_publishing_again_runs_nothing_and_a_new_network_alone(published, tmp_pa
     before = {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
     assert place.run("publish", "--sets", "embedded-test") == ""
     assert before == {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
-    place.change(lambda params: params["train"]["edsr"]["binary"].update(distillation=0.25))
+    queue = place.folder / "queue.yaml"
+    queue.write_text(queue.read_text().replace("distillation: 0.5", "distillation: 0.25"))
     place.run("train", "--queue", "queue.yaml")
     output = place.run("publish", "--sets", "embedded-test")
-    assert output.splitlines() == ["edsr-x2-binary on embedded-test"]  # the one from scratch has no teacher
-    card = (place.folder / "zoo/edsr-x2-binary.md").read_text()
-    assert "| loss | l1, 0.25 of it against the output of the float network |" in card
-    (place.folder / "zoo/vdsr-x4-binary-seed5.safetensors").unlink()
-    (place.folder / "zoo/vdsr-x4-float-seed5.safetensors").unlink()
+    assert output.splitlines() == ["edsr-x2-binary-warm on embedded-test"]
+    for name in NAMES[4:]:
+        (place.folder / f"zoo/{name}.safetensors").unlink()
     place.run("publish", "--sets", "embedded-test")
     assert set(results(place)) == {"bicubic-x2", *NAMES[:4]}
 
@@ -180,27 +230,45 @@ def test_a_zoo_without_networks_is_not_published(published, tmp_path):
     assert before == {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
 
 
-def test_iterations_are_not_those_of_a_network_that_has_replaced_the_start(published):
-    models = read_index(published.folder / "zoo")
-    (binary,) = [model for model in models if model.name == "edsr-x2-binary"]
-    assert iterations(binary, models) == "12 + 12"
-    longer = [replace(m, sha256="0" * 64) if m.name == "edsr-x2-float" else m for m in models]
-    assert iterations_before(binary, longer) is None and iterations(binary, longer) == "? + 12"
-    (real,) = [model for model in models if model.name == "edsr-x2-float"]
-    assert iterations(real, models) == "12"
-
-
-def test_a_float_network_is_as_long_trained_as_one_from_scratch_by_all_its_iterations(published):
+def test_a_pair_needs_equal_terms(published):
     models = read_index(published.folder / "zoo")
     named = {model.name: model for model in models}
-    control, scratch = named["edsr-x2-float-continued"], named["edsr-x2-binary-scratch"]
-    assert control_of(named["edsr-x2-binary"], models) == control  # from the same start, 12 more
-    assert iterations(control, models) == "12 + 12" and iterations(scratch, models) == "24"
-    assert control_of(scratch, models) == control
-    for change in ({"iterations": 12}, {"seed": 1}):
-        assert control_of(replace(scratch, training=scratch.training | change), models) is None
-    without_start = [model for model in models if model.name != "edsr-x2-float"]
-    assert control_of(scratch, without_start) is None  # nobody knows how long
+    real, binary = named["edsr-x2-float"], named["edsr-x2-binary"]
+    assert twin_of(binary, models) == real and twin_of(real, models) is None
+    assert twin_of(named["edsr-x2-binary-warm"], models) is None
+    plan = binary.training["plan"]
+    for change in (
+        {"seed": 1},
+        {"profile": "other"},
+        {"training_set": "other"},
+        {"start": {"name": "a", "sha256": "b"}},
+        {"settings": plan["settings"] | {"iterations": 13}},
+    ):
+        other = replace(binary, training=binary.training | {"plan": plan | change})
+        assert twin_of(other, models) is None, change
+
+
+def test_an_imported_network_is_the_twin_of_the_one_that_started_from_it(published):
+    models = read_index(published.folder / "zoo")
+    named = {model.name: model for model in models}
+    record = {"imported": {"file": "a.mat"}, "plan": {"profile": "imported", "start": None}}
+    real = replace(named["vdsr-x2-float"], name="vdsr-x2-float-imported", variant="imported", training=record)
+    plan = named["vdsr-x2-binary"].training["plan"] | {"start": {"name": real.name, "sha256": real.sha256}}
+    training = named["vdsr-x2-binary"].training | {"plan": plan}
+    binary = replace(named["vdsr-x2-binary"], name="vdsr-x2-binary-imported", variant="imported", training=training)
+    assert twin_of(binary, [*models, real, binary]) == real
+    assert (real, binary) in pairs([*models, real, binary])
+    assert twin_of(binary, [*models, replace(real, sha256="0" * 64), binary]) is None
+
+
+def test_seeds_of_a_pair_are_found_and_the_first_stands_in_for_it(published):
+    models = read_index(published.folder / "zoo")
+    both = [model for model in models if model.name in ("edsr-x2-float", "edsr-x2-binary")]
+    seeds = [replace(m, name=f"{m.name}-seed{n}", variant=f"seed{n}") for n in (0, 1) for m in both]
+    ((several),) = seed_pairs(seeds).values()
+    assert [binary.variant for _, binary in several] == ["seed0", "seed1"]
+    assert [binary.variant for _, binary in pairs(seeds)] == ["seed0"]
+    assert [binary.variant for _, binary in pairs([*both, *seeds])] == [""]
 
 
 def test_verify_agrees_with_what_was_published_and_tells_what_does_not(published, tmp_path):
@@ -244,7 +312,7 @@ def test_an_interrupted_verification_goes_on_with_the_same_code_alone(published,
     elsewhere = shutil.copytree(place.folder, tmp_path / "elsewhere")
     assert "kept" not in (output := Place(elsewhere).run("verify", *arguments)) and "all 9 equal" in output
     git("reset", "--quiet", held["commit"])
-    bicubic = place.run("verify", "--sets", "embedded-test", "--models", "vdsr-x4-binary-seed5")
+    bicubic = place.run("verify", "--sets", "embedded-test", "--models", "vdsr-x4-binary")
     assert "bicubic-x4 " in bicubic and kept.exists()  # of other networks: forgets nothing of these
     output = place.run("verify", *arguments, exit_code=1)
     assert "kept from an interrupted verification" in output and "error: 1 of 9 differ" in output
@@ -266,31 +334,27 @@ def test_a_file_that_is_not_the_published_one_is_named(published, tmp_path):
     assert "has no results on embedded-valid" in place.run(*arguments, "edsr-x2-float", exit_code=2)
 
 
-def test_where_a_profile_starts_from_scratch_the_queue_has_no_control_and_no_such_variant(tmp_path):
+def test_every_entry_of_the_queue_can_be_planned_under_every_profile_for_it(tmp_path):
     queue = load_queue(ROOT / "conf/queue.yaml")
-    left_out = {}
-    for profile in ("bsd-cpu", "bsd", "paper"):
-        compose(profile, tmp_path / "params.yaml", ROOT / "conf")
-        params = load_params(tmp_path / "params.yaml")
-        left_out[profile] = {entry.run.variant for entry in queue if not entry.applies(params)}
-        taught = next(entry for entry in queue if entry.run.variant == "distilled")
-        settings = taught.plan(params, None).settings
-        assert taught.starts_from(params) is not None and (settings.start, settings.distillation) == ("float", 0.5)
-    assert left_out == {"bsd-cpu": set(), "bsd": set(), "paper": {"continued", "scratch"}}
+    compose("cpu", tmp_path / "params.yaml", ROOT / "conf")
+    params = load_params(tmp_path / "params.yaml")
+    for entry in queue:
+        plan = entry.plan(params, None)
+        assert plan.settings.iterations == entry.length * params.training(entry.model).iterations
+        assert plan.settings.batch % len(plan.scales) == 0
+        assert len({scale * plan.settings.patch.lr_size(scale) for scale in plan.scales}) == 1
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- {model: edsr, scale: 5, weights: float}", "0.scale"),
-        ("- {model: edsr, scale: 2, weights: float}\n" * 2, "edsr-x2-float comes twice"),
+        ("- {model: edsr, scales: [5], weights: float}", "0.scales"),
+        ("- {model: edsr, scales: [2], weights: float}\n" * 2, "edsr-x2-float comes twice"),
         ("- {model: [", "cannot be read"),
-        (
-            "- {model: edsr, scale: 2, weights: binary, start: scratch, distillation: 0.5}",
-            "0: Value error, distillation:",
-        ),
-        ("- {model: edsr, scale: 2, weights: binary, distillation: 0.5}", "0: Value error, distillation:"),
-        ("- {model: edsr, scale: 2, weights: float, start: float}", "0: Value error, variant:"),
+        ("- {model: edsr, scales: [2, 4], weights: float}", "0: Value error, scales:"),
+        ("- {model: edsr, scales: [2], weights: binary, distillation: 0.5}", "0: Value error, distillation:"),
+        ("- {model: edsr, scales: [2], weights: float, start: seed0}", "0: Value error, start:"),
+        ("- {model: vdsr, scales: [2], weights: binary, source: VDSR}", "0: Value error, source:"),
     ],
 )
 def test_a_wrong_queue_is_refused_in_one_line(untrained, tmp_path, text, message):

@@ -1,0 +1,210 @@
+"""Networks of other projects, read into this one's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pipeline.data.download import fetch
+from pipeline.data.preparation import prepare
+from pipeline.data.prepared import PreparedSet
+from pipeline.data.registry import dataset
+from pipeline.engine import Engine
+from pipeline.errors import InputError
+from pipeline.evaluation import evaluate, means
+from pipeline.importing import import_network
+from pipeline.inference import upscale
+from pipeline.models import build
+from pipeline.packing import save
+from tests.conftest import ROOT, SHARED
+
+MIRROR = SHARED / "mirror"
+MEAN = torch.tensor([0.4488, 0.4371, 0.4040]).reshape(1, 3, 1, 1)
+CHANNELS, BLOCKS = 8, 2
+
+
+class AuthorsEDSR(nn.Module):
+    """EDSR as EDSR-PyTorch computes it: levels of 0 to 255, the mean shifted by convolutions."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+
+        def conv(inputs: int, outputs: int) -> nn.Conv2d:
+            return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+        self.sub_mean, self.add_mean = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        for shift, sign in ((self.sub_mean, -1), (self.add_mean, 1)):
+            shift.weight.data = torch.eye(3).reshape(3, 3, 1, 1)
+            shift.bias.data = sign * 255 * MEAN.flatten()
+        self.head = nn.Sequential(conv(3, CHANNELS))
+        blocks = []
+        for _ in range(BLOCKS):
+            block = nn.Module()
+            block.body = nn.Sequential(conv(CHANNELS, CHANNELS), nn.ReLU(), conv(CHANNELS, CHANNELS))
+            blocks.append(block)
+        self.body = nn.ModuleList([*blocks, conv(CHANNELS, CHANNELS)])
+        steps: list[nn.Module] = []
+        for factor in (2, 2) if scale == 4 else (scale,):
+            steps += [conv(CHANNELS, CHANNELS * factor**2), nn.PixelShuffle(factor)]
+        self.tail = nn.Sequential(nn.Sequential(*steps), conv(CHANNELS, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.head(self.sub_mean(x))
+        y = x
+        for block in list(self.body)[:-1]:
+            y = y + block.body(y)
+        return self.add_mean(self.tail(x + self.body[-1](y)))
+
+
+class BasicEDSR(nn.Module):
+    """EDSR as BasicSR computes it: levels of 0 to 1 outside, times 255 inside."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+
+        def conv(inputs: int, outputs: int) -> nn.Conv2d:
+            return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+        self.conv_first = conv(3, CHANNELS)
+        self.body = nn.ModuleList()
+        for _ in range(BLOCKS):
+            block = nn.Module()
+            block.conv1, block.conv2 = conv(CHANNELS, CHANNELS), conv(CHANNELS, CHANNELS)
+            self.body.append(block)
+        self.conv_after_body = conv(CHANNELS, CHANNELS)
+        steps: list[nn.Module] = []
+        for factor in (2, 2) if scale == 4 else (scale,):
+            steps += [conv(CHANNELS, CHANNELS * factor**2), nn.PixelShuffle(factor)]
+        self.upsample = nn.Sequential(*steps)
+        self.conv_last = conv(CHANNELS, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv_first((x - MEAN) * 255)
+        y = x
+        for block in self.body:
+            y = y + block.conv2(torch.relu(block.conv1(y)))
+        return self.conv_last(self.upsample(self.conv_after_body(y) + x)) / 255 + MEAN
+
+
+@pytest.mark.skipif(not MIRROR.is_dir(), reason="needs the image sets in ../shared/mirror")
+def test_the_public_vdsr_scores_what_its_authors_say(tmp_path, monkeypatch):
+    monkeypatch.setenv("SR_MIRROR", str(MIRROR))
+    for name in ("VDSR", "Set5"):
+        fetch(dataset(name), tmp_path / "data/raw" / name)
+    prepare(tmp_path / "data/raw/Set5", tmp_path / "Set5", (2, 3, 4))
+    images = PreparedSet.open(tmp_path / "Set5")
+    module = import_network(tmp_path / "data/raw/VDSR/VDSR_Adam.mat", "vdsr")
+    found = []
+    for scale in (2, 3, 4):
+        scores = evaluate(lambda image, scale=scale: upscale(module, image, scale), images, scale)
+        found.append(means(scores)["psnr_y"])
+    assert found == pytest.approx([37.576, 33.677, 31.320], abs=0.002)  # theirs: 37.58, 33.68, 31.33
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_edsr_of_its_authors_computes_the_same(tmp_path, scale):
+    torch.manual_seed(scale)
+    theirs, lr = AuthorsEDSR(scale), torch.rand(2, 3, 7, 9)
+    torch.save(theirs.state_dict(), tmp_path / "edsr.pt")
+    ours = import_network(tmp_path / "edsr.pt", "edsr")
+    assert (ours.config["scale"], ours.config["blocks"], ours.config["residual_scale"]) == (scale, BLOCKS, 1.0)
+    with torch.no_grad():
+        assert torch.allclose(ours(lr), theirs(255 * lr) / 255, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_edsr_of_basicsr_computes_the_same(tmp_path, scale):
+    torch.manual_seed(scale)
+    theirs, lr = BasicEDSR(scale), torch.rand(2, 3, 7, 9)
+    torch.save({"params": theirs.state_dict()}, tmp_path / "edsr.pth")
+    ours = import_network(tmp_path / "edsr.pth", "edsr", scale)
+    with torch.no_grad():
+        assert torch.allclose(ours(lr), theirs(lr), atol=1e-5)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_our_own_files_are_read_packed_and_plain(tmp_path, packed):
+    module = build("srresnet", 3, "float", blocks=2, channels=8).eval()
+    path = tmp_path / "own.safetensors"
+    if packed:
+        save(module, path)
+    else:
+        save_file({name: value.contiguous() for name, value in module.state_dict().items()}, path)
+    again, lr = import_network(path, "srresnet"), torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(again(lr), module(lr)) and again.config["scale"] == 3
+
+
+class _Harmful:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("unpickled",)
+
+
+def test_nothing_but_tensors_is_unpickled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"params": _Harmful()}, tmp_path / "harmful.pth")
+    with pytest.raises(InputError, match="is not a checkpoint of tensors"):
+        import_network(Path("harmful.pth"), "edsr")
+    assert not Path("unpickled").exists()
+
+
+def test_what_is_no_such_network_is_refused_in_one_line(tmp_path):
+    torch.save(BasicEDSR(2).state_dict(), tmp_path / "edsr.pth")
+    save(build("vdsr", 2, "binary", layers=3, channels=8), tmp_path / "binary.safetensors")
+    (tmp_path / "noise.mat").write_bytes(bytes(range(256)))
+    (tmp_path / "noise.pt").write_bytes(bytes(range(256)))
+    (tmp_path / "noise.safetensors").write_bytes(bytes(range(256)))
+    (tmp_path / "network.onnx").touch()
+    for name, model, scale, said in (
+        ("edsr.pth", "vdsr", None, "is not a float vdsr"),
+        ("edsr.pth", "edsr", 3, "--scale: the network is for scale 2, not 3"),
+        ("binary.safetensors", "vdsr", None, "is a binary network"),
+        ("noise.mat", "vdsr", None, "is not a VDSR of caffe-vdsr"),
+        ("noise.pt", "edsr", None, "is not a checkpoint of tensors"),
+        ("noise.safetensors", "edsr", None, "cannot be read as safetensors"),
+        ("network.onnx", "edsr", None, "of no known kind"),
+        ("missing.pt", "edsr", None, "no such file"),
+    ):
+        with pytest.raises(InputError) as refused:
+            import_network(tmp_path / name, model, scale)
+        assert said in str(refused.value) and name in str(refused.value) and "\n" not in str(refused.value)
+
+
+def run(folder: Path, *arguments: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_user_s_own_network_is_imported_binarized_packed_and_run(untrained, tmp_path):
+    place = untrained.copy(tmp_path / "place")  # its EDSR has one block of 8 channels
+    theirs = BasicEDSR(2)
+    del theirs.body[1]
+    torch.save({"params_ema": theirs.state_dict()}, place.folder / "edsr.pth")
+    said = run(place.folder, "pipeline.importing", "edsr.pth", "--model", "edsr", "-o", "edsr.safetensors")
+    assert said.startswith("edsr.safetensors: edsr ×2, ")
+    lr = np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)
+    imported = import_network(place.folder / "edsr.pth", "edsr")
+    assert (
+        np.abs(Engine.load(place.folder / "edsr.safetensors").upscale(lr).astype(int) - upscale(imported, lr)).max()
+        <= 1
+    )
+    network = ("--model", "edsr", "--scale", "2", "--weights", "binary")
+    place.change(lambda params: params["train"]["edsr"].update(iterations=1, learning_rate=1e-9))
+    run(place.folder, "stages.train", *network, "--start", "edsr.safetensors")
+    trained = load_file(place.folder / "models/edsr-x2-binary.safetensors")
+    assert torch.allclose(trained["head.weight"], theirs.conv_first.weight, atol=1e-6)
+    run(place.folder, "stages.export", *network)
+    sr = Engine.load(place.folder / "packed/edsr-x2-binary.safetensors", activations="int8").upscale(lr)
+    assert sr.shape == (18, 16, 3)
