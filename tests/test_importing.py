@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scipy.io import savemat
 from torch import Tensor, nn
 
+import stages.train
+from pipeline import importing
 from pipeline.data.download import fetch
 from pipeline.data.preparation import prepare
 from pipeline.data.prepared import PreparedSet
@@ -25,6 +29,7 @@ from pipeline.importing import import_network
 from pipeline.inference import upscale
 from pipeline.models import build
 from pipeline.packing import save
+from pipeline.profiles import compose
 from tests.conftest import ROOT, SHARED
 
 MIRROR = SHARED / "mirror"
@@ -131,6 +136,50 @@ def test_edsr_of_basicsr_computes_the_same(tmp_path, scale):
         assert torch.allclose(ours(lr), theirs(lr), atol=1e-5)
 
 
+@pytest.mark.parametrize("project", [AuthorsEDSR, BasicEDSR])
+def test_the_large_edsr_has_its_residual_scale(tmp_path, monkeypatch, project):
+    monkeypatch.setitem(globals(), "CHANNELS", 256)
+    theirs, lr = project(2), torch.rand(1, 3, 6, 5)
+    torch.save(theirs.state_dict(), tmp_path / "edsr.pt")
+    ours = import_network(tmp_path / "edsr.pt", "edsr")
+    for block in list(theirs.body)[:BLOCKS]:  # what they multiply by 0.1 comes from these
+        for value in (block.conv2 if project is BasicEDSR else block.body[2]).parameters():
+            value.data *= 0.1
+    with torch.no_grad():
+        expected = theirs(lr) if project is BasicEDSR else theirs(255 * lr) / 255
+        assert torch.allclose(ours(lr), expected, atol=1e-5) and ours.config["residual_scale"] == 0.1
+
+
+@pytest.mark.parametrize("key", ["params_ema", "params", "state_dict", "model"])
+def test_tensors_are_found_in_what_wraps_them(tmp_path, key):
+    state = BasicEDSR(2).state_dict()
+    wrapped = {key: state, "epoch": 3}
+    if key == "params_ema":  # the averaged weights go before the others
+        wrapped["params"] = {name: torch.zeros_like(value) for name, value in state.items()}
+    torch.save(wrapped, tmp_path / "a.pth")
+    assert torch.equal(import_network(tmp_path / "a.pth", "edsr").head.weight, state["conv_first.weight"])
+    half = {f"module.{name}": value.half() for name, value in state.items()}  # as data-parallel training names them
+    torch.save(half, tmp_path / "b.pth")
+    found = import_network(tmp_path / "b.pth", "edsr").head.weight
+    assert torch.equal(found, half["module.conv_first.weight"].float())
+
+
+def test_a_packed_network_keeps_what_no_tensor_tells(tmp_path):
+    module = build("edsr", 4, "float", blocks=2, channels=8, residual_scale=0.3).eval()
+    save(module, tmp_path / "a.safetensors")
+    again, lr = import_network(tmp_path / "a.safetensors", "edsr", 4), torch.rand(1, 3, 6, 5)
+    with torch.no_grad():
+        assert again.config == module.config and torch.equal(again(lr), module(lr))
+
+
+@pytest.mark.parametrize("rule", ["learnable", "analytic", "none"])
+def test_a_binary_network_is_refused_whatever_its_scales(tmp_path, rule):
+    path = tmp_path / "binary.safetensors"
+    save(build("edsr", 2, "binary", blocks=1, channels=8, scale_rule=rule), path)  # two rules leave no scale in it
+    with pytest.raises(InputError, match=r"binary\.safetensors: is a binary network; name a float one"):
+        import_network(path, "edsr")
+
+
 @pytest.mark.parametrize("packed", [True, False])
 def test_our_own_files_are_read_packed_and_plain(tmp_path, packed):
     module = build("srresnet", 3, "float", blocks=2, channels=8).eval()
@@ -154,11 +203,50 @@ def test_nothing_but_tensors_is_unpickled(tmp_path, monkeypatch):
     torch.save({"params": _Harmful()}, tmp_path / "harmful.pth")
     with pytest.raises(InputError, match="is not a checkpoint of tensors"):
         import_network(Path("harmful.pth"), "edsr")
+    torch.save(_Harmful(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    Path("plain.pt").write_bytes(pickle.dumps({"params": _Harmful()}))
+    for name in ("old.pt", "plain.pt"):
+        with pytest.raises(InputError, match="is not a checkpoint of tensors"):
+            import_network(Path(name), "edsr")
     assert not Path("unpickled").exists()
+    torch.load(tmp_path / "harmful.pth", weights_only=False)
+    assert Path("unpickled").exists()  # it would have done harm
+
+
+def test_damaged_files_are_refused_in_one_line(tmp_path):
+    """Cut or changed anywhere, a file gives a network or one line, never another error."""
+    torch.save(BasicEDSR(2).state_dict(), tmp_path / "good.pth")
+    cells = {"weight": np.empty(4, object), "bias": np.empty(4, object)}
+    for i, (inputs, outputs) in enumerate(((1, 4), (4, 4), (4, 4), (4, 1))):
+        cells["weight"][i], cells["bias"][i] = np.ones((3, 3, inputs, outputs)), np.zeros((outputs, 1))
+    savemat(tmp_path / "good.mat", {"model": cells}, do_compression=True)
+    rng, refused = np.random.default_rng(0), 0
+    for good, model in ((tmp_path / "good.pth", "edsr"), (tmp_path / "good.mat", "vdsr")):
+        import_network(good, model)
+        whole = np.frombuffer(good.read_bytes(), np.uint8)
+        damaged = [whole[:cut] for cut in rng.integers(0, len(whole), 20)]
+        for _ in range(40):
+            damaged.append(whole.copy())
+            damaged[-1][rng.integers(0, min(len(whole), 2000), 10)] = rng.integers(0, 256, 10)
+        for content in (whole[:0], *damaged):
+            path = tmp_path / f"bad{good.suffix}"
+            path.write_bytes(content.tobytes())
+            try:
+                import_network(path, model)
+            except InputError as error:
+                assert str(error).startswith(str(path)) and "\n" not in str(error)
+                refused += 1
+    assert refused > 60
 
 
 def test_what_is_no_such_network_is_refused_in_one_line(tmp_path):
     torch.save(BasicEDSR(2).state_dict(), tmp_path / "edsr.pth")
+    torch.save([torch.zeros(3)], tmp_path / "list.pt")
+    torch.save({0: torch.zeros(3)}, tmp_path / "numbers.pt")
+    torch.save({"a.weight": torch.zeros(3)}, tmp_path / "other.pt")
+    savemat(tmp_path / "other.mat", {"a": np.zeros(3)})
+    (tmp_path / "folder.pt").mkdir()
+    save(build("vdsr", 2, "float", layers=3, channels=8), tmp_path / "vdsr.safetensors")
     save(build("vdsr", 2, "binary", layers=3, channels=8), tmp_path / "binary.safetensors")
     (tmp_path / "noise.mat").write_bytes(bytes(range(256)))
     (tmp_path / "noise.pt").write_bytes(bytes(range(256)))
@@ -173,10 +261,35 @@ def test_what_is_no_such_network_is_refused_in_one_line(tmp_path):
         ("noise.safetensors", "edsr", None, "cannot be read as safetensors"),
         ("network.onnx", "edsr", None, "of no known kind"),
         ("missing.pt", "edsr", None, "no such file"),
+        ("folder.pt", "edsr", None, "no such file"),
+        ("list.pt", "edsr", None, "holds no dictionary of tensors"),
+        ("numbers.pt", "edsr", None, "holds no dictionary of tensors"),
+        ("other.pt", "edsr", None, "a.weight: is no tensor of EDSR-PyTorch's or BasicSR's EDSR"),
+        ("other.mat", "vdsr", None, "is not a VDSR of caffe-vdsr"),
+        ("vdsr.safetensors", "edsr", None, "is not a float edsr"),
+        ("vdsr.safetensors", "srresnet", None, "is not a float srresnet"),
     ):
         with pytest.raises(InputError) as refused:
             import_network(tmp_path / name, model, scale)
         assert said in str(refused.value) and name in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_start_or_a_target_that_cannot_be_is_named(tmp_path, monkeypatch):
+    """Run in this process, which is faster."""
+    monkeypatch.chdir(tmp_path)
+    compose("quick", tmp_path / "params.yaml", ROOT / "conf")
+    network = ("--model", "edsr", "--scale", "2", "--weights", "binary")
+    for main, arguments, said in (
+        (stages.train.main, (*network, "--start", "no.pth"), "no.pth: no such file"),
+        (stages.train.main, (*network, "--distillation", "0.5"), "--distillation: is a share from 0 to 1, and needs"),
+        (importing.main, ("no.pth", "--model", "edsr", "-o", "a.pt"), "--out: a.pt: name a .safetensors file"),
+        (importing.main, ("no.pth", "--model", "edsr", "-o", "a.safetensors"), "no.pth: no such file"),
+    ):
+        monkeypatch.setattr("sys.argv", ["command", *arguments])
+        with pytest.raises(InputError) as refused:
+            main()
+        assert str(refused.value).startswith(said) and "\n" not in str(refused.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
 def run(folder: Path, *arguments: str) -> str:

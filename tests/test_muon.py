@@ -14,11 +14,11 @@ SIDES = st.integers(1, 48)
 
 
 def conditioned(count, rows, columns, seed):
-    """Random matrices with singular values between 0.1 and 1, and their singular vectors."""
+    """Random matrices with singular values between 0.02 and 1, and their singular vectors."""
     rng = torch.Generator().manual_seed(seed)
     shape = (count, rows, columns)
     left, _, right = torch.linalg.svd(torch.randn(shape, generator=rng, dtype=torch.float64), full_matrices=False)
-    values = 0.1 + 0.9 * torch.rand(count, 1, min(rows, columns), generator=rng, dtype=torch.float64)
+    values = 50 ** -torch.rand(count, 1, min(rows, columns), generator=rng, dtype=torch.float64)
     return (left * values) @ right, left, right
 
 

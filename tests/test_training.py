@@ -126,7 +126,7 @@ def test_a_run_out_of_time_stops_cleanly_and_goes_on_later(pictures, tmp_path, m
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
-def test_an_interrupted_run_saves_soon_and_goes_on_as_if_nothing_had_happened(pictures, tmp_path):
+def test_an_interrupted_run_saves_soon_and_goes_on_as_if_nothing_had_happened(pictures, tmp_path, capsys):
     chosen = settings(iterations=50, validate_every=30, checkpoint_every=50, optimizer="muon", ema=0.9)
     expected, whole = run(pictures, tmp_path / "whole", chosen, network(channels=32))
     asked = Interruption()
@@ -135,7 +135,9 @@ def test_an_interrupted_run_saves_soon_and_goes_on_as_if_nothing_had_happened(pi
     assert record.iteration == training.CHECK_EVERY == 20 and record.history == []
     progress = json.loads((tmp_path / "a" / "progress.json").read_text())
     assert (progress["iteration"], progress["iterations"], progress["psnr_y"]) == (20, 50, None)
+    capsys.readouterr()
     resumed, record = run(pictures, tmp_path / "a", chosen, network(channels=32), interruption=Interruption())
+    assert "at iteration 20" in capsys.readouterr().err
     assert record.history == whole.history and record.images == whole.images
     assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), resumed.parameters(), strict=True))
 

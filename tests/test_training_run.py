@@ -1,7 +1,6 @@
 """Planned trainings: float and binary networks in lockstep, what is refused, and what is recorded."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -27,6 +26,8 @@ def place(tmp_path_factory, monkeypatch):
     if not folder.exists():
         write_sets(folder, "embedded-train", "embedded-valid", height=48, width=40)
     monkeypatch.chdir(folder)
+    yield
+    torch.use_deterministic_algorithms(False)  # which a training sets for its whole process
 
 
 def plan(model="edsr", weights="float", scales=(2,), channels=8, start=None, distillation=0.0, seed=3, **changes):
@@ -54,12 +55,9 @@ def seen(planned, folder, monkeypatch):
         return given(outputs, wanted)
 
     handle = torch.nn.modules.module.register_module_forward_pre_hook(look)
-    monkeypatch.setitem(training.LOSSES, "l1", loss)
-    try:
+    with monkeypatch.context() as patch, handle:
+        patch.setitem(training.LOSSES, "l1", loss)
         trained = train_planned(planned, folder, ALONE)
-    finally:
-        handle.remove()
-        monkeypatch.undo()
     assert trained.finished and len(inputs) == len(targets) == planned.settings.iterations
     return inputs, targets
 
@@ -69,10 +67,7 @@ def seen(planned, folder, monkeypatch):
 )
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 def test_a_pair_sees_the_same_crops_in_the_same_order(tmp_path, model, scales, optimizer, monkeypatch, place):
-    folder = Path.cwd()
-
     def crops(weights, seed=3):
-        monkeypatch.chdir(folder)  # which `seen` undoes with the rest
         made = plan(model, weights, scales, 32 if optimizer == "muon" else 8, seed=seed, optimizer=optimizer)
         return seen(made, tmp_path / f"{weights}{seed}", monkeypatch)
 
@@ -157,14 +152,17 @@ def test_a_checkpoint_of_another_plan_is_not_gone_on_from(tmp_path, place, capsy
     assert "starting anew" not in capsys.readouterr().err
 
 
-def test_an_interrupted_training_gives_no_record_and_goes_on_to_the_same_weights(tmp_path, place):
-    chosen = plan("vdsr", "binary", (2, 3, 4), 32, optimizer="muon", ema=0.9, iterations=25, validate_every=25)
+def test_an_interrupted_training_gives_no_record_and_goes_on_to_the_same_weights(tmp_path, place, capsys):
+    lasting = {"iterations": 25, "validate_every": 25, "checkpoint_every": 25}
+    chosen = plan("vdsr", "binary", (2, 3, 4), 32, optimizer="muon", ema=0.9, **lasting)
     whole = train_planned(chosen, tmp_path / "whole", ALONE)
     asked = Interruption()
     asked.asked = True
     stopped = train_planned(chosen, tmp_path / "a", ALONE, asked)
     assert stopped.interrupted and not stopped.finished and stopped.record == {}
+    capsys.readouterr()
     resumed = train_planned(chosen, tmp_path / "a", ALONE, Interruption())
+    assert "at iteration 20" in capsys.readouterr().err
     assert resumed.finished and not resumed.interrupted and resumed.history == whole.history
     for name, value in whole.module.state_dict().items():
         assert torch.equal(resumed.module.state_dict()[name], value), name

@@ -62,7 +62,7 @@ def zoo(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "zoo"
     folder.mkdir()
     for scale, weights, iterations in ((2, "float", 600_000), (2, "binary", 99), (4, "binary", 600_000)):
-        training = {"variant": "", "iterations": iterations, "seed": 7, "training_set": "BSDS500"}
+        training = {"variant": "", "iterations": iterations, "seed": 7, "training_set": "BSDS500-train"}
         training["plan"] = {"profile": "bsd", "start": None}
         metadata = {"training": training, "activations": RANGES if weights == "binary" else {}}
         save_random(folder / f"srresnet-x{scale}-{weights}.safetensors", "srresnet", scale, weights, metadata, **TINY)

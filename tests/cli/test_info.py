@@ -60,7 +60,7 @@ def test_a_published_network_in_text(zoo, binsr):
     lines = {line.split()[0]: line for line in done.out.splitlines() if line}
     assert lines["blocks.0.conv1"].split() == ["blocks.0.conv1", "binary", "8×8×3×3", "1.44", "104"]
     assert "float32, int8" in lines["activations"] and "int6" not in lines["activations"]
-    assert "99" in lines["iterations"] and lines["seed"].split() == ["seed", "7"] and "BSDS500" in done.out
+    assert "99" in lines["iterations"] and lines["seed"].split() == ["seed", "7"] and "BSDS500-train" in done.out
     told = json.loads(binsr("info", "srresnet-x2-binary", "--json").out)
     assert told["name"] == "srresnet-x2-binary" and told["training"]["iterations"] == 99
     assert told["activations"] == ["float32", "int8"]

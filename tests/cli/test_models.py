@@ -2,7 +2,9 @@
 
 import json
 
+from pipeline.zoo.catalogue import write_index
 from tests.conftest import ROOT
+from tests.engine.random_networks import save_random
 
 
 def test_the_committed_zoo(binsr):
@@ -15,7 +17,9 @@ def test_the_committed_zoo(binsr):
         assert {key: record[key] for key in ("scale", "weights", "bytes")} == {
             key: model[key] for key in ("scale", "weights", "bytes")
         }
-        assert record["iterations"] == model["training"]["iterations"]
+        assert record["iterations"] == model["training"].get("iterations")  # None: imported
+        start = model["training"]["plan"]["start"]
+        assert record["start"] == (start and start["name"])
         backend = "engine_int8" if model["weights"] == "binary" else "torch"
         scores = methods.get(model["name"], {"sha256": None, "sets": {}})
         if scores["sha256"] == model["sha256"]:
@@ -34,6 +38,31 @@ def test_the_table(zoo, binsr):
     assert ["srresnet-x2-binary", "×2", "binary", small, "99", "*", "32.25"] in lines
     assert any(line[:3] == ["srresnet-x4-binary", "×4", "binary"] and line[-1] == "–" for line in lines)
     assert "short run" in done.out and done.err == ""
+
+
+def test_networks_that_others_trained_and_that_started_from_them_are_marked(zoo, binsr):
+    assert "+ From the weights" not in binsr("models").out  # so far, there is none
+    plan = {"profile": "imported", "start": None}
+    origin = {"file": "a.mat", "sha256": "0" * 64, "address": "https://example.org/a.mat", "licence": "MIT"}
+    real = zoo / "vdsr-x2-float-imported.safetensors"
+    training = {"variant": "imported", "imported": origin, "plan": plan}
+    save_random(real, "vdsr", 2, "float", {"training": training}, layers=3, channels=8)
+    plan = {"profile": "cpu", "start": {"name": real.stem, "sha256": "0" * 64}}
+    training = {"variant": "imported", "iterations": 24_000, "start": real.stem, "plan": plan}
+    save_random(zoo / "vdsr-x2-binary-imported.safetensors", "vdsr", 2, "binary", {"training": training}, layers=3)
+    write_index(zoo)
+    done = binsr("models")
+    rows = {line.split()[0]: line.split() for line in done.out.splitlines() if line}
+    assert rows["vdsr-x2-float-imported"][4:] == ["imported", "–"]
+    assert rows["vdsr-x2-binary-imported"][4:] == ["+", "24,000", "*", "–"]
+    assert "+" not in rows["srresnet-x2-binary"] and done.code == 0
+    assert "+ From the weights of a float network: `binsr info` says of which." in done.out
+    told = {model["name"]: model for model in json.loads(binsr("models", "--json").out)["models"]}
+    assert told["vdsr-x2-binary-imported"]["start"] == real.stem
+    assert told[real.stem]["iterations"] is None and told[real.stem]["start"] is None and not told[real.stem]["short"]
+    said = binsr("info", "vdsr-x2-binary-imported").out
+    assert real.stem in said and "24000" in said
+    assert binsr("info", real.stem).code == 0 and binsr("info", real.stem).err == ""
 
 
 def test_results_of_another_file_are_not_shown(zoo, binsr):

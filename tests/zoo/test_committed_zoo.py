@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
+from pipeline.params import load_params
 from pipeline.profiles import compose
 from pipeline.zoo.catalogue import pairs, read_index, read_published
 from pipeline.zoo.gaps import gap_table
@@ -80,3 +82,19 @@ def test_every_network_scores_on_set5_as_published(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "DIFFERENT" not in done.stdout and done.stdout.count(" equal\n") > len(MODELS)
+
+
+def test_the_protocol_is_that_of_the_commit_which_froze_it():
+    params = load_params(ZOO / "cpu.yaml")
+
+    def frozen(path):
+        done = subprocess.run(
+            ["git", "show", f"{params.report.protocol}:{path}"], cwd=ROOT, capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            pytest.skip("the history does not reach the commit that froze the protocol")
+        return done.stdout
+
+    assert frozen("conf/profile/cpu.yaml") == (ROOT / "conf/profile/cpu.yaml").read_text()
+    limits = yaml.safe_load(frozen("conf/config.yaml"))["report"]["claims"]["accuracy_gap_db"]
+    assert limits == params.report.claims.accuracy_gap_db.model_dump()

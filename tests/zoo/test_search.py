@@ -40,7 +40,7 @@ def place(tmp_path):
 
 def write(place, search):
     (place.folder / "conf").mkdir(exist_ok=True)
-    (place.folder / "conf/search.yaml").write_text(yaml.safe_dump(search))
+    (place.folder / "conf/search.yaml").write_text(yaml.safe_dump(search, sort_keys=False))
 
 
 def table(place):
@@ -50,7 +50,7 @@ def table(place):
 
 def said(output):
     """What the command says, but for progress bars."""
-    return [line for line in output.splitlines() if "%|" not in line]
+    return [line for line in output.splitlines() if line and "%|" not in line]
 
 
 def test_trials_are_made_once_and_stand_in_the_table(place):

@@ -1,0 +1,128 @@
+"""Entries of the queue: how each is trained, and importing one of them."""
+
+import json
+
+import pytest
+import torch
+
+from pipeline.data.prepared import PreparedSet
+from pipeline.importing import import_network
+from pipeline.packed import read
+from pipeline.packing import load
+from pipeline.params import load_params
+from pipeline.profiles import compose
+from pipeline.runs import Run
+from pipeline.training import validate
+from pipeline.zoo.catalogue import pairs, read_index, write_index
+from pipeline.zoo.queue import Entry, load_queue
+from tests.conftest import ROOT, SHARED
+from tests.small import write_sets
+from tests.small_zoo import Place
+
+VDSR = SHARED / "mirror" / "VDSR" / "VDSR_Adam.mat"
+STATUS = ("--params", "params.yaml", "--queue", "queue.yaml")
+
+
+@pytest.fixture(scope="module")
+def params():
+    return load_params(ROOT / "zoo/cpu.yaml")
+
+
+def entry(**fields):
+    return Entry.model_validate({"model": "edsr", "scales": [4], "weights": "binary"} | fields)
+
+
+def test_an_entry_names_its_networks():
+    assert entry(variant="seed1").name == "edsr-x4-binary-seed1"
+    several = entry(model="vdsr", scales=[2, 3], weights="float", variant="imported")
+    assert several.name == "vdsr-x23-float-imported"
+    assert [run.name for run in several.runs] == ["vdsr-x2-float-imported", "vdsr-x3-float-imported"]
+    assert several.starts_from is None
+    assert entry(start="seed0").starts_from == Run("edsr", 4, "float", "seed0")
+    assert entry(start="").starts_from == Run("edsr", 4, "float")
+
+
+def test_a_plan_is_the_profiles_but_for_what_the_entry_says(params):
+    plan = entry().plan(params, None)
+    assert plan.settings == params.training("edsr") and plan.seed == params.seed
+    assert plan.overrides == params.overrides("edsr", "binary") and plan.distillation == 0
+    short = entry(length=0.25, seed=7, scale_rule="analytic", scope="all", start="", distillation=0.5)
+    changed = short.plan(params, None)
+    assert changed.settings == plan.settings.model_copy(update={"iterations": plan.settings.iterations // 4})
+    assert changed.seed == 7 and changed.distillation == 0.5
+    assert changed.overrides == plan.overrides | {"scale_rule": "analytic", "scope": "all"}
+    real = entry(weights="float", scale_rule="analytic").plan(params, None)  # a float network has no such rule
+    assert real.overrides == params.overrides("edsr", "float")
+
+
+def test_the_two_networks_of_a_pair_are_planned_alike(params):
+    entries = {each.name: each for each in load_queue(ROOT / "conf/queue.yaml")}
+    found = 0
+    for name, binary in entries.items():
+        real = entries.get(name.replace("binary", "float"))
+        if binary.weights == "binary" and real is not None and real.source is None:
+            one, other = real.plan(params, None), binary.plan(params, None)
+            rules = {"scale_rule": "learnable", "scope": "blocks"}
+            assert other.overrides == one.overrides | rules
+            for field in ("scales", "settings", "seed", "training_set", "start", "distillation"):
+                assert getattr(one, field) == getattr(other, field), (name, field)
+            found += 1
+    assert found >= 8
+
+
+def test_every_start_of_the_committed_queue_comes_before_what_starts_from_it():
+    done = set()
+    for each in load_queue(ROOT / "conf/queue.yaml"):
+        assert each.starts_from is None or each.starts_from in done, each.name
+        done |= set(each.runs)
+
+
+@pytest.mark.skipif(not VDSR.is_file(), reason="needs ../shared/mirror with VDSR")
+def test_an_imported_network_is_published_as_it_is_and_trained_from(tmp_path, monkeypatch):
+    compose("quick", tmp_path / "params.yaml", ROOT / "conf")
+    place = Place(tmp_path)
+    place.change(lambda params: params["network"]["vdsr"].update(layers=20, channels=64))
+    short = {"iterations": 2, "batch": 6, "patch": {"size": 24, "of": "hr"}, "validate_every": 2}
+    place.change(lambda params: params["train"]["vdsr"].update(short))
+    place.change(lambda params: params["export"].update(calibration_images=2, calibration_crop=8))
+    place.change(lambda params: params["data"].update(mirror=str(SHARED / "mirror")))
+    write_sets(tmp_path, "embedded-train", "embedded-valid", height=48, width=40)
+    (tmp_path / "queue.yaml").write_text(
+        "- {model: vdsr, scales: [2, 3, 4], weights: binary, variant: imported, start: imported}\n"
+        "- {model: vdsr, scales: [2, 3, 4], weights: float, variant: imported, source: VDSR}\n"
+    )
+    waits = "vdsr-x234-binary-imported  waiting for vdsr-x2-float-imported\n"
+    assert place.run("status", *STATUS) == waits + "vdsr-x234-float-imported   waiting\n"
+    output = place.run("train", "--queue", "queue.yaml", "--threads", "1")
+    assert "vdsr-x234-binary-imported: 2 iterations" in output and output.endswith("all trained\n")
+    assert place.run("status", *STATUS).count("trained\n") == 2
+
+    zoo = tmp_path / "zoo"
+    theirs = import_network(VDSR, "vdsr").state_dict()
+    images = PreparedSet.open(tmp_path / "data/prepared/embedded-valid")
+    for scale in (2, 3, 4):
+        path = zoo / f"vdsr-x{scale}-float-imported.safetensors"
+        training = read(path).metadata["training"]
+        ours = load(path)
+        assert ours.config["scale"] == scale
+        for name, value in ours.state_dict().items():
+            torch.testing.assert_close(value, theirs[name], rtol=1e-3, atol=1e-6)  # in half precision at most
+        assert training["imported"]["address"].startswith("https://") and "MIT" in training["imported"]["licence"]
+        assert training["plan"]["profile"] == "imported" and "iterations" not in training
+        level = validate(import_network(VDSR, "vdsr", scale), [(images.lr(0, scale), images.hr(0, scale))])
+        assert training["psnr_y"] == pytest.approx(level, abs=1e-3)
+        binary = read(zoo / f"vdsr-x{scale}-binary-imported.safetensors").metadata["training"]
+        assert binary["plan"]["start"]["name"] == path.stem and binary["scales"] == [2, 3, 4]
+        assert not (zoo / "history" / f"{path.stem}.csv").exists()
+    several = [load(zoo / f"vdsr-x{scale}-binary-imported.safetensors").state_dict() for scale in (2, 3, 4)]
+    assert all(torch.equal(several[0][name], other[name]) for other in several[1:] for name in other)
+    found = pairs(write_index(zoo))
+    assert [(real.scale, real.variant, binary.variant) for real, binary in found] == [
+        (scale, "imported", "imported") for scale in (2, 3, 4)
+    ]
+    assert json.loads((zoo / "index.json").read_text()) and all(real.imported for real, _ in pairs(read_index(zoo)))
+
+    assert place.run("train", "--queue", "queue.yaml") == "all trained\n"
+    (zoo / "vdsr-x3-float-imported.safetensors").unlink()  # one of three: it is imported anew, and serves as before
+    assert "waiting for" in place.run("status", *STATUS)
+    assert place.run("train", "--queue", "queue.yaml") == "all trained\n"
