@@ -149,7 +149,7 @@ def twin_of(model: Model, models: Sequence[Model]) -> Model | None:
 def _terms(model: Model) -> dict[str, Any]:
     """All that two networks have in common which are trained alike but for the binarization."""
     plan = model.training["plan"]
-    sizes = {key: value for key, value in plan["network"].items() if key not in ("scale_rule", "scope")}
+    sizes = {key: value for key, value in plan.get("network", {}).items() if key not in ("scale_rule", "scope")}
     return {**plan, "network": sizes}
 
 

@@ -33,6 +33,9 @@ def place(tmp_path):
     made = Place(tmp_path)
     made.change(lambda params: params["network"]["edsr"].update(blocks=1, channels=8))
     made.change(lambda params: params["network"]["vdsr"].update(layers=3, channels=8))
+    for model, rate, patch in (("edsr", 0.002, {"size": 16, "of": "lr"}), ("vdsr", 0.001, {"size": 32, "of": "hr"})):
+        chosen = {"optimizer": "muon", "learning_rate": rate, "patch": patch}  # whatever the profile says
+        made.change(lambda params, model=model, chosen=chosen: params["train"][model].update(chosen))
     write_sets(tmp_path, "embedded-train", "embedded-valid", height=48, width=40)
     write(made, SEARCH)
     return made
