@@ -19,6 +19,7 @@ from pipeline.engine import Engine
 from pipeline.engine.runner import MODES
 from pipeline.errors import InputError
 from pipeline.provenance import cpu_model
+from pipeline.runs import Run
 from pipeline.timing import alternate, ratios, summary
 from pipeline.zoo.catalogue import read_index, twin_of
 
@@ -95,7 +96,11 @@ def _float_twin(network: Network) -> Path:
     if network.published is None:
         raise InputError("the float twin of a file is not known; name a published network")
     zoo, model = zoo_folder(), network.published
-    twin = model if model.weights == "float" else twin_of(model, read_index(zoo))
+    models = read_index(zoo)
+    twin = model if model.weights == "float" else twin_of(model, models)
+    if twin is None:  # time does not depend on how it was trained
+        name = Run(model.model, model.scale, "float").name
+        twin = next((other for other in models if other.name == name), None)
     if twin is None:
         raise InputError(f"the float twin of {network.name} is not published")
     return twin.path(zoo)
