@@ -101,7 +101,8 @@ def train(
         What makes a checkpoint this run's (anything JSON holds); one of another identity is ignored and replaced.
     process : Process
     interruption : Interruption, optional
-        The training saves and ends within `CHECK_EVERY` iterations once it was asked for.
+        The training saves and ends once it was asked for: at once, or within `CHECK_EVERY` iterations where several
+        processes share it.
     teacher : torch.nn.Module, optional
         A float network, on `process.device`, whose outputs take the targets' place in the share `distillation` of the
         loss (Hinton et al., 2015, for regression).
@@ -179,14 +180,16 @@ def train(
         last = record.iteration == settings.iterations
         validates = last or record.iteration % settings.validate_every == 0
         saves = last or record.iteration % settings.checkpoint_every == 0
-        if not (validates or saves or record.iteration % CHECK_EVERY == 0):
+        asked = interruption is not None and interruption.asked
+        alone = process.count == 1  # processes that share a batch must stop at the same iteration
+        if not (validates or saves or (asked and alone) or record.iteration % CHECK_EVERY == 0):
             continue
         _read_losses(unread, record, module, checkpoint, process)
         record.seconds = seconds_before + time.perf_counter() - started
         record.cpu_seconds = cpu_seconds_before + time.process_time() - cpu_started
         minutes = (time.perf_counter() - started) / 60
         late = not last and process.any(settings.max_minutes is not None and minutes >= settings.max_minutes)
-        stop = late or (not last and process.any(interruption is not None and interruption.asked))
+        stop = late or (not last and process.any(asked))
         bar.set_postfix(loss=f"{record.losses[-1]:.4f}" if record.losses else "", refresh=False)
         if validates or late:
             record.history.append(
@@ -231,7 +234,7 @@ def learning_rate(settings: Training, iteration: int) -> float:
 def make_optimizers(module: nn.Module, settings: Training) -> list[torch.optim.Optimizer]:
     """Adam, SGD, or Muon for the filters that suit it and Adam for the rest.
 
-    Each group has its ``factor`` of the learning rate; latent filters are not decayed, since only their signs count.
+    Adam and Muon shrink the weights themselves, apart from the gradient (Loshchilov and Hutter, 2019). Each group has its ``factor`` of the learning rate; latent filters are not decayed, since only their signs count.
     """
     latent = {id(weight) for weight in latent_filters(module)}
 
@@ -249,7 +252,7 @@ def make_optimizers(module: nn.Module, settings: Training) -> list[torch.optim.O
         return [torch.optim.SGD(groups(parameters), lr=rate, momentum=settings.momentum)]
     banks = [p for p in parameters if suits_muon(p)] if settings.optimizer == "muon" else []
     suited = {id(bank) for bank in banks}
-    adam = torch.optim.Adam(groups([p for p in parameters if id(p) not in suited]), lr=rate)
+    adam = torch.optim.AdamW(groups([p for p in parameters if id(p) not in suited]), lr=rate)
     return [Muon(groups(banks), lr=rate, momentum=settings.momentum), adam] if banks else [adam]
 
 
