@@ -234,7 +234,8 @@ def learning_rate(settings: Training, iteration: int) -> float:
 def make_optimizers(module: nn.Module, settings: Training) -> list[torch.optim.Optimizer]:
     """Adam, SGD, or Muon for the filters that suit it and Adam for the rest.
 
-    Adam and Muon shrink the weights themselves, apart from the gradient (Loshchilov and Hutter, 2019). Each group has its ``factor`` of the learning rate; latent filters are not decayed, since only their signs count.
+    Adam and Muon shrink the weights themselves, apart from the gradient (Loshchilov and Hutter, 2019). Each group has
+    its ``factor`` of the learning rate; latent filters are not decayed, since only their signs count.
     """
     latent = {id(weight) for weight in latent_filters(module)}
 

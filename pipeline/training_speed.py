@@ -46,16 +46,17 @@ class Variant:
     compiled: bool = False
 
 
-def variants(threads: int, batch: int, patch: int, compiled: bool = True) -> Iterator[Variant]:
+def variants(threads: int, batch: int, patch: int, bfloat16: bool = True, compiled: bool = True) -> Iterator[Variant]:
     """Give the variants: each adds a measure to the one before, but for the last two, which change the crops instead.
 
-    `compiled` says whether compilation is among them.
+    `bfloat16` and `compiled` say whether these are among them.
     """
     start = Variant("one thread", 1, batch, patch)
     yield start
     yield (start := replace(start, name=f"{threads} threads", threads=threads))
     yield (start := replace(start, name="channels_last", layout="channels_last"))
-    yield (start := replace(start, name="bfloat16", precision="bfloat16"))
+    if bfloat16:
+        yield (start := replace(start, name="bfloat16", precision="bfloat16"))
     if compiled:
         yield replace(start, name="compiled", compiled=True)
     yield replace(start, name="twice the crops", batch=2 * batch)
@@ -166,6 +167,13 @@ def _products(size: int, dtype: torch.dtype, device: torch.device) -> dict[str, 
     return {"mm": lambda: torch.mm(b, a), "convolution": lambda: nn.functional.conv2d(pixels, filters)}
 
 
+def no_bfloat16(device: torch.device) -> str | None:
+    """Say why products in bfloat16 would be slower than in float32 on this device; None if they are not."""
+    if device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+        return None
+    return "the processor has no instructions for it, and imitates it many times slower"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
@@ -177,11 +185,14 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = torch.get_num_threads()
-    if reason := no_compiler():
-        print(f"compiled: left out, {reason}")
+    missing = {"bfloat16": no_bfloat16(device), "compiled": no_compiler()}
+    for name, reason in missing.items():
+        if reason is not None:
+            print(f"{name}: left out, {reason}")
+    there = {name: reason is None for name, reason in missing.items()}
     measured = {}
     for model in arguments.models:
-        chosen = list(variants(threads, arguments.batch, PATCHES[model], compiled=reason is None))
+        chosen = list(variants(threads, arguments.batch, PATCHES[model], **there))
         prepared = ready(arguments.set)
         measured[model] = measure(model, arguments.scale, prepared, chosen, device, arguments.repeats)
         for row in measured[model]:

@@ -14,6 +14,7 @@ def test_every_variant_runs_and_counts_its_arithmetic(tmp_path, monkeypatch):
     monkeypatch.setitem(training_speed.MATRIX, "cpu", 64)
     chosen = list(variants(2, 2, 6, compiled=False))
     assert chosen == [variant for variant in variants(2, 2, 6) if not variant.compiled]
+    assert {variant.precision for variant in variants(2, 2, 6, bfloat16=False)} == {"float32"}
     rows = measure("vdsr", 2, prepared_pictures(tmp_path), chosen, torch.device("cpu"), repeats=3)
     assert [row["name"] for row in rows] == [variant.name for variant in chosen]
     # 20 layers of 3×3: forward, weights' gradients, and inputs' gradients but for the first layer; 2 operations each
