@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 ScaleRule = Literal["learnable", "analytic", "none"]
 
@@ -84,7 +83,7 @@ class BinaryConv2d(nn.Conv2d):
         return self.scale()[:, None, None, None] * sign(self.weight)
 
     def forward(self, input: Tensor) -> Tensor:
-        return functional.conv2d(input, self.binary_weight(), self.bias, padding=self.padding)
+        return self._conv_forward(input, self.binary_weight(), self.bias)
 
 
 def latent_filters(module: nn.Module) -> list[Tensor]:

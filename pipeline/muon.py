@@ -24,6 +24,9 @@ def suits_muon(parameter: Tensor) -> bool:
 def orthogonalize(matrices: Tensor) -> Tensor:
     """Bring the singular values of matrices near 1 by five Newton–Schulz steps (between 0.7 and 1.2).
 
+    Every step multiplies by a polynomial of the rows' products. These are followed alone, and the matrices, several
+    times longer, multiplied once at the end.
+
     Parameters
     ----------
     matrices : N×R×C floating-point tensor
@@ -36,9 +39,13 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    gram = x @ x.mT
+    one = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
+    factor = one.expand_as(gram)
     for _ in range(STEPS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        step = a * one + b * gram + c * gram @ gram
+        factor, gram = step @ factor, step @ gram @ step
+    x = factor @ x
     return x.mT if tall else x
 
 

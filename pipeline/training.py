@@ -28,6 +28,7 @@ from pipeline.inference import channels_last, upscale
 from pipeline.interruption import Interruption
 from pipeline.metrics import psnr
 from pipeline.muon import Muon, suits_muon
+from pipeline.winograd import winograd
 
 if TYPE_CHECKING:  # the loop itself needs no pydantic
     from pipeline.params import Training
@@ -158,7 +159,8 @@ def train(
                 group["lr"] = rate * group["factor"]
 
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(process.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        in_bfloat16 = settings.precision == "bfloat16"
+        with torch.autocast(process.device.type, torch.bfloat16, enabled=in_bfloat16), winograd(module):
             outputs = parallel(inputs)
         loss = criterion(outputs.float(), targets)
         if teacher is not None:
@@ -180,7 +182,7 @@ def train(
         last = record.iteration == settings.iterations
         validates = last or record.iteration % settings.validate_every == 0
         saves = last or record.iteration % settings.checkpoint_every == 0
-        asked = interruption is not None and interruption.asked
+        asked = interruption is not None and interruption.asked and not last
         alone = process.count == 1  # processes that share a batch must stop at the same iteration
         if not (validates or saves or (asked and alone) or record.iteration % CHECK_EVERY == 0):
             continue
@@ -189,7 +191,7 @@ def train(
         record.cpu_seconds = cpu_seconds_before + time.process_time() - cpu_started
         minutes = (time.perf_counter() - started) / 60
         late = not last and process.any(settings.max_minutes is not None and minutes >= settings.max_minutes)
-        stop = late or (not last and process.any(asked))
+        stop = late or process.any(asked)
         bar.set_postfix(loss=f"{record.losses[-1]:.4f}" if record.losses else "", refresh=False)
         if validates or late:
             record.history.append(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.allocator import keep_freed_memory
 from pipeline.binarize import start_from_float
 from pipeline.data.crops import Crops
 from pipeline.data.prepared import PreparedSet
@@ -113,7 +114,9 @@ def settings_record(settings: Training) -> dict[str, Any]:
 
 def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: Interruption | None = None) -> Trained:
     """Train the planned network, going on from `checkpoint` where there is one of this plan."""
+    keep_freed_memory()
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     torch.manual_seed(plan.seed)
     module = build(plan.model, plan.scale, plan.weights, **plan.overrides)
     if plan.start is not None:

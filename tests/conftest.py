@@ -1,5 +1,9 @@
 """Shared fixtures: where the image mirror lies, a small zoo, a small repository, and hypothesis with a fixed seed."""
 
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -18,28 +22,48 @@ def root() -> Path:
     return ROOT
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Give a folder that is filled by the first of the test processes that ask for it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    done = folder.with_name(f".{name}.done")
+    with folder.with_name(f".{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
     """A place with its image sets and nothing trained, to be copied."""
     from tests.small_zoo import Place  # which needs ROOT from here
 
-    return Place.prepared(tmp_path_factory.mktemp("untrained"))
+    return Place(made_once(tmp_path_factory, "untrained", Place.prepared))
 
 
 @pytest.fixture(scope="session")
 def published(untrained, tmp_path_factory):
     """A place whose zoo is trained and published; to be read or copied."""
-    place = untrained.copy(tmp_path_factory.mktemp("published") / "place")
-    place.run("train", "--queue", "queue.yaml")
-    place.run("publish", "--sets", "embedded-test")
-    return place
+    from tests.small_zoo import Place
+
+    def make(folder):
+        place = untrained.copy(folder)
+        place.run("train", "--queue", "queue.yaml")
+        place.run("publish", "--sets", "embedded-test")
+
+    return Place(made_once(tmp_path_factory, "published", make))
 
 
 @pytest.fixture(scope="session")
-def repository(tmp_path_factory, published):
+def repository(published, tmp_path_factory):
     """A small copy of the repository in which the pipeline has run, with a small zoo; to be copied."""
     from tests.small_repository import Repository
 
-    made = Repository.small(tmp_path_factory.mktemp("repository"), published.folder / "zoo")
-    made.dvc("repro")
-    return made
+    def make(folder):
+        Repository.small(folder, published.folder / "zoo").dvc("repro")
+
+    return Repository(made_once(tmp_path_factory, "repository", make))

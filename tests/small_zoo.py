@@ -53,7 +53,7 @@ class Place:
 
     def copy(self, folder: Path) -> Place:
         """Copy all of it."""
-        shutil.copytree(self.folder, folder)
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
         return Place(folder)
 
     def change(self, edit) -> None:
