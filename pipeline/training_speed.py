@@ -1,4 +1,4 @@
-"""How fast a network trains on this machine, and what each measure brings: layout, precision, compilation, crop size.
+"""How fast a network trains on this machine, and what each measure brings: layout, algorithm, precision, compilation.
 
 Each variant makes whole iterations (crops cut from the data set on the device, forward, backward, Adam) in turns with
 the others. Rates of arithmetic stand beside what one large matrix product reaches here in the same precision.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from pipeline.models import build
 from pipeline.provenance import cpu_model, environment
 from pipeline.runs import MODELS, SCALES
 from pipeline.timing import alternate, ratios, summary
+from pipeline.winograd import MOST_THREADS, winograd
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PATCHES = {"srresnet": 24, "edsr": 24, "vdsr": 10}  # sides of the papers' crops, in LR pixels at ×4
@@ -42,19 +44,22 @@ class Variant:
     batch: int
     patch: int  # LR pixels
     layout: str = "default"
+    winograd: bool = False
     precision: str = "float32"
     compiled: bool = False
 
 
 def variants(threads: int, batch: int, patch: int, bfloat16: bool = True, compiled: bool = True) -> Iterator[Variant]:
-    """Give the variants: each adds a measure to the one before, but for the last two, which change the crops instead.
+    """Give the variants: each adds a measure to the one before, but for Winograd's algorithm, which bfloat16 replaces.
 
-    `bfloat16` and `compiled` say whether these are among them.
+    The last two change the crops instead. `bfloat16` and `compiled` say whether these are among them.
     """
     start = Variant("one thread", 1, batch, patch)
     yield start
     yield (start := replace(start, name=f"{threads} threads", threads=threads))
     yield (start := replace(start, name="channels_last", layout="channels_last"))
+    if threads <= MOST_THREADS:
+        yield replace(start, name="Winograd", winograd=True)
     if bfloat16:
         yield (start := replace(start, name="bfloat16", precision="bfloat16"))
     if compiled:
@@ -115,12 +120,13 @@ def _step(
     network: Any = torch.compile(module) if variant.compiled else module
     rng = np.random.default_rng(0)
 
-    def iterate(network: Callable[[Tensor], Tensor] = network) -> None:
+    def iterate(network: Callable[[Tensor], Tensor] = network, counts: bool = False) -> None:
         torch.set_num_threads(variant.threads)
         inputs, targets = crops.batch(rng, variant.batch)
         if variant.layout == "channels_last":
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=variant.precision == "bfloat16"):
+        convolutions = winograd(module) if variant.winograd and not counts else nullcontext()
+        with torch.autocast(device.type, torch.bfloat16, enabled=variant.precision == "bfloat16"), convolutions:
             outputs = network(inputs)
         loss = nn.functional.l1_loss(outputs.float(), targets)
         optimizer.zero_grad()
@@ -130,7 +136,7 @@ def _step(
             torch.cuda.synchronize()
 
     with FlopCounterMode(display=False) as counter:
-        iterate(module)
+        iterate(module, counts=True)  # of the convolutions as they are defined, whatever computes them
     return iterate, counter.get_total_flops()
 
 
