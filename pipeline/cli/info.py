@@ -120,7 +120,10 @@ def _totals(about: dict[str, Any]) -> str:
 def _provenance(training: Any) -> list[tuple[str, str]]:
     if not isinstance(training, dict):
         return [("training", "not recorded")]
+    imported = training.get("imported") or {}
     places = {
+        "imported": imported.get("address"),
+        "licence": imported.get("licence"),
         "trained on": training.get("training_set"),
         "iterations": training.get("iterations"),
         "start": training.get("start"),

@@ -112,7 +112,7 @@ def _curves(
         runs = [run for weights in WEIGHTS if (run := Run(model, scale, weights)) in histories]
         panels = []
         for key, title in (("loss", "training loss"), ("psnr_y", "validation PSNR-Y, dB")):
-            figure, axes = svg.panel(CURVE_WIDTH, 225)
+            figure, axes = svg.curve_panel(CURVE_WIDTH, 225)
             ends = []
             for run in runs:
                 history = histories[run]
@@ -121,12 +121,7 @@ def _curves(
                 marker = "o" if len(values) < 12 else ""
                 axes.plot(history.iteration, values, color=colour, linewidth=1.9, marker=marker, markersize=4)
                 ends += [f"{run.weights} ends at {values[-1]:.4g}"] if values else []
-            axes.set_xlabel("iteration")
             axes.margins(x=0.03)
-            axes.xaxis.set_major_locator(MaxNLocator(5))
-            axes.yaxis.set_major_locator(MaxNLocator(5))
-            axes.grid(axis="y")
-            axes.tick_params(length=0)
             name = f"{prefix}-{model}-x{scale}-{key.replace('_', '-')}"
             description = f"{labels.model(model)} ×{scale}, {title} over iterations: {', '.join(ends)}."
             panels.append(Panel(title, svg.inline(figure, name, description)))
@@ -152,7 +147,6 @@ def name_rows(axes: Axes, heights: Sequence[float], names: list[str]) -> None:
     """Name the rows of a panel at its left, the first on top."""
     axes.set_yticks(heights, names)
     axes.set_ylim(heights[-1] + 0.6, -0.6)
-    axes.tick_params(length=0)
     axes.tick_params(axis="y", labelcolor=svg.INK)
     axes.spines["left"].set_visible(False)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from matplotlib.ticker import MaxNLocator
-
 from pipeline.reporting import labels, svg
 from pipeline.reporting.figures import CURVE_WIDTH, Panel
 from pipeline.reporting.results import Zoo
@@ -22,17 +20,11 @@ def gap_curves(zoo: Zoo) -> list[Panel]:
         lines.setdefault(title, {})[labels.variant(binary.variant) or "whole length"] = _gaps(zoo, real, binary)
     panels = []
     for number, (title, drawn) in enumerate(lines.items()):
-        figure, axes = svg.panel(CURVE_WIDTH, 225)
+        figure, axes = svg.curve_panel(CURVE_WIDTH, 225, "float minus binary, dB")
         axes.axhline(0, color=svg.MUTED, linewidth=1)
         for order, (iterations, gaps) in enumerate(drawn.values()):
             style = ("-", "--", ":", "-.")[order % 4]
             axes.plot(iterations, gaps, style, color=svg.BINARY, linewidth=1.9, marker="o", markersize=3)
-        axes.set_xlabel("iteration")
-        axes.set_ylabel("float minus binary, dB")
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.grid(axis="y")
-        axes.tick_params(length=0)
         said = "; ".join(
             f"{name}: {labels.decibels(gaps[0])} after {iterations[0]:,} iterations, {labels.decibels(gaps[-1])} after "
             f"{iterations[-1]:,}"

@@ -150,7 +150,6 @@ def _panel(points: Sequence[Point], title: str, kind: str, axis: str, unit: str,
     axes.set_xlabel(axis)
     axes.set_ylabel("PSNR-Y, dB")
     axes.grid()
-    axes.tick_params(length=0, which="both")
     said = "; ".join(
         f"{labels.network(p.model, p.scale)} {p.weights}, {labels.backend(p.by)}: {labels.decibels(p.psnr_y)}, "
         f"{cost(p):,.0f} {unit}{', on the front' if p in edge else ''}"

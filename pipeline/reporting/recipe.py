@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.ticker import MaxNLocator
-
 from pipeline.reporting import labels, svg
 from pipeline.reporting.figures import CURVE_WIDTH, Panel
 from pipeline.reporting.results import SearchTrial
@@ -66,7 +64,7 @@ def optimizer_panels(trials: Sequence[SearchTrial]) -> list[Panel]:
     """Draw the validation PSNR-Y of each optimizer at the best of its learning rates, float and binary."""
     panels = []
     for weights in OUTPUTS:
-        figure, axes = svg.panel(CURVE_WIDTH, 225)
+        figure, axes = svg.curve_panel(CURVE_WIDTH, 225, "validation PSNR-Y, dB")
         said = []
         for optimizer, (colour, name) in OPTIMIZERS.items():
             mine = [t for t in trials if t.weights == weights and set(t.changes) == {"optimizer", "learning_rate"}]
@@ -80,12 +78,6 @@ def optimizer_panels(trials: Sequence[SearchTrial]) -> list[Panel]:
             said.append(f"{name} at {rate:g} ends at {labels.decibels(best.psnr_y)}, the best of {len(mine)} rates")
         if len(said) < len(OPTIMIZERS):
             return []
-        axes.set_xlabel("iteration")
-        axes.set_ylabel("validation PSNR-Y, dB")
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.grid(axis="y")
-        axes.tick_params(length=0)
         title = f"{labels.network('edsr', 4)}, {weights}"
         panels.append(Panel(title, svg.inline(figure, f"optimizers-{weights}", f"{title}. {'; '.join(said)}.")))
     return panels

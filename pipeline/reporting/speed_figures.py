@@ -94,7 +94,6 @@ def scaling_panels(results: Results) -> list[Panel]:
         axes.set_xlabel("side of the square LR image, pixels")
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="y")
-        axes.tick_params(length=0)
         _label_ends(axes, lines, highest)
         text = "; ".join(
             f"{labels.backend(name)}: " + ", ".join(f"{times(ratio)} at {side}" for side, ratio in points)

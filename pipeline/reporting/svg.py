@@ -11,6 +11,7 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Matplotlib writes these marker colours; each becomes a CSS variable of the page.
 INK, MUTED, RULE = "#010a01", "#010a02", "#010a03"
@@ -52,7 +53,20 @@ def panel(width: float, height: float) -> tuple[Figure, Axes]:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
         figure.patch.set_alpha(0)
-        return figure, figure.subplots()
+        axes = figure.subplots()
+        axes.tick_params(length=0, which="both")
+        return figure, axes
+
+
+def curve_panel(width: float, height: float, label: str = "") -> tuple[Figure, Axes]:
+    """Return an empty figure and its axes for something over the iterations of a training."""
+    figure, axes = panel(width, height)
+    axes.set_xlabel("iteration")
+    axes.set_ylabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(axis="y")
+    return figure, axes
 
 
 def inline(figure: Figure, name: str, description: str) -> Markup:

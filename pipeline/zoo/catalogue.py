@@ -165,11 +165,14 @@ def pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
 
 
 def seed_pairs(models: Sequence[Model]) -> dict[tuple[str, int], list[tuple[Model, Model]]]:
-    """Give, by model and scale, the pairs that differ in their seed alone."""
+    """Give, by model and scale, the pairs that differ in their seed alone; of several plans those of the last."""
     found: dict[tuple[str, int], list[tuple[Model, Model]]] = {}
     for model in models:
         if model.variant.startswith("seed") and (real := twin_of(model, models)) is not None:
-            found.setdefault((model.model, model.scale), []).append((real, model))
+            alike = found.setdefault((model.model, model.scale), [])
+            if alike and _terms(alike[0][0]) | {"seed": None} != _terms(real) | {"seed": None}:
+                alike.clear()
+            alike.append((real, model))
     return found
 
 

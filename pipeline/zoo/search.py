@@ -64,7 +64,9 @@ def load_search(path: Path = TRIALS) -> Search:
 
 def settings_of(trial: Trial, search: Search, params: Params) -> Training:
     """The profile's settings with what the search and the trial change; an `InputError` names a wrong field."""
-    values = params.training(trial.model).model_dump()
+    values = params.training(trial.model).model_dump() | {
+        "max_minutes": None
+    }  # or trials of slow machines were shorter
     for changes in (search.shared, trial.changes):
         for key, value in changes.items():
             nested = isinstance(value, dict) and isinstance(values.get(key), dict)

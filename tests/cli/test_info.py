@@ -67,6 +67,15 @@ def test_a_published_network_in_text(zoo, binsr):
     assert json.loads(binsr("info", "srresnet-x2-float", "--json").out)["activations"] == ["float32"]
 
 
+def test_an_imported_network_names_its_origin_and_licence(tmp_path, binsr):
+    path = tmp_path / "n.safetensors"
+    origin = {"file": "a.mat", "sha256": "0", "address": "https://example.org/a.mat", "licence": "MIT licence"}
+    training = {"variant": "imported", "plan": {"profile": "imported"}, "imported": origin}
+    save(build("vdsr", 2, "float", layers=4, channels=9), path, {"training": training})
+    lines = dict(line.split(maxsplit=1) for line in binsr("info", path).out.splitlines() if line)
+    assert lines["imported"] == origin["address"] and lines["licence"] == origin["licence"]
+
+
 def test_a_network_that_does_not_say_how_it_was_trained(network, binsr):
     assert "not recorded" in binsr("info", network).out
 

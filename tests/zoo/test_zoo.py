@@ -268,6 +268,9 @@ def test_seeds_of_a_pair_are_found_and_the_first_stands_in_for_it(published):
     ((several),) = seed_pairs(seeds).values()
     assert [binary.variant for _, binary in several] == ["seed0", "seed1"]
     assert [binary.variant for _, binary in pairs(seeds)] == ["seed0"]
+    longer = [replace(m, training=m.training | {"plan": m.training["plan"] | {"settings": {}}}) for m in seeds[:2]]
+    ((alone,),) = seed_pairs([*longer, *seeds[2:]]).values()  # of two plans, the last one's
+    assert alone[1].variant == "seed1"
     assert [binary.variant for _, binary in pairs([*both, *seeds])] == [""]
 
 
