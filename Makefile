@@ -38,7 +38,7 @@ publish: setup
 	$(ACTIVATED) python -m pipeline.zoo.publish
 
 readme: setup
-	$(ACTIVATED) python -m pipeline.readme
+	$(ACTIVATED) python -m pipeline.commands.readme
 
 RATIOS = layer wide_layer $(foreach model,srresnet edsr vdsr,$(model)-body $(model))
 ratios: setup $(addprefix ratios/,$(addsuffix .json,$(RATIOS)))

@@ -13,7 +13,7 @@ def keep_freed_memory() -> None:
     """Keep what this process frees from now on for what it allocates next, where the C library is glibc.
 
     By default every block beyond 32 MiB is taken from the system and given back, and the system clears each of its
-    pages at the first use. PyTorch allocates every layer's output anew, and on large images waits for that as long as
+    pages at the first use. PyTorch allocates every layer's output again, and on large images waits for that as long as
     it computes. Other runtimes, and our engine, keep their memory anyway. What is kept can grow by some blocks, where
     small ones settle in what was freed.
     """

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how command-line programs report them."""
+"""Errors that a user can correct, and how command-line programs report them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class InputError(Exception):
-    """Input that a user can mend: the message names the file, the field and the remedy in one line."""
+    """Input that a user can correct: the message names the file, the field and the remedy in one line."""
 
 
 @contextmanager

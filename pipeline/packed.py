@@ -1,4 +1,4 @@
-"""Reading packed networks with numpy alone (the format is described in `pipeline.packing`)."""
+"""Packed networks in memory and on disk, with NumPy alone (the format is described in `pipeline.packing`)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as serialized
 
 from pipeline.errors import InputError
+from pipeline.files import atomic
+
+FloatType = Literal["float32", "float16"]
 
 FORMAT = 1
 HEADER_KEY = "binsr"  # one key only: the order of several would differ from file to file
@@ -50,7 +54,7 @@ def unpack_bits(bits: NDArray[np.uint8], inputs: int) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class PackedNetwork:
-    """A packed network as it lies in its file.
+    """A packed network.
 
     Attributes
     ----------
@@ -62,12 +66,15 @@ class PackedNetwork:
         For each binary convolution its filters as bool of shape (O, I, kh, kw), True for +1.
     tensors
         All other tensors by their names in the module's state, float32; scales are ``<layer>.alpha``, shape (O,).
+    float_type
+        How a file holds these tensors.
     """
 
     config: dict[str, Any]
     metadata: dict[str, Any]
     binary: dict[str, NDArray[np.bool_]]
     tensors: dict[str, NDArray[np.float32]]
+    float_type: FloatType = "float32"
 
 
 def read(path: str | Path) -> PackedNetwork:
@@ -93,7 +100,32 @@ def read(path: str | Path) -> PackedNetwork:
             raise InputError(f"{path}: {layer}.alpha: missing; save the network again")
     if missing := header["binary"].keys() - binary.keys():
         raise InputError(f"{path}: {min(missing)}{BITS_SUFFIX}: missing; save the network again")
-    return PackedNetwork(header["network"], header["metadata"], binary, tensors)
+    float_type: Any = next((str(value.dtype) for name, value in raw.items() if name in tensors), "float32")
+    return PackedNetwork(header["network"], header["metadata"], binary, tensors, float_type)
+
+
+def write(packed: PackedNetwork, path: str | Path) -> int:
+    """Write a packed network, and give the bytes written."""
+    data = _serialize(packed)
+    with atomic(Path(path)) as temporary:
+        temporary.write_bytes(data)
+    return len(data)
+
+
+def _serialize(packed: PackedNetwork) -> bytes:
+    header = {
+        "format": FORMAT,
+        "network": packed.config,
+        "binary": {layer: signs.shape[1] for layer, signs in packed.binary.items()},
+        "metadata": packed.metadata,
+    }
+    return serialized(_stored(packed), {HEADER_KEY: json.dumps(header, sort_keys=True)})
+
+
+def _stored(packed: PackedNetwork) -> dict[str, NDArray[Any]]:
+    """The tensors as a file holds them."""
+    bits = {f"{layer}{BITS_SUFFIX}": pack_bits(signs) for layer, signs in packed.binary.items()}
+    return bits | {name: value.astype(packed.float_type) for name, value in packed.tensors.items()}
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]]]:
@@ -124,14 +156,8 @@ def _check_metadata(path: Path, metadata: dict[str, Any]) -> None:
             raise InputError(f"{path}: metadata.{field}: is no object; save the network again")
 
 
-def stored_dtype(path: str | Path) -> str:
-    """In which type a packed network's file holds what is not packed to bits: ``float32`` or ``float16``."""
-    _, raw = _read_file(Path(path))
-    return next(str(value.dtype) for name, value in raw.items() if not name.endswith(BITS_SUFFIX))
-
-
-def sizes(path: str | Path) -> dict[str, Any]:
-    """Bytes of a packed network on disk, by what they are for.
+def sizes(packed: PackedNetwork) -> dict[str, Any]:
+    """Bytes of a packed network's file, by what they are for.
 
     Returns
     -------
@@ -140,15 +166,14 @@ def sizes(path: str | Path) -> dict[str, Any]:
         of float convolutions) and ``other`` (biases, batch norm, slopes), and ``parts``: the same bytes by the
         network's parts, such as ``head``, ``blocks``, ``upsample`` and ``tail``.
     """
-    _, raw = _read_file(Path(path))
     layers = {"binary": 0, "float": 0, "other": 0}
     parts: dict[str, int] = {}
-    for name, value in raw.items():
+    for name, value in _stored(packed).items():
         part = name.split(".")[0]
         parts[part] = parts.get(part, 0) + value.nbytes
         if name.endswith((BITS_SUFFIX, ".alpha")):
             layers["binary"] += value.nbytes
         else:
             layers["float" if value.ndim == 4 else "other"] += value.nbytes
-    total = Path(path).stat().st_size
+    total = len(_serialize(packed))
     return {"bytes": total, "header": total - sum(layers.values()), "layers": layers, "parts": parts}

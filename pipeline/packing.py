@@ -8,29 +8,26 @@ metadata key, ``binsr``, holds a JSON object: ``format`` (1), ``network`` (the a
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save as serialized
-from torch import nn
+from torch import Tensor, nn
 
-from pipeline.binarize import BinaryConv2d
 from pipeline.errors import InputError
-from pipeline.files import atomic
 from pipeline.models import build
-from pipeline.packed import BITS_SUFFIX, FORMAT, HEADER_KEY, pack_bits, read, sizes
+from pipeline.models.binarize import BinaryConv2d
+from pipeline.packed import FloatType, PackedNetwork, read, sizes, write
+
+COUNTER = "num_batches_tracked"  # of batch normalization in training
 
 
-def save(
-    module: nn.Module,
-    path: str | Path,
-    metadata: dict[str, Any] | None = None,
-    float_dtype: Literal["float32", "float16"] = "float32",
-) -> int:
-    """Write a network made by `pipeline.models.build` to `path`.
+def pack(
+    module: nn.Module, metadata: Mapping[str, Any] | None = None, float_type: FloatType = "float32"
+) -> PackedNetwork:
+    """Pack a network made by `pipeline.models.build`, as it comes back from its file.
 
     The latent weights of binary convolutions are not kept: what is loaded again computes the same outputs, but to train
     further, keep the training's own weights.
@@ -38,38 +35,65 @@ def save(
     Parameters
     ----------
     module : torch.nn.Module
-    path : str or Path
-    metadata : dict, optional
-        Whatever JSON can hold; `pipeline.engine` reads ``metadata["activations"]``, see `pipeline.calibration`.
-    float_dtype : {"float32", "float16"}
+    metadata : mapping, optional
+        Whatever JSON can hold; `pipeline.engine` reads ``metadata["activations"]``, see `pipeline.engine.calibration`.
+    float_type : {"float32", "float16"}
         How everything but the binary filters is stored.
-
-    Returns
-    -------
-    int
-        Bytes written.
     """
+    binary: dict[str, np.ndarray] = {}
     tensors: dict[str, np.ndarray] = {}
-    binary: dict[str, int] = {}
+
+    def keep(name: str, value: Tensor) -> None:
+        stored = value.detach().cpu().numpy().astype(float_type)
+        tensors[name] = np.ascontiguousarray(stored, np.float32)
+
     for name, layer in module.named_modules():
         if isinstance(layer, BinaryConv2d):
-            binary[name] = layer.in_channels
-            tensors[name + BITS_SUFFIX] = pack_bits((layer.weight.detach() >= 0).cpu().numpy())
-            tensors[f"{name}.alpha"] = layer.scale().detach().cpu().numpy().astype(float_dtype)
+            binary[name] = np.ascontiguousarray((layer.weight.detach() >= 0).cpu().numpy())
+            keep(f"{name}.alpha", layer.scale())
     for name, value in module.state_dict().items():
-        if name.removesuffix(".weight") in binary or name in tensors or name.endswith("num_batches_tracked"):
-            continue
-        tensors[name] = value.detach().cpu().numpy().astype(float_dtype)
-    header = {"format": FORMAT, "network": module.config, "binary": binary, "metadata": metadata or {}}
-    tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    path = Path(path)
-    with atomic(path) as temporary:
-        temporary.write_bytes(serialized(tensors, {HEADER_KEY: json.dumps(header, sort_keys=True)}))
-    return path.stat().st_size
+        if name.removesuffix(".weight") not in binary and name not in tensors and not name.endswith(COUNTER):
+            keep(name, value)
+    config: Any = module.config
+    return PackedNetwork(dict(config), dict(metadata or {}), binary, tensors, float_type)
+
+
+def unpack(packed: PackedNetwork) -> nn.Module:
+    """Rebuild a network, in evaluation mode, with its ``config`` and ``metadata`` as attributes.
+
+    Raises
+    ------
+    InputError
+        If the tensors do not fit the network that it names.
+    """
+    try:
+        module = build(packed.config["model"], **{k: v for k, v in packed.config.items() if k != "model"})
+        state = {name: value for name, value in module.state_dict().items() if name.endswith(COUNTER)}
+        state |= {name: torch.from_numpy(value) for name, value in packed.tensors.items()}
+        for name, layer in module.named_modules():
+            if isinstance(layer, BinaryConv2d):
+                signs = torch.where(torch.from_numpy(packed.binary[name]), 1.0, -1.0)
+                # Only the signs count, but for an analytic scale, which is the magnitude's mean.
+                alpha = state[f"{name}.alpha"] if layer.scale_rule == "learnable" else state.pop(f"{name}.alpha")
+                analytic = layer.scale_rule == "analytic"
+                state[f"{name}.weight"] = signs * alpha[:, None, None, None] if analytic else signs
+        module.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"the tensors do not fit the network it names ({reason}); save it again") from error
+    module.metadata = packed.metadata  # type: ignore[assignment]  # the stubs know of tensors and modules only
+    return module.eval()
+
+
+def save(
+    module: nn.Module, path: str | Path, metadata: Mapping[str, Any] | None = None, float_dtype: FloatType = "float32"
+) -> int:
+    """Write a network to a file: `pack`, then `pipeline.packed.write`; gives the bytes written."""
+    return write(pack(module, metadata, float_dtype), path)
 
 
 def load(path: str | Path) -> nn.Module:
-    """Rebuild a saved network, in evaluation mode, with its ``config`` and ``metadata`` as attributes.
+    """Rebuild a saved network: `pipeline.packed.read`, then `unpack`.
 
     Raises
     ------
@@ -78,31 +102,17 @@ def load(path: str | Path) -> nn.Module:
     """
     packed = read(path)
     try:
-        module = build(packed.config["model"], **{k: v for k, v in packed.config.items() if k != "model"})
-        state = {name: value for name, value in module.state_dict().items() if name.endswith("num_batches_tracked")}
-        state |= {name: torch.from_numpy(value) for name, value in packed.tensors.items()}
-        for name, layer in module.named_modules():
-            if isinstance(layer, BinaryConv2d):
-                signs = torch.where(torch.from_numpy(packed.binary[name]), 1.0, -1.0)
-                # Only the signs count, but for an analytic scale, which is the magnitude's mean.
-                alpha = state[f"{name}.alpha"] if layer.scale_rule == "learnable" else state.pop(f"{name}.alpha")
-                state[f"{name}.weight"] = (
-                    signs * alpha[:, None, None, None] if layer.scale_rule == "analytic" else signs
-                )
-        module.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: the tensors do not fit the network it names ({reason}); save it again") from error
-    module.metadata = packed.metadata  # type: ignore[assignment]  # the stubs know of tensors and modules only
-    return module.eval()
+        return unpack(packed)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
-def footprint(module: nn.Module, path: str | Path) -> dict[str, Any]:
-    """What a saved network takes: the bytes of `pipeline.packed.sizes`, and its ``parameters`` and
-    ``binary_parameters`` (those that are one bit in the file).
+def footprint(module: nn.Module, packed: PackedNetwork) -> dict[str, Any]:
+    """What a network takes: the bytes of `pipeline.packed.sizes`, and its ``parameters`` and ``binary_parameters``
+    (those that are one bit in the file).
     """
     binary = [layer.weight for layer in module.modules() if isinstance(layer, BinaryConv2d)]
-    return sizes(path) | {
+    return sizes(packed) | {
         "parameters": sum(value.numel() for value in module.parameters()),
         "binary_parameters": sum(value.numel() for value in binary),
     }

@@ -227,7 +227,7 @@ class Params(Section):
         return self._arguments(self.network, model, weights)
 
     def benchmark_overrides(self, model: str, weights: Weights) -> dict[str, Any]:
-        """Likewise, for the networks whose time and size are measured."""
+        """The arguments of `pipeline.models.build` for the networks whose time and size are measured."""
         return self._arguments(self.benchmark.network, model, weights)
 
     def _arguments(self, network: Network, model: str, weights: Weights) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         return Params.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(_describe(details) for details in error.errors())
-        raise InputError(f"{path}: {problems}; mend it there or in conf/") from error
+        raise InputError(f"{path}: {problems}; correct it there or in conf/") from error
 
 
 def _describe(details: ErrorDetails) -> str:

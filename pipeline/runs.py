@@ -11,6 +11,7 @@ Scale = Literal[2, 3, 4]
 Weights = Literal["float", "binary"]
 MODELS: tuple[str, ...] = get_args(Model)
 SCALES: tuple[int, ...] = get_args(Scale)
+ON_LUMA = {"vdsr"}  # networks whose input is the luma of the bicubic image, at any scale; the others take LR RGB
 PAPER_ITERATIONS = {"srresnet": 1_000_000, "edsr": 300_000, "vdsr": 80_000}  # sources: conf/profile/paper.yaml
 
 

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from pipeline.benchmark.measure import Settings
-from pipeline.benchmark.pieces import seed
 from pipeline.benchmark.record import network_record, network_rows
+from pipeline.benchmark.workloads import seed
 from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
 from pipeline.provenance import environment

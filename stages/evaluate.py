@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from pipeline.evaluation.backends import upscalers
 from pipeline.params import load_params
-from pipeline.upscalers import upscalers
 from stages.arguments import add_run, add_set, as_run
 from stages.run import stage
 from stages.scores import write_scores

@@ -28,8 +28,8 @@ def main() -> None:
     module.load_state_dict(load_file(run.weights_file))
     metadata = {"training": json.loads(run.training_record.read_text())}
     training_set = PreparedSet.open(prepared_folder(params.data.train))
-    export(module, run.packed, metadata, params.export, params.export.float_dtype, training_set, params.seed)
-    write_json(run.export_record, footprint(module, run.packed))
+    packed = export(module, run.packed, metadata, params.export, params.export.float_dtype, training_set, params.seed)
+    write_json(run.export_record, footprint(module, packed))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import get_args
 
 from pipeline.files import write_json
 from pipeline.models import build
-from pipeline.packing import footprint, save
+from pipeline.packing import footprint, pack
 from pipeline.params import load_params
 from pipeline.runs import MODELS, SCALES, Run, Weights
 from stages.run import stage
@@ -17,12 +16,9 @@ from stages.run import stage
 def main() -> None:
     params = load_params()
     measured = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for run in (Run(m, s, w) for m in MODELS for s in SCALES for w in get_args(Weights)):
-            module = build(run.model, run.scale, run.weights, **params.benchmark_overrides(run.model, run.weights))
-            path = Path(folder, f"{run.name}.safetensors")
-            save(module, path, float_dtype=params.export.float_dtype)
-            measured[run.name] = footprint(module, path)
+    for run in (Run(m, s, w) for m in MODELS for s in SCALES for w in get_args(Weights)):
+        module = build(run.model, run.scale, run.weights, **params.benchmark_overrides(run.model, run.weights))
+        measured[run.name] = footprint(module, pack(module, float_type=params.export.float_dtype))
     write_json(Path("results", "footprint.json"), measured)
 
 

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from pipeline.data.prepared import PreparedSet
+from pipeline.evaluation.pictures import Pair, gaps, psnr_by_image, write_pictures
 from pipeline.params import load_params
-from pipeline.pictures import Pair, gaps, psnr_by_image, write_pictures
 from pipeline.runs import Run, prepared_folder
 from stages.arguments import add_scale, add_set
 from stages.run import stage

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.data.prepared import PreparedSet
-from pipeline.evaluation import Image, evaluate, means
+from pipeline.evaluation.protocol import Image, evaluate, means
 from pipeline.files import write_csv, write_json
 from pipeline.runs import prepared_folder
 

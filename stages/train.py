@@ -13,13 +13,13 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from pipeline.checkpoints import delete_checkpoint
-from pipeline.distributed import this_process
 from pipeline.errors import InputError
 from pipeline.files import atomic, write_csv, write_json
-from pipeline.interruption import interruptible
 from pipeline.params import load_params
-from pipeline.training_run import Plan, Start, train_planned
+from pipeline.training.checkpoints import delete_checkpoint
+from pipeline.training.distributed import this_process
+from pipeline.training.interruption import interruptible
+from pipeline.training.run import Plan, Start, train_planned
 from stages.arguments import add_run, as_run
 from stages.run import stage
 

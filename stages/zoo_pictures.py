@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from pipeline.data.prepared import PreparedSet
-from pipeline.pictures import Pair, gaps, psnr_by_image, write_pictures
+from pipeline.evaluation.pictures import Pair, gaps, psnr_by_image, write_pictures
 from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import pairs, read_index
 from stages.arguments import add_set

@@ -24,7 +24,7 @@ from pipeline.data.prepared import PreparedSet
 from pipeline.data.registry import dataset
 from pipeline.engine import Engine
 from pipeline.errors import InputError
-from pipeline.evaluation import evaluate, means
+from pipeline.evaluation.protocol import evaluate, means
 from pipeline.importing import import_network
 from pipeline.inference import upscale
 from pipeline.models import build

@@ -12,8 +12,9 @@ from safetensors.numpy import load_file, save_file
 
 from pipeline.errors import InputError
 from pipeline.models import MODELS, SCALES, build
-from pipeline.packed import pack_bits, read, sizes, unpack_bits
-from pipeline.packing import load, save
+from pipeline.packed import pack_bits, read, sizes, unpack_bits, write
+from pipeline.packing import load, pack, save, unpack
+from tests.conftest import ROOT
 
 SMALL = {
     "srresnet": {"blocks": 2, "channels": 9},
@@ -77,7 +78,10 @@ def test_float16_halves_the_float_part_and_round_trips(tmp_path):
     loaded = load(tmp_path / "a.safetensors")
     save(loaded, tmp_path / "b.safetensors", loaded.metadata, "float16")
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
-    half, single = sizes(tmp_path / "a.safetensors")["layers"], sizes(tmp_path / "single.safetensors")["layers"]
+    half, single = (
+        sizes(read(tmp_path / "a.safetensors"))["layers"],
+        sizes(read(tmp_path / "single.safetensors"))["layers"],
+    )
     assert half["float"] * 2 == single["float"] and half["other"] * 2 == single["other"]
     image = torch.rand(1, 3, 6, 7)
     torch.testing.assert_close(loaded(image), module(image), rtol=0.02, atol=0.02)
@@ -88,7 +92,7 @@ def test_srresnet_shrinks_as_arithmetic_says(tmp_path, scale, reduction):
     float_bytes = save(build("srresnet", scale), tmp_path / "float.safetensors")
     binary_bytes = save(build("srresnet", scale, "binary"), tmp_path / "binary.safetensors")
     assert 1 - binary_bytes / float_bytes == pytest.approx(reduction, abs=0.01)
-    split = sizes(tmp_path / "binary.safetensors")
+    split = sizes(read(tmp_path / "binary.safetensors"))
     assert sum(split["parts"].values()) == sum(split["layers"].values())
     assert split["layers"]["binary"] == 32 * (64 * 64 * 9 // 8 + 64 * 4)
     assert split["bytes"] == binary_bytes == split["header"] + sum(split["layers"].values())
@@ -144,3 +148,24 @@ def test_others_may_read_the_file_as_far_as_the_mask_lets_them(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "zoo").glob("*.safetensors")), ids=lambda path: path.stem)
+def test_a_published_network_is_written_as_it_was_read(path, tmp_path):
+    packed = read(path)
+    assert write(packed, tmp_path / "again.safetensors") == path.stat().st_size == sizes(packed)["bytes"]
+    assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("float_type", ["float32", "float16"])
+def test_packed_in_memory_is_what_comes_back_from_the_file(tmp_path, float_type):
+    module = build("srresnet", 2, "binary", blocks=1, channels=9)
+    packed = pack(module, {"activations": None}, float_type)
+    write(packed, tmp_path / "a.safetensors")
+    back = read(tmp_path / "a.safetensors")
+    assert (back.config, back.metadata, back.float_type) == (packed.config, packed.metadata, float_type)
+    for ours, theirs in ((packed.binary, back.binary), (packed.tensors, back.tensors)):
+        assert ours.keys() == theirs.keys()
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    one, other = unpack(packed).state_dict(), load(tmp_path / "a.safetensors").state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)

@@ -35,7 +35,7 @@ def test_it_ends_in_a_report_and_a_second_run_does_nothing(done):
         ("reports/templates/style.css", {"report"}),
         ("stages/export.py", {"export@edsr-2-float", "export@edsr-2-binary"}),
         ("pipeline/models/vdsr.py", {"footprint", "pictures@embedded-test-2", *OF_THE_ZOO}),
-        ("pipeline/pictures.py", {"pictures@embedded-test-2", "zoo_pictures@embedded-test"}),
+        ("pipeline/evaluation/pictures.py", {"pictures@embedded-test-2", "zoo_pictures@embedded-test"}),
         ("zoo/index.json", {*OF_THE_ZOO, "report"}),
         ("zoo/results.json", {"report"}),
         ("pipeline/data/registry.json", {f"fetch@embedded-{part}" for part in ("train", "valid", "test")}),

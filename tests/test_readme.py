@@ -11,8 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from pipeline.engine import channel_kernels
-from pipeline.readme import BEGIN, END, RECORD, table
+from pipeline.commands.readme import BEGIN, END, RECORD, table
+from pipeline.engine.kernels.channel import compiled as channel_kernels
 from tests.conftest import ROOT, SHARED
 from tests.small import picture
 from tests.small_repository import ENVIRONMENT

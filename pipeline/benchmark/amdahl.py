@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.benchmark import engines
-from pipeline.benchmark.pieces import Piece
+from pipeline.benchmark.workloads import Workload
 from pipeline.inference import channels_last
 
 BEFORE = ""  # the time before the first convolution
 
 
-def where_time_goes(piece: Piece, x: NDArray[np.float32], threads: int, repeats: int) -> dict[str, Any]:
+def where_time_goes(piece: Workload, x: NDArray[np.float32], threads: int, repeats: int) -> dict[str, Any]:
     """Time the float network in PyTorch channels_last layer by layer.
 
     Returns
@@ -70,7 +70,7 @@ def where_time_goes(piece: Piece, x: NDArray[np.float32], threads: int, repeats:
     }
 
 
-def engine_by_kind(piece: Piece, x: NDArray[np.float32], name: str, threads: int, repeats: int) -> dict[str, float]:
+def engine_by_kind(piece: Workload, x: NDArray[np.float32], name: str, threads: int, repeats: int) -> dict[str, float]:
     """Time the engine by kind of layer.
 
     Returns

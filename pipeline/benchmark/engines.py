@@ -31,7 +31,7 @@ def load(name: str, packed: PackedNetwork, architecture: Any, threads: int) -> E
         From `ENGINES`.
     packed : PackedNetwork
     architecture
-        How its layers follow each other, see `pipeline.benchmark.pieces.Forward`; None for what the file says.
+        How its layers follow each other, see `pipeline.benchmark.workloads.Forward`; None for what the file says.
     threads : int
 
     Raises

@@ -15,12 +15,12 @@ from torch import nn
 from pipeline.allocator import keep_freed_memory
 from pipeline.benchmark import engines
 from pipeline.benchmark.backends import Backend, UnavailableError, one_line
+from pipeline.benchmark.baselines import PEERS
 from pipeline.benchmark.engines import ENGINES
 from pipeline.benchmark.exports import Exports
-from pipeline.benchmark.peers import PEERS
-from pipeline.benchmark.pieces import Piece
+from pipeline.benchmark.timing import alternate, ratios, summary
+from pipeline.benchmark.workloads import Workload
 from pipeline.engine.runner import MODES
-from pipeline.timing import alternate, ratios, summary
 
 BASELINES = ("torch_channels_last", "openvino_int8")  # what speed is compared with
 BACKENDS = (*PEERS, *MODES)  # of networks
@@ -39,13 +39,13 @@ class Settings:
 
 
 def measure(
-    piece: Piece, height: int, width: int, settings: Settings, folder: Path, names: Collection[str] = BACKENDS
+    piece: Workload, height: int, width: int, settings: Settings, folder: Path, names: Collection[str] = BACKENDS
 ) -> dict[str, Any]:
     """Time backends on one piece.
 
     Parameters
     ----------
-    piece : Piece
+    piece : Workload
     height, width : int
         Of the LR image.
     settings : Settings
@@ -57,10 +57,10 @@ def measure(
     Returns
     -------
     dict
-        ``lr_size``, ``threads``, ``backends`` (name to the times of `pipeline.timing.summary`, ``snr_db`` against
+        ``lr_size``, ``threads``, ``backends`` (name to the times of `timing.summary`, ``snr_db`` against
         PyTorch with the same weights in float32, and ``precision``), ``missing`` (name to the reason, in one line) and
         ``speedup`` (see `speedup`) and ``speedup_of_fastest``
-        (likewise, of the fastest run of each: on a shared machine the least disturbed).
+        (the same of the fastest run of each, which on a shared machine is the least disturbed).
     """
     keep_freed_memory()
     x = piece.input(height, width)
@@ -95,7 +95,7 @@ def measure(
     }
 
 
-def build(name: str, piece: Piece, exports: Exports, x: NDArray[np.float32], threads: int) -> Backend:
+def build(name: str, piece: Workload, exports: Exports, x: NDArray[np.float32], threads: int) -> Backend:
     """Make one backend ready for one input.
 
     Raises
@@ -114,7 +114,7 @@ def build(name: str, piece: Piece, exports: Exports, x: NDArray[np.float32], thr
 
 
 def speedup(seconds: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
-    """For each baseline that was timed, how many times faster than it each backend is (`pipeline.timing.ratios`)."""
+    """For each baseline that was timed, how many times as fast as it each backend is (see `timing.ratios`)."""
     return {baseline: ratios(seconds, baseline) for baseline in BASELINES if baseline in seconds}
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.benchmark.backends import Backend, UnavailableError, one_line
+from pipeline.runs import ON_LUMA
 
 REQUEST, PACKED = "memory.json", "packed.safetensors"
 WARM_UP_SIZE = 16  # side of the LR image of the first forward pass, which compiles and loads what it needs
@@ -43,7 +44,7 @@ def write_request(
     files : dict
         By name of a runtime's backend: the file it reads.
     """
-    channels = 1 if config["model"] == "vdsr" else 3
+    channels = 1 if config["model"] in ON_LUMA else 3
     request = {
         "config": dict(config),
         "channels": channels,
@@ -98,7 +99,7 @@ def _measure(load: Callable[[NDArray[np.float32]], Backend], request: Mapping[st
     load(small).run()
     backend = load(x)
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     loaded = _status("VmRSS")
     backend.run()
     peak = _status("VmHWM")
@@ -119,8 +120,8 @@ def _loader(folder: Path, name: str, request: Mapping[str, Any]) -> Callable[[ND
 
         load = RUNTIMES[name][1]
         return lambda x: load(Path(request["files"][name]), x, threads)
+    from pipeline.benchmark.baselines import PEERS
     from pipeline.benchmark.exports import Exports
-    from pipeline.benchmark.peers import PEERS
     from pipeline.models import build
 
     config = dict(request["config"])

@@ -13,12 +13,12 @@ from pipeline.benchmark.amdahl import engine_by_kind, where_time_goes
 from pipeline.benchmark.backends import UnavailableError
 from pipeline.benchmark.engines import POPCOUNT
 from pipeline.benchmark.exports import Exports
+from pipeline.benchmark.limits import load_rate
 from pipeline.benchmark.measure import BACKENDS, Settings, measure, rows
-from pipeline.benchmark.pieces import Piece, body, chain, network
 from pipeline.benchmark.runtimes import RUNTIMES
-from pipeline.engine.probe import load_rate
+from pipeline.benchmark.workloads import Workload, body, chain, network
 from pipeline.engine.runner import MODES
-from pipeline.packing import save
+from pipeline.packed import write
 
 CHAINS = {"layer": (64, 24), "wide_layer": (256, 8)}  # name to channels and layers; long, for what is at their ends
 SCALED = (
@@ -42,7 +42,7 @@ def network_record(
     Parameters
     ----------
     model, scale, overrides, binarization
-        As for `pipeline.benchmark.pieces.network`.
+        As for `pipeline.benchmark.workloads.network`.
     size : tuple of int
         Height and width of the LR image.
     sizes : list of int
@@ -82,7 +82,7 @@ def layers_record(binarization: Mapping[str, Any], size: tuple[int, int], settin
     dict
         ``pieces``: by name, what `measure` gives for the chain, with ``channels`` and ``layers`` (its length);
         ``machine_limit``: how fast this machine can do what the engine's kernels consist of, see
-        `pipeline.engine.probe.load_rate`.
+        `pipeline.benchmark.limits.load_rate`.
     """
     pieces = {}
     for name, (channels, layers) in CHAINS.items():
@@ -116,7 +116,7 @@ def layers_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [row for name, piece in record["pieces"].items() for row in rows(piece, name, model="", scale="")]
 
 
-def _engine_layers(whole: Piece, size: tuple[int, int], settings: Settings) -> dict[str, dict[str, float]]:
+def _engine_layers(whole: Workload, size: tuple[int, int], settings: Settings) -> dict[str, dict[str, float]]:
     found = {}
     for name in MODES:
         try:
@@ -127,7 +127,7 @@ def _engine_layers(whole: Piece, size: tuple[int, int], settings: Settings) -> d
 
 
 def _over_sizes(
-    whole: Piece, record: dict[str, Any], sizes: list[int], settings: Settings, folder: Path
+    whole: Workload, record: dict[str, Any], sizes: list[int], settings: Settings, folder: Path
 ) -> list[dict[str, Any]]:
     """Square images, from small to large."""
     found: list[dict[str, Any]] = []
@@ -150,7 +150,7 @@ def _over_sizes(
     return found
 
 
-def _over_threads(whole: Piece, record: dict[str, Any], settings: Settings, folder: Path) -> list[dict[str, Any]]:
+def _over_threads(whole: Workload, record: dict[str, Any], settings: Settings, folder: Path) -> list[dict[str, Any]]:
     """From one thread to all."""
     height, width = record["lr_size"]
     fewer = [replace(settings, threads=count) for count in range(1, settings.threads)]
@@ -168,7 +168,7 @@ def _only(record: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return record | parts | {"speedup": speeds}
 
 
-def _memory(whole: Piece, size: tuple[int, int], settings: Settings, folder: Path) -> dict[str, Any]:
+def _memory(whole: Workload, size: tuple[int, int], settings: Settings, folder: Path) -> dict[str, Any]:
     exports = Exports(whole.real, whole.calibration, folder)
     files = {}
     for name, (file, _) in RUNTIMES.items():
@@ -176,7 +176,7 @@ def _memory(whole: Piece, size: tuple[int, int], settings: Settings, folder: Pat
             files[name] = str(getattr(exports, file))
         except UnavailableError:
             continue  # its child says so again
-    save(whole.binary, folder / memory.PACKED, whole.packed.metadata)
+    write(whole.packed, folder / memory.PACKED)
     config: Any = whole.real.config
     memory.write_request(folder, config, whole.enlarged, *size, settings.threads, files)
     measured, missing = {}, {}

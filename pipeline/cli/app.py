@@ -154,7 +154,7 @@ def upscale(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write anew what exists; otherwise it is skipped.")
+        bool, typer.Option("--overwrite", help="Overwrite outputs that exist; without it they are skipped.")
     ] = False,
     as_json: Json = False,
 ) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 import pipeline.benchmark  # noqa: F401  # before PyTorch: it says how idle threads wait
 from pipeline.allocator import keep_freed_memory
+from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.cli.networks import Network, find_network, zoo_folder
 from pipeline.cli.output import note, number, print_json, print_table
 from pipeline.engine import Engine
@@ -20,7 +21,6 @@ from pipeline.engine.runner import MODES
 from pipeline.errors import InputError
 from pipeline.provenance import cpu_model
 from pipeline.runs import Run
-from pipeline.timing import alternate, ratios, summary
 from pipeline.zoo.catalogue import read_index, twin_of
 
 TORCH = "torch_channels_last"

@@ -35,7 +35,7 @@ def show_comparison(one: Path, other: Path, border: int, as_json: bool) -> int:
     """
     for path in (one, other):
         if not path.exists():
-            raise InputError(f"{path}: no such file or folder; mend the path")
+            raise InputError(f"{path}: no such file or folder; check the path")
     if one.is_dir() != other.is_dir():
         raise InputError(f"{one} and {other}: one is a folder and one is not; name two images or two folders")
     unmatched: list[str] = []

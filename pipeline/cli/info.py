@@ -14,7 +14,7 @@ from pipeline.engine.layers import layers_of
 from pipeline.engine.networks import Architecture
 from pipeline.engine.runner import BITS
 from pipeline.errors import InputError
-from pipeline.packed import PackedNetwork, pack_bits, read, stored_dtype
+from pipeline.packed import PackedNetwork, pack_bits, read
 
 
 def show_info(model: str, as_json: bool) -> None:
@@ -57,7 +57,8 @@ def describe(path: Path) -> dict[str, Any]:
     InputError
         If it is no packed network.
     """
-    packed, itemsize = read(path), np.dtype(stored_dtype(path)).itemsize
+    packed = read(path)
+    itemsize = np.dtype(packed.float_type).itemsize
     try:
         order = layers_of(packed, Architecture.of(packed))
     except InputError as error:

@@ -43,7 +43,7 @@ def note(text: str) -> None:
 def unusable(error: OSError) -> str:
     """What the system says of a path that cannot be used, in one line."""
     named = f"{error.filename}: " if error.filename else ""
-    return f"{named}{error.strerror or error}; mend the path or what it leads to"
+    return f"{named}{error.strerror or error}; check the path and what it links to"
 
 
 def complain(text: object) -> None:

@@ -89,7 +89,7 @@ def read(path: Path) -> Picture:
             return _picture(image, path)
     except BROKEN as error:
         reason = " ".join(str(error).split()).replace(f" '{path}'", "")
-        raise InputError(f"{path}: cannot be read as an image ({reason}); save it anew or leave it out") from error
+        raise InputError(f"{path}: cannot be read as an image ({reason}); save it again or leave it out") from error
 
 
 def write(picture: Picture, path: Path) -> list[str]:
@@ -136,7 +136,7 @@ def write(picture: Picture, path: Path) -> list[str]:
             image.save(temporary, format, **options)
     except (OSError, ValueError, RuntimeError, struct.error) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be written ({reason}); mend the place or choose another format") from error
+        raise InputError(f"{path}: cannot be written ({reason}); choose another folder or another format") from error
     return notes
 
 

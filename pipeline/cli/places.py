@@ -65,11 +65,11 @@ def _found(argument: str, out: Path) -> list[tuple[Path, Path]]:
     if path.exists():
         return [(path, Path(path.name))]
     if not glob.has_magic(argument):
-        raise InputError(f"{argument}: no such file or folder; mend the path")
+        raise InputError(f"{argument}: no such file or folder; check the path")
     matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]
     found = [(match, Path(match.name)) for match in matches if match.suffix.lower() in FORMATS and match.is_file()]
     if not found:
-        raise InputError(f"{argument}: no image matches this pattern ({', '.join(FORMATS)}); mend it")
+        raise InputError(f"{argument}: no image matches this pattern ({', '.join(FORMATS)}); check the pattern")
     return found
 
 

@@ -107,7 +107,7 @@ def _summary(counts: Counter[str], name: str, scale: int) -> str:
     done = counts["upscaled"]
     parts = [f"{done} image{'' if done == 1 else 's'} upscaled ×{scale} by {name}"]
     if counts["skipped"]:
-        parts.append(f"{counts['skipped']} skipped (the output exists; --overwrite writes it anew)")
+        parts.append(f"{counts['skipped']} skipped (the output exists; --overwrite replaces it)")
     if counts["failed"]:
         parts.append(f"{counts['failed']} failed")
     return ", ".join(parts)

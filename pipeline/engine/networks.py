@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork
+from pipeline.runs import ON_LUMA
 
 Array = NDArray[np.float32]
 
@@ -101,49 +102,68 @@ class Architecture:
 
     @property
     def channels(self) -> int:
-        """Channels of the network's input and output: 1 (luma) for VDSR, else 3 (RGB)."""
-        return 1 if self.model == "vdsr" else 3
+        """Channels of the network's input and output: 1 for networks on luma, else 3 (RGB)."""
+        return 1 if self.model in ON_LUMA else 3
 
     @property
     def upsampling(self) -> list[int]:
         """The factors of the network's own upsampling, one pixel shuffle each."""
-        return [] if self.model == "vdsr" else UPSAMPLING[self.scale]
+        return [] if self.model in ON_LUMA else UPSAMPLING[self.scale]
 
     def forward(self, ops: Ops, x: Array) -> Array:
         """Run the network on x, float32 of shape (channels, H, W) in [0, 1]."""
         return NETWORKS[self.model](self, ops, x)
 
+    def body(self, ops: Ops, x: Array) -> Array:
+        """Run the residual blocks alone (VDSR: the inner layers) on x, float32 of shape (features, H, W)."""
+        for i in range(self.blocks):
+            x = BLOCKS[self.model](self, ops, f"blocks.{i}", x)
+        return x
+
+
+def srresnet_block(net: Architecture, ops: Ops, block: str, x: Array) -> Array:
+    """A residual block of SRResNet."""
+    change = ops.conv(f"{block}.conv1", x, norm=f"{block}.norm1", activation=f"{block}.act")
+    return ops.conv(f"{block}.conv2", change, norm=f"{block}.norm2", residual=x)
+
 
 def srresnet(net: Architecture, ops: Ops, x: Array) -> Array:
     """SRResNet, see `pipeline.models.srresnet`."""
-    x = head = ops.conv("head", x, activation="act")
-    for block in (f"blocks.{i}" for i in range(net.blocks)):
-        change = ops.conv(f"{block}.conv1", x, norm=f"{block}.norm1", activation=f"{block}.act")
-        x = ops.conv(f"{block}.conv2", change, norm=f"{block}.norm2", residual=x)
-    x = ops.conv("conv", x, norm="norm", residual=head)
+    head = ops.conv("head", x, activation="act")
+    x = ops.conv("conv", net.body(ops, head), norm="norm", residual=head)
     for i, factor in enumerate(net.upsampling):
         x = ops.conv(f"upsample.{i}.conv", x, activation=f"upsample.{i}.act", shuffle=factor)
     return ops.conv("tail", x)
 
 
+def edsr_block(net: Architecture, ops: Ops, block: str, x: Array) -> Array:
+    """A residual block of EDSR."""
+    change = ops.conv(f"{block}.conv1", x, activation=RELU)
+    return ops.conv(f"{block}.conv2", change, residual=x, residual_scale=net.residual_scale)
+
+
 def edsr(net: Architecture, ops: Ops, x: Array) -> Array:
     """EDSR, see `pipeline.models.edsr`."""
-    x = head = ops.conv("head", x - DIV2K_MEAN)
-    for block in (f"blocks.{i}" for i in range(net.blocks)):
-        change = ops.conv(f"{block}.conv1", x, activation=RELU)
-        x = ops.conv(f"{block}.conv2", change, residual=x, residual_scale=net.residual_scale)
-    x = ops.conv("conv", x, residual=head)
+    head = ops.conv("head", x - DIV2K_MEAN)
+    x = ops.conv("conv", net.body(ops, head), residual=head)
     for i, factor in enumerate(net.upsampling):
         x = ops.conv(f"upsample.{i}.conv", x, shuffle=factor)
     return ops.conv("tail", x) + DIV2K_MEAN
 
 
+def vdsr_block(net: Architecture, ops: Ops, block: str, x: Array) -> Array:
+    """An inner layer of VDSR."""
+    return ops.conv(block, x, activation=RELU)
+
+
 def vdsr(net: Architecture, ops: Ops, x: Array) -> Array:
     """VDSR, see `pipeline.models.vdsr`."""
-    change = ops.conv("head", x, activation=RELU)
-    for i in range(net.blocks):
-        change = ops.conv(f"blocks.{i}", change, activation=RELU)
-    return ops.conv("tail", change, residual=x)
+    return ops.conv("tail", net.body(ops, ops.conv("head", x, activation=RELU)), residual=x)
 
 
 NETWORKS: dict[str, Callable[[Architecture, Ops, Array], Array]] = {"srresnet": srresnet, "edsr": edsr, "vdsr": vdsr}
+BLOCKS: dict[str, Callable[[Architecture, Ops, str, Array], Array]] = {
+    "srresnet": srresnet_block,
+    "edsr": edsr_block,
+    "vdsr": vdsr_block,
+}

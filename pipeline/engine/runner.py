@@ -14,7 +14,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine import channel_convolutions, channel_kernels, pixel_convolutions
+from pipeline.engine.kernels.channel import compiled as channel_kernels
+from pipeline.engine.kernels.channel import convolutions as channel_convolutions
+from pipeline.engine.kernels.pixel import convolutions as pixel_convolutions
 from pipeline.engine.layers import Layer, layers_of, reach_of
 from pipeline.engine.networks import Architecture, Array
 from pipeline.engine.quantization import Quantization
@@ -82,7 +84,7 @@ class Engine:
     packed : PackedNetwork
     activations : {"float32", "int8", "int6", "int1"}
         What the binary convolutions read: float32, the paper's W1A32, or rounded to 8 or 6 bits by the ranges in the
-        network's metadata (see `pipeline.calibration`), or signs alone, for networks trained so (W1A1).
+        network's metadata (see `pipeline.engine.calibration`), or signs alone, for networks trained so (W1A1).
     float_layers : {"float32", "int8"}
         What the other convolutions compute with: float32, or activations and filters rounded to 8 bits.
     threads : int, optional
@@ -100,7 +102,7 @@ class Engine:
     ------
     InputError
         If a tensor is missing or does not fit, rounding is asked of a network with no ranges or no such layers, or
-        Numba has not so many threads.
+        Numba has fewer threads.
     """
 
     def __init__(
@@ -189,7 +191,7 @@ class Engine:
         channels = self.architecture.channels
         if x.dtype != np.float32 or x.ndim != 3 or len(x) != channels or x.size == 0:
             raise InputError(f"input: {x.dtype} of shape {x.shape}; give float32 of shape ({channels}, h, w)")
-        x = np.require(x, requirements=["C", "W"])  # for another kind of array Numba would compile the kernels anew
+        x = np.require(x, requirements=["C", "W"])  # for another kind of array Numba would recompile the kernels
         with self._lock, _threads(self.threads):
             if self.tile is None or max(x.shape[1:]) <= self.tile + 2 * self._reach:
                 return self._run(x)

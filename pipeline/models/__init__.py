@@ -18,7 +18,7 @@ def build(name: str, scale: int = 4, weights: Literal["float", "binary"] = "floa
     name : {"srresnet", "edsr", "vdsr"}
     scale : {2, 3, 4}
     weights : {"float", "binary"}
-        ``binary`` makes the convolutions in the residual blocks `pipeline.binarize.BinaryConv2d`.
+        ``binary`` makes the convolutions in the residual blocks `pipeline.models.binarize.BinaryConv2d`.
     **overrides
         Arguments of the network's class (``channels``, ``blocks``, …) and of `pipeline.models.convolutions.
         convolutions` (``scale_rule``, ``scope``).

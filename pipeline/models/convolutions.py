@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 
-from pipeline.binarize import BinaryConv2d, ScaleRule
+from pipeline.models.binarize import BinaryConv2d, ScaleRule
 
 Scope = Literal["blocks", "all"]
 MakeConv = Callable[..., nn.Conv2d]
@@ -26,7 +26,7 @@ def convolutions(
     ----------
     weights : {"float", "binary"}
     scale_rule
-        See `pipeline.binarize.BinaryConv2d`.
+        See `pipeline.models.binarize.BinaryConv2d`.
     scope : {"blocks", "all"}
         Which convolutions are binary: those in the residual blocks (the paper), or every one.
 

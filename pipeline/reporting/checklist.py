@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.reporting import labels
+from pipeline import labels
 from pipeline.zoo.catalogue import Model, pairs, seed_pairs
 
 

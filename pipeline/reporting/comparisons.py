@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from pipeline import labels
 from pipeline.errors import InputError
 from pipeline.metrics import luma, psnr, ssim
-from pipeline.reporting import labels
 from pipeline.reporting.error_maps import error_map, error_range
 from pipeline.reporting.regions import best_region
 from pipeline.reporting.results import REMEDY, PictureRecord, Results

@@ -7,7 +7,8 @@ from statistics import median
 
 import numpy as np
 
-from pipeline.reporting import labels, svg
+from pipeline import labels
+from pipeline.reporting import svg
 from pipeline.reporting.figures import WIDTH, Panel, name_rows
 from pipeline.reporting.results import ImageQuality, Results, Zoo
 from pipeline.runs import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.reporting import labels
+from pipeline import labels
 
 
 @dataclass(frozen=True)

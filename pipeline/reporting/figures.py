@@ -11,9 +11,10 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.reporting import labels, svg
-from pipeline.reporting.claims import reduction
+from pipeline import labels
+from pipeline.reporting import svg
 from pipeline.reporting.results import WEIGHTS, Export, History, Results, Zoo
+from pipeline.reporting.size_claim import reduction
 from pipeline.runs import Run
 
 WIDTH, CURVE_WIDTH = 320, 380  # CSS pixels at which the text has its own size
@@ -98,7 +99,7 @@ def training_panels(results: Results) -> list[tuple[str, list[Panel]]]:
 
 
 def zoo_training_panels(zoo: Zoo) -> list[tuple[str, list[Panel]]]:
-    """Draw likewise the curves of the published networks, variants left out."""
+    """Draw the training curves of the published networks, without variants."""
     main = [model for model in zoo.models if not model.variant]
     histories = {Run(m.model, m.scale, m.weights): zoo.histories[m.name] for m in main}
     return _curves(histories, list(dict.fromkeys((m.model, m.scale) for m in main)), "published-training")

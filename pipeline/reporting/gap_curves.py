@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.reporting import labels, svg
+from pipeline import labels
+from pipeline.reporting import svg
 from pipeline.reporting.figures import CURVE_WIDTH, Panel
 from pipeline.reporting.results import Zoo
 from pipeline.zoo.catalogue import Model, pairs, seed_pairs

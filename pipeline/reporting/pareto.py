@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from pipeline.reporting import labels, svg
+from pipeline import labels
+from pipeline.reporting import svg
 from pipeline.reporting.figures import Panel
 from pipeline.reporting.results import Zoo
 from pipeline.runs import MODELS

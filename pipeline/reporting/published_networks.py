@@ -5,24 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pipeline import labels
 from pipeline.params import Thresholds
-from pipeline.reporting import labels
-from pipeline.reporting.claims import (
-    Claim,
-    Gap,
-    Measure,
-    Verdict,
-    count_span,
-    equivalence,
-    equivalence_rule,
-    gap_label,
-    gap_measures,
-    make_gap,
-    papers_train,
-)
+from pipeline.reporting.gaps import Gap, equivalence, equivalence_rule, gap_label, gap_measures, make_gap
 from pipeline.reporting.published import published
+from pipeline.reporting.reservations import count_span, papers_train
 from pipeline.reporting.results import Quality, Zoo
 from pipeline.reporting.tables import NONE, gap_kind, quality_cells
+from pipeline.reporting.verdicts import Claim, Measure, Verdict
 from pipeline.runs import MODELS, Run
 from pipeline.zoo.catalogue import IMPORTED, Model, pairs, seed_pairs, twin_of
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.reporting import labels, svg
+from pipeline import labels
+from pipeline.reporting import svg
 from pipeline.reporting.figures import CURVE_WIDTH, Panel
 from pipeline.reporting.results import SearchTrial
 

@@ -12,16 +12,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from pipeline import labels
 from pipeline.files import write_json, write_text
 from pipeline.params import Params
 from pipeline.reporting import (
     checklist,
-    claims,
     distributions,
     durations,
     figures,
     gap_curves,
-    labels,
     pareto,
     published_networks,
     recipe,
@@ -30,9 +29,12 @@ from pipeline.reporting import (
     speed_tables,
     tables,
 )
+from pipeline.reporting.claims import judge
 from pipeline.reporting.comparisons import Pictures, make_pictures
 from pipeline.reporting.error_maps import gradient
+from pipeline.reporting.reservations import accuracy_reservations
 from pipeline.reporting.results import Results
+from pipeline.reporting.verdicts import Claim
 
 
 def write_report(
@@ -83,11 +85,11 @@ def write_report(
     return page
 
 
-def verdicts(results: Results, params: Params) -> list[claims.Claim]:
+def verdicts(results: Results, params: Params) -> list[Claim]:
     """Judge the paper's claims: its accuracy by the published networks, then all by this run."""
     limits = params.report.claims
     published = published_networks.zoo_claim(results.zoo, limits.accuracy_gap_db, params.report.protocol)
-    return [published, *claims.judge(results, limits)]
+    return [published, *judge(results, limits)]
 
 
 def _page(
@@ -97,7 +99,7 @@ def _page(
     environment: Mapping[str, Any],
     templates: Path,
     pictures: Pictures,
-    judged: list[claims.Claim],
+    judged: list[Claim],
 ) -> str:
     limits = params.report.claims.accuracy_gap_db
     gap_sets, gap_rows = published_networks.gap_rows(results.zoo, limits)
@@ -110,7 +112,7 @@ def _page(
         css=_joined(templates, "*.css"),
         scripts=_joined(templates, "*.js"),
         claims=judged,
-        reservations=claims.accuracy_reservations(results),
+        reservations=accuracy_reservations(results),
         zoo_tables=published_networks.zoo_tables(results.zoo, limits),
         gap_sets=gap_sets,
         gap_rows=gap_rows,

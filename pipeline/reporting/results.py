@@ -208,7 +208,9 @@ class Results:
     seconds: dict[str, float]  # the duration of every stage of this run that DVC has run, by DVC's name for it
     image_folder: Path
     pictures: dict[tuple[str, int], list[PictureRecord]]  # by test set and scale; below image_folder/<set>/x<scale>
-    zoo_pictures: dict[tuple[str, int], list[PictureRecord]]  # likewise; below image_folder/<set>/zoo/x<scale>
+    zoo_pictures: dict[
+        tuple[str, int], list[PictureRecord]
+    ]  # of the published networks, below image_folder/<set>/zoo/x<scale>
 
     @property
     def pairs(self) -> list[tuple[str, int]]:

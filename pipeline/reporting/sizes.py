@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.reporting import labels
-from pipeline.reporting.claims import most_saved, reduction
+from pipeline import labels
 from pipeline.reporting.results import Export
+from pipeline.reporting.size_claim import most_saved, reduction
 from pipeline.runs import Run
 
 

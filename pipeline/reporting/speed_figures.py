@@ -8,11 +8,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from pipeline.reporting import labels, svg
+from pipeline import labels
+from pipeline.reporting import svg
 from pipeline.reporting.benchmarks import BASELINE, ENGINE, Benchmark, Measurement, Timing
-from pipeline.reporting.claims import times
 from pipeline.reporting.figures import VALUE, WIDTH, Panel, name_rows
 from pipeline.reporting.results import Results
+from pipeline.reporting.speed_claim import times
 
 STRONGEST = "openvino_int8"  # of the peers; it stands beside the engine where not all have room
 KIND_COLOURS = {"binary": svg.BINARY, "float": svg.FLOAT, "other": svg.NEUTRAL}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.reporting import labels
+from pipeline import labels
 from pipeline.reporting.benchmarks import BASELINE, ENGINE, Benchmark, Measurement
-from pipeline.reporting.claims import times
 from pipeline.reporting.results import Results
+from pipeline.reporting.speed_claim import times
 from pipeline.reporting.speed_figures import STRONGEST
 from pipeline.reporting.tables import NONE
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline import labels
 from pipeline.params import Thresholds
-from pipeline.reporting import labels
 from pipeline.reporting.published import published
 from pipeline.reporting.results import WEIGHTS, Evaluation, Quality, Results
 from pipeline.runs import Run

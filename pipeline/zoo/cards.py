@@ -9,9 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipeline import labels
 from pipeline.files import write_text
-from pipeline.packed import stored_dtype
-from pipeline.reporting import labels
+from pipeline.packed import read
 from pipeline.runs import PAPER_ITERATIONS
 from pipeline.zoo.catalogue import Model
 
@@ -72,7 +72,7 @@ def _card(zoo: Path, model: Model, results: Mapping[str, Any], gaps: Sequence[Ma
         "gaps": [gap for gap in gaps if gap["binary"] == model.name],
         "number": labels.number,
         "start": "fresh weights" if start is None else f"{start['name']} (SHA-256 `{start['sha256'][:16]}…`)",
-        "dtype": stored_dtype(zoo / model.file),
+        "dtype": read(zoo / model.file).float_type,
         "hours": "" if "cpu_seconds" not in training else labels.number(training["cpu_seconds"] / 3600, 2),
         "minutes": "" if "seconds" not in training else labels.number(training["seconds"] / 60, 1),
     }
@@ -98,7 +98,7 @@ def _overview_row(name: str, held: Mapping[str, Any], backend: str, sets: Sequen
 
 
 def _machine(path: Path) -> dict[str, Any]:
-    """The table of a file that `pipeline.training_speed` wrote."""
+    """The table of a file that `pipeline.commands.training_speed` wrote."""
     measured = json.loads(path.read_text(encoding="utf-8"))
     rows = [
         {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.uncertainty import paired_interval
+from pipeline.evaluation.uncertainty import paired_interval
 from pipeline.zoo.catalogue import Model, pairs, seed_pairs
 
 

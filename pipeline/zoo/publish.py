@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.data.ready import ready
 from pipeline.errors import InputError, one_line_errors
-from pipeline.evaluation import Score
+from pipeline.evaluation.protocol import Score
 from pipeline.files import write_csv, write_json
 from pipeline.zoo.cards import write_cards
 from pipeline.zoo.catalogue import ZOO, read_published, write_index

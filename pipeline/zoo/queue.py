@@ -10,8 +10,8 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from pipeline.errors import InputError
 from pipeline.params import Params, Section
-from pipeline.runs import Model, Run, Scale, Weights
-from pipeline.training_run import Plan, Start
+from pipeline.runs import ON_LUMA, Model, Run, Scale, Weights
+from pipeline.training.run import Plan, Start
 
 QUEUE = Path("conf", "queue.yaml")
 
@@ -47,8 +47,8 @@ class Entry(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Entry:
-        if len(self.scales) > 1 and self.model != "vdsr":
-            raise ValueError("scales: only vdsr serves several; give the others an entry each")
+        if len(self.scales) > 1 and self.model not in ON_LUMA:
+            raise ValueError("scales: only a network on luma, as vdsr, serves several; give the others an entry each")
         if self.distillation and self.start is None:
             raise ValueError("distillation: takes the network that was started from as its teacher; name it in start")
         if self.weights == "float" and self.start is not None:
@@ -112,7 +112,7 @@ def load_queue(path: Path = QUEUE) -> list[Entry]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise InputError(f"{path}: {where}: {first['msg']}; mend it there") from error
+        raise InputError(f"{path}: {where}: {first['msg']}; correct it there") from error
     seen: set[str] = set()
     for name in (run.name for entry in entries for run in entry.runs):
         if name in seen:

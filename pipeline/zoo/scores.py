@@ -8,18 +8,18 @@ from pathlib import Path
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.resize import imresize
 from pipeline.engine.runner import MODES
-from pipeline.evaluation import Score, evaluate, means
-from pipeline.upscalers import upscalers
+from pipeline.evaluation.backends import upscalers
+from pipeline.evaluation.protocol import Score, evaluate, means
 from pipeline.zoo.catalogue import ZOO, Model
 
 # Variants are there to compare trainings; what rounding further costs is measured on the main networks.
 VARIANT_MODES = ("engine_float32", "engine_int8")
 
-Means = Mapping[str, float | None]  # of `pipeline.evaluation.means`
+Means = Mapping[str, float | None]  # of `pipeline.evaluation.protocol.means`
 
 
 def model_scores(model: Model, images: PreparedSet, zoo: Path = ZOO) -> dict[str, list[Score]]:
-    """Score a published network on a set, by each of its backends (see `pipeline.upscalers`), a variant by fewer."""
+    """Score a published network on a set, by each of its backends (see `evaluation.backends`), a variant by fewer."""
     backends = upscalers(model.path(zoo), VARIANT_MODES if model.variant else MODES)
     return {name: evaluate(upscale, images, model.scale) for name, upscale in backends.items()}
 

@@ -17,14 +17,14 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from pipeline.data.ready import ready
-from pipeline.distributed import this_process
 from pipeline.errors import InputError, one_line_errors
 from pipeline.files import write_csv, write_json
-from pipeline.locks import claimed
 from pipeline.params import Params, Section, Training, load_params
 from pipeline.provenance import environment
 from pipeline.runs import Model, Scale, Weights
-from pipeline.training_run import Plan, train_planned
+from pipeline.training.distributed import this_process
+from pipeline.training.run import Plan, train_planned
+from pipeline.zoo.locks import claimed
 
 TRIALS = Path("conf", "search.yaml")
 RECORDS = Path("zoo", "search")
@@ -59,7 +59,7 @@ def load_search(path: Path = TRIALS) -> Search:
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     except ValidationError as error:
-        raise InputError(f"{path}: {_first(error)}; mend it there") from error
+        raise InputError(f"{path}: {_first(error)}; correct it there") from error
 
 
 def settings_of(trial: Trial, search: Search, params: Params) -> Training:
@@ -74,7 +74,7 @@ def settings_of(trial: Trial, search: Search, params: Params) -> Training:
     try:
         return Training.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{TRIALS}: {trial.name}: {_first(error)}; mend it there") from error
+        raise InputError(f"{TRIALS}: {trial.name}: {_first(error)}; correct it there") from error
 
 
 def _first(error: ValidationError) -> str:

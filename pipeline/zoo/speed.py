@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from pipeline.allocator import keep_freed_memory
+from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.engine import Engine
 from pipeline.engine.runner import MODES
-from pipeline.evaluation import Image
+from pipeline.evaluation.protocol import Image
 from pipeline.inference import channels_last, upscale
+from pipeline.packed import read
 from pipeline.packing import load
-from pipeline.timing import alternate, ratios, summary
 
 BASELINE = "torch_channels_last"
 
@@ -31,20 +32,21 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
         LR.
     threads : int
     repeats, budget
-        See `pipeline.timing.alternate`.
+        See `pipeline.benchmark.timing.alternate`.
 
     Returns
     -------
     dict
-        ``lr_size``, ``threads``, ``backends`` (name to `pipeline.timing.summary`) and ``speedup`` (how many times
+        ``lr_size``, ``threads``, ``backends`` (name to `timing.summary`) and ``speedup`` (how many times
         faster than PyTorch each mode is: the median over rounds).
     """
     keep_freed_memory()
     torch.set_num_threads(threads)
     module = channels_last(load(real))
     functions: dict[str, Callable[[], Image]] = {BASELINE: lambda: upscale(module, image)}
+    packed = read(binary)
     for name, arguments in MODES.items():
-        functions[name] = partial(Engine.load(binary, **arguments, threads=threads).upscale, image)
+        functions[name] = partial(Engine(packed, **arguments, threads=threads).upscale, image)
     seconds = alternate(functions, repeats, budget=budget)
     return {
         "lr_size": list(image.shape[:2]),

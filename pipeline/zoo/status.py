@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.checkpoints import PROGRESS
 from pipeline.errors import one_line_errors
-from pipeline.locks import is_claimed
+from pipeline.labels import duration
 from pipeline.params import Params, load_params
-from pipeline.reporting.labels import duration
+from pipeline.training.checkpoints import PROGRESS
 from pipeline.zoo.catalogue import ZOO
+from pipeline.zoo.locks import is_claimed
 from pipeline.zoo.queue import QUEUE, Entry, load_queue
 from pipeline.zoo.train import has_start, is_finished, lock_file, state_folder
 

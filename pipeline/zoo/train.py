@@ -13,7 +13,6 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministi
 
 import argparse
 import json
-import tempfile
 import time
 from dataclasses import replace
 from hashlib import sha256
@@ -24,26 +23,26 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.checkpoints import delete_checkpoint
 from pipeline.data.download import fetch
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
 from pipeline.data.registry import dataset
-from pipeline.distributed import Process, this_process
 from pipeline.errors import InputError, one_line_errors
 from pipeline.exporting import export
 from pipeline.files import write_csv
 from pipeline.importing import import_network
 from pipeline.inference import channels_last
-from pipeline.interruption import Interruption, interruptible
-from pipeline.locks import claimed
-from pipeline.packing import load, save
+from pipeline.packing import load, pack, unpack
 from pipeline.params import Params, load_params
 from pipeline.provenance import environment
 from pipeline.runs import Run, prepared_folder, raw_folder
-from pipeline.training import ImagePair, validate
-from pipeline.training_run import Plan, Start, Trained, settings_record, train_planned, validation_images
+from pipeline.training.checkpoints import delete_checkpoint
+from pipeline.training.distributed import Process, this_process
+from pipeline.training.interruption import Interruption, interruptible
+from pipeline.training.loop import ImagePair, validate
+from pipeline.training.run import Plan, Start, Trained, settings_record, train_planned, validation_images
 from pipeline.zoo.catalogue import IMPORTED, ZOO, read_training
+from pipeline.zoo.locks import claimed
 from pipeline.zoo.queue import QUEUE, Entry, load_queue
 
 FLOAT16_LOSS_DB = 0.005  # published in half precision unless it costs as much
@@ -105,7 +104,7 @@ def is_finished(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -
 
 
 def has_start(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -> bool:
-    """Whether the float network that the entry starts from, if any, is there, and not to be trained anew."""
+    """Whether the float network that the entry starts from, if any, is there and does not have to be retrained."""
     start = entry.starts_from
     if start is None:
         return True
@@ -242,19 +241,12 @@ def _pack(
     zoo: Path,
 ) -> None:
     """Write a network's file, in half precision where that costs nothing."""
-    loss = validate(module, images) - validate(channels_last(_in_half_precision(module)), images)
+    loss = validate(module, images) - validate(channels_last(unpack(pack(module, float_type="float16"))), images)
     training = training | {"float16_loss_db": round(float(np.maximum(loss, 0)), 5)}
     dtype: Any = "float16" if loss < FLOAT16_LOSS_DB else "float32"
     training_set = PreparedSet.open(prepared_folder(plan.training_set))
     path = zoo / f"{run.name}.safetensors"
     export(module, path, {"training": training}, params.export, dtype, training_set, plan.seed)
-
-
-def _in_half_precision(module: nn.Module) -> nn.Module:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "half.safetensors")
-        save(module, path, float_dtype="float16")
-        return load(path)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Evaluate the published networks anew, with PyTorch and with the engine, and compare with the published results.
+"""Re-evaluate the published networks, with PyTorch and with the engine, and compare with the published results.
 
 A verification that was interrupted goes on where it was, if the code is still the same.
 """

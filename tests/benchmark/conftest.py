@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.benchmark import pieces
+from pipeline.benchmark import workloads
 
 BINARIZATION = {"scale_rule": "learnable", "scope": "blocks"}
 SMALL = {
@@ -13,11 +13,11 @@ SMALL = {
 }
 
 
-def small_network(model: str, scale: int = 2) -> pieces.Piece:
+def small_network(model: str, scale: int = 2) -> workloads.Workload:
     torch.manual_seed(0)
-    return pieces.network(model, scale, SMALL[model], BINARIZATION)
+    return workloads.network(model, scale, SMALL[model], BINARIZATION)
 
 
 @pytest.fixture(scope="session")
-def edsr() -> pieces.Piece:
+def edsr() -> workloads.Workload:
     return small_network("edsr")

@@ -5,7 +5,7 @@ import pytest
 from pipeline.benchmark.amdahl import engine_by_kind, where_time_goes
 from pipeline.benchmark.backends import UnavailableError
 from pipeline.benchmark.engines import ENGINES
-from pipeline.engine import channel_kernels
+from pipeline.engine.kernels.channel import compiled as channel_kernels
 
 
 def test_layers_add_up_to_the_network(edsr):

@@ -7,10 +7,10 @@ import pytest
 
 from pipeline.benchmark import measure as measuring
 from pipeline.benchmark.backends import Backend, UnavailableError
+from pipeline.benchmark.baselines import PEERS
 from pipeline.benchmark.engines import ENGINES
 from pipeline.benchmark.exports import Exports
 from pipeline.benchmark.measure import BACKENDS, Settings, build, measure, rows, speedup
-from pipeline.benchmark.peers import PEERS
 
 SETTINGS = Settings(threads=1, repeats=3, seconds=0.01)
 

@@ -9,16 +9,17 @@ import numba
 import numpy as np
 import pytest
 
-from pipeline.calibration import calibrate
-from pipeline.engine import Engine, channel_kernels
+from pipeline.engine import Engine
+from pipeline.engine.calibration import calibrate
+from pipeline.engine.kernels.channel import compiled as channel_kernels
 from pipeline.engine.layers import layers_of
 from pipeline.engine.networks import Architecture
-from pipeline.engine.reference import ReferenceOps
 from pipeline.engine.runner import MODES, quantizations_of
 from pipeline.errors import InputError
 from pipeline.inference import upscale
 from pipeline.packed import PackedNetwork, read
 from tests.engine.random_networks import save_random
+from tests.engine.reference import ReferenceOps
 from tests.small import picture
 
 SMALL = {"blocks": 1, "channels": 9}
@@ -201,7 +202,7 @@ def test_pytorch_is_never_imported(saved):
     program = f"""
 import sys
 import numpy as np
-import pipeline.calibration
+import pipeline.engine.calibration
 from pipeline.engine import Engine
 Engine.load({str(saved / "calibrated.safetensors")!r}, "int8").upscale(np.zeros((3, 4, 3), np.uint8))
 assert "torch" not in sys.modules, "torch was imported"

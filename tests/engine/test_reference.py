@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from pipeline.engine.epilogue import fold
 from pipeline.engine.networks import RELU
-from pipeline.engine.reference import convolution, finish
 from pipeline.packed import PackedNetwork
+from tests.engine.reference import convolution, finish
 
 
 @pytest.mark.parametrize("k", [1, 3, 9])

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.calibration import calibrate
 from pipeline.engine import Engine
+from pipeline.engine.calibration import calibrate
 from pipeline.engine.layers import layers_of, reach_of
 from pipeline.engine.networks import Architecture
 from pipeline.engine.tiles import cut

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pipeline.binarize import BinaryConv2d
 from pipeline.models import MODELS, SCALES, build
+from pipeline.models.binarize import BinaryConv2d
 
 SMALL = {
     "srresnet": {"blocks": 1, "channels": 8},

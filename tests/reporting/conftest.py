@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
-from pipeline.readme import chromium
+from pipeline.commands.readme import chromium
 
 CHROMIUM = chromium()
 PATIENCE = 300_000  # milliseconds for an action: a busy machine takes its time

@@ -3,8 +3,10 @@ from dataclasses import replace
 import pytest
 
 from pipeline.params import Thresholds
-from pipeline.reporting.claims import Verdict, further_loss, judge, speed_claim
+from pipeline.reporting.claims import judge
 from pipeline.reporting.results import read_results
+from pipeline.reporting.speed_claim import further_loss, speed_claim
+from pipeline.reporting.verdicts import Verdict
 from pipeline.runs import Run
 from tests.reporting.synthetic_run import make_params, write_run
 
@@ -80,7 +82,7 @@ def test_the_speed_says_of_which_mode_it_is_and_what_is_reached_otherwise(tmp_pa
     results = results_of(tmp_path, small, speedup=4.0)
     limits = Thresholds(replicated=5.0, partly=2.0)
     rounded, exact = (speed_claim(results, limits, loss) for loss in (0.005, 0.003))
-    best = "the speed of PyTorch in float32, reached on the best network: "
+    best = "speed-up over PyTorch float32 on the best network: "
     said = "SRResNet ×2, engine, int8; with float32 activations, which are the paper’s, 2.5×"
     assert rounded.headline_label == best + said
     assert exact.headline_label == best + "VDSR ×2, engine, float32"

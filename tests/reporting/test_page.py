@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import readme
+from pipeline.commands import readme
 from pipeline.reporting.render import write_report
 from pipeline.reporting.results import read_results
 from tests.conftest import ROOT

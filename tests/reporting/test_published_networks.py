@@ -2,12 +2,12 @@
 
 import pytest
 
-from pipeline.reporting.claims import Verdict
 from pipeline.reporting.distributions import image_gaps, zoo_distributions
 from pipeline.reporting.durations import stage_rows
 from pipeline.reporting.gap_curves import gap_curves
 from pipeline.reporting.published_networks import ablation_tables, gap_rows, quality_rows, zoo_claim, zoo_tables
 from pipeline.reporting.results import read_results
+from pipeline.reporting.verdicts import Verdict
 from tests.reporting.synthetic_run import make_params, write_run, write_zoo
 
 VARIANTS = {"seed0": 0.20, "seed1": 0.10, "seed2": 0.32, "unscaled": 0.98, "mine": 0.20}

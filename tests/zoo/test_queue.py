@@ -12,7 +12,7 @@ from pipeline.packing import load
 from pipeline.params import load_params
 from pipeline.profiles import compose
 from pipeline.runs import Run
-from pipeline.training import validate
+from pipeline.training.loop import validate
 from pipeline.zoo.catalogue import pairs, read_index, write_index
 from pipeline.zoo.queue import Entry, load_queue
 from tests.conftest import ROOT, SHARED

@@ -112,7 +112,9 @@ def test_a_wrong_field_is_named_in_one_line_before_anything_is_trained(place, mo
     right = {"model": "edsr", "scale": 2, "weights": "float", "changes": {}}
     write(place, SEARCH | {"trials": [right, right | trial]})
     said = refused(place, monkeypatch)
-    assert said.startswith(f"conf/search.yaml: {message}") and said.endswith("; mend it there") and "http" not in said
+    assert (
+        said.startswith(f"conf/search.yaml: {message}") and said.endswith("; correct it there") and "http" not in said
+    )
 
 
 @pytest.mark.parametrize("text", ["trials: [", "- 1", "shared: {}\ntrials: []\n", None])

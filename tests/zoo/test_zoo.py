@@ -13,14 +13,14 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
+from pipeline import labels
 from pipeline.data.prepared import PreparedSet
 from pipeline.engine import Engine
 from pipeline.metrics import psnr
-from pipeline.packed import read, stored_dtype
+from pipeline.packed import read
 from pipeline.packing import load
 from pipeline.params import load_params
 from pipeline.profiles import compose
-from pipeline.reporting import labels
 from pipeline.zoo.catalogue import pairs, read_index, seed_pairs, twin_of
 from pipeline.zoo.queue import load_queue
 from tests.conftest import ROOT
@@ -46,7 +46,7 @@ def test_the_queue_is_trained_whole(published):
     assert {name: record["iterations"] for name, record in training.items()} == dict.fromkeys(NAMES, 12) | quarter
     assert all(record["cpu_seconds"] > 0 for record in training.values())
     assert all(record["float16_loss_db"] < 0.005 for record in training.values())
-    assert {stored_dtype(zoo / f"{name}.safetensors") for name in NAMES} == {"float16"}
+    assert {read(zoo / f"{name}.safetensors").float_type for name in NAMES} == {"float16"}
     assert not [path for path in (zoo / "unfinished").rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert len(list((zoo / "history").glob("*.csv"))) == len(NAMES)
 

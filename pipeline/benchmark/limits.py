@@ -1,0 +1,127 @@
+"""How near to this machine's limits a kernel can come: rates of the instructions that the kernels are made of."""
+
+# The compiled functions' parts need no types of their own: Numba infers them.
+# mypy: disallow_untyped_defs = False
+# mypy: disable-error-code = "call-arg"
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import njit, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from pipeline.engine.kernels.channel import compiled as channel_kernels
+from pipeline.engine.kernels.channel.blocking import blocking
+from pipeline.engine.kernels.channel.compiled import LANES, _accumulate
+from pipeline.engine.kernels.channel.filters import BLOCK
+from pipeline.engine.kernels.pixel import compiled as pixel_kernels
+from pipeline.engine.workspace import aligned
+
+ROUNDS = 5
+REPEATS = 3000
+LOAD_REPEATS = 60_000
+STEPS = 36
+LINES = 256  # 16 KiB: well within the first-level cache
+
+
+@intrinsic
+def _load_lines(typingctx, address, count):
+    """Add up `count` cache lines, eight at a time in sums of their own; an addition for each load."""
+
+    def codegen(context, builder, signature, arguments):
+        start, lines = arguments
+        kind = ir.VectorType(ir.IntType(16), 32)
+        pointer = ir.PointerType(kind)
+        sums = [cgutils.alloca_once_value(builder, ir.Constant(kind, [0] * 32)) for _ in range(8)]
+        with cgutils.for_range(builder, lines) as group:
+            first = builder.add(start, builder.mul(group.index, ir.Constant(ir.IntType(64), 8 * 64)))
+            for i, total in enumerate(sums):
+                place = builder.inttoptr(builder.add(first, ir.Constant(ir.IntType(64), 64 * i)), pointer)
+                line = builder.load(place, align=64)
+                builder.store(builder.add(builder.load(total), line), total)
+        total = builder.load(sums[0])
+        for other in sums[1:]:
+            total = builder.add(total, builder.load(other))
+        return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+
+    return types.int16(types.int64, types.int64), codegen
+
+
+@njit(cache=True, parallel=True)
+def _load(lines: NDArray[np.int16], repeats: int, workers: int) -> Any:
+    found = np.zeros(workers, np.int64)
+    for worker in prange(workers):
+        for _ in range(repeats):
+            found[worker] += _load_lines(lines[worker].ctypes.data, LINES // 8)
+    return found
+
+
+@njit(cache=True, parallel=True)
+def _look_up(indices, pixels, vectors, tables, offsets, sums, repeats):
+    for worker in prange(len(sums)):
+        for _ in range(repeats):
+            _accumulate(
+                indices, pixels, vectors, tables[worker].ctypes.data, 0, offsets.ctypes.data, indices.ctypes.data,
+                offsets.size, sums[worker].ctypes.data, 0, sums[worker].ctypes.data,
+            )  # fmt: skip
+
+
+def load_rate(threads: int) -> dict[str, float]:
+    """Measure this machine's limits on so many threads, all data in the first-level caches.
+
+    Returns
+    -------
+    dict
+        ``load_gb_per_s``: loads of whole cache lines, each added up; ``pixel_table_gmacs_per_s``: what the tables in
+        the first-level cache (`engine.kernels.pixel.compiled`) can come to at that rate with int16 sums, in 10⁹
+        multiply-adds per second. Where the processor has them, ``table_<activations>_gmacs_per_s``: the microkernels of
+        `pipeline.engine.kernels.channel.compiled` alone, with nothing around them.
+    """
+    before = numba.get_num_threads()
+    numba.set_num_threads(threads)
+    try:
+        lines = aligned(np.zeros((threads, LINES * 32), np.int16))
+        per_second = 64 * LINES * LOAD_REPEATS * threads / _best(lambda: _load(lines, LOAD_REPEATS, threads))
+        # Each load of a vector of int16 is a look-up of four channels' sum for every lane.
+        rates = {
+            "load_gb_per_s": round(per_second / 1e9, 1),
+            "pixel_table_gmacs_per_s": round(per_second / 2 * pixel_kernels.CHANNELS / 1e9, 1),
+        }
+        if channel_kernels.supported():
+            rates |= {f"table_{name}_gmacs_per_s": _table_rate(name, threads) for name in ("float32", "int8", "int6")}
+        return rates
+    finally:
+        numba.set_num_threads(before)
+
+
+def _table_rate(activations: str, threads: int) -> float:
+    dtype, multiply_adds = {"float32": (np.uint32, 80), "int8": (np.uint16, 160), "int6": (np.uint8, 256)}[activations]
+    wide = 2 if activations == "int8" else 1
+    vectors = BLOCK // LANES // wide
+    kind: Any = f"table_{activations}"
+    pixels = blocking(kind).pixels(vectors)
+    indices = aligned(np.zeros((STEPS, vectors, 64 // np.dtype(dtype).itemsize), dtype))
+    bytes_a_table = 128 if activations == "float32" else 64
+    tables = aligned(np.zeros((threads, bytes_a_table * (pixels + 8)), np.uint8))
+    offsets = np.arange(STEPS, dtype=np.int64) % 8 * bytes_a_table
+    sums = aligned(np.zeros((threads, pixels * BLOCK), np.float32 if activations == "float32" else np.int32))
+    seconds = _best(lambda: _look_up(indices, (1,) * pixels, (1,) * vectors, tables, offsets, sums, REPEATS))
+    return round(multiply_adds * pixels * vectors * STEPS * REPEATS * threads / seconds / 1e9, 1)
+
+
+def _best(run: Any) -> float:
+    """The shortest of a few runs, in seconds; the first, which compiles, does not count."""
+    run()
+    found = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - start)
+    return min(found)

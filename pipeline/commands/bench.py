@@ -1,0 +1,177 @@
+"""Time the engine and other runtimes on this machine, on one network or on single layers, and print a table.
+
+Run it from the repository's root: networks, image, threads and repeats are those of params.yaml unless said otherwise.
+What takes part and how it is timed is in `pipeline.benchmark`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import pipeline.benchmark  # noqa: F401  # first: it says how idle threads wait
+from pipeline.errors import InputError
+from pipeline.files import write_json
+from pipeline.params import Params, load_params
+from pipeline.provenance import environment
+from pipeline.runs import MODELS, SCALES
+
+LAYERS = {"layer": "a 64→64 3×3 layer", "wide_layer": "a 256→256 3×3 layer"}
+SMALLEST = 16  # pixels of an image's side
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    params, machine = load_params(), environment()
+    defaults, cores = params.benchmark, machine["cores"]
+    height, width = _size(arguments.size) or (defaults.lr_height, defaults.lr_width)
+    threads = _within("threads", arguments.threads, 1, cores, default=min(defaults.threads, cores))
+    repeats = _within("repeats", arguments.repeats, 3, 1000, default=defaults.repeats)
+    runs = _within("runs", arguments.runs, 1, 100, default=1)
+    if arguments.body and arguments.model in LAYERS:
+        raise InputError(f"--body: {arguments.model} has none; name a network with --model")
+    if arguments.json is not None and arguments.json.is_dir():
+        raise InputError(f"--json: {arguments.json} is a folder; name a file")
+
+    # Not before the arguments are known to be good: these take seconds to load.
+    from pipeline.benchmark.engines import POPCOUNT
+    from pipeline.benchmark.measure import BACKENDS, Settings, measure
+
+    piece = _piece(arguments.model, arguments.scale, arguments.body, params)
+    name = LAYERS.get(arguments.model, f"{arguments.model} ×{arguments.scale}{', body' if arguments.body else ''}")
+    heading = f"{name}, LR image {height}×{width}, {threads} of {cores} cores of {machine['cpu']}"
+    names = (*BACKENDS, *POPCOUNT) if arguments.model in LAYERS else BACKENDS
+    records = []
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(threads, repeats, defaults.seconds)
+        for number in range(1, runs + 1):
+            records.append(measure(piece, height, width, settings, Path(folder), names))
+            print(f"{heading}{f', run {number} of {runs}' if runs > 1 else ''}\n{table(records[-1], piece.layers)}\n")
+    spans = ratios(records)
+    if runs > 1:
+        print(ranges_table(spans))
+    if arguments.json is not None:
+        about: dict[str, Any] = {
+            "model": arguments.model,
+            "scale": arguments.scale,
+            "body": arguments.body,
+            "layers": piece.layers,
+        }
+        fastest = ratios(records, "speedup_of_fastest")
+        about |= {"environment": machine, "runs": records, "ratios": spans, "ratios_of_fastest": fastest}
+        write_json(arguments.json, about)
+
+
+def table(record: Mapping[str, Any], layers: int = 1) -> str:
+    """A measurement as text: a line for every backend, those that are missing with the reason.
+
+    Parameters
+    ----------
+    record : mapping
+        As `pipeline.benchmark.measure.measure` gives it.
+    layers : int
+        Times are divided by it.
+    """
+    baselines = list(record["speedup"])
+    lines = [
+        ["", "median", "quartiles", "repeats", *(f"× {baseline}" for baseline in baselines), "SNR", "convolutions"]
+    ]
+    for name, times in record["backends"].items():
+        median, low, high = (f"{times[key] / layers:.2f}" for key in ("median_ms", "q1_ms", "q3_ms"))
+        speed = [f"{record['speedup'][baseline][name]:.2f}" for baseline in baselines]
+        snr = f"{times['snr_db']:.0f} dB"
+        lines.append([name, f"{median} ms", f"{low}–{high}", str(times["repeats"]), *speed, snr, times["precision"]])
+    reasons = [f"{name}: {reason}" for name, reason in record["missing"].items()]
+    return "\n".join([_aligned(lines), *reasons])
+
+
+def ratios(
+    records: Sequence[Mapping[str, Any]], of: Literal["speedup", "speedup_of_fastest"] = "speedup"
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The speed of each backend over each baseline, where every run has it: of the ``runs``, ``low`` and ``high``."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for baseline, speeds in records[0][of].items():
+        for name in speeds:
+            values = [record[of].get(baseline, {}).get(name) for record in records]
+            if None not in values:
+                span = {"runs": values, "low": min(values), "high": max(values)}
+                found.setdefault(baseline, {})[name] = span
+    return found
+
+
+def ranges_table(spans: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """What `ratios` gives, as text."""
+    blocks = []
+    for baseline, backends in spans.items():
+        count = len(next(iter(backends.values()))["runs"])
+        lines = [[f"speed over {baseline}", *(f"run {i + 1}" for i in range(count)), "range"]]
+        for name, span in backends.items():
+            lines.append([name, *(f"{value:.2f}" for value in span["runs"]), f"{span['low']:.2f}–{span['high']:.2f}"])
+        blocks.append(_aligned(lines))
+    return "\n\n".join(blocks)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see python -m pipeline.engine.bench --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m pipeline.engine.bench", description=__doc__)
+    parser.add_argument("--model", choices=(*MODELS, *LAYERS), default=MODELS[0])
+    parser.add_argument("--body", action="store_true", help="only the network's residual blocks (VDSR's inner layers)")
+    parser.add_argument("--scale", type=int, choices=SCALES, default=SCALES[0], help="of a network")
+    parser.add_argument("--size", help="of the LR image: a side, or HEIGHTxWIDTH")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--repeats", type=int, help="of each backend, at most")
+    parser.add_argument("--runs", type=int, help="measure all as often and show the range of the ratios")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured there")
+    return parser
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text)
+    if match is None:
+        raise InputError(f"--size: {text!r}; give a side such as 128, or HEIGHTxWIDTH such as 270x480")
+    height, width = int(match[1]), int(match[2] or match[1])
+    if min(height, width) < SMALLEST:
+        raise InputError(f"--size: {text!r}; each side must be at least {SMALLEST}")
+    return height, width
+
+
+def _within(field: str, value: int | None, least: int, most: int, default: int) -> int:
+    if value is None:
+        return default
+    if not least <= value <= most:
+        raise InputError(f"--{field}: {value}; choose {least} to {most}")
+    return value
+
+
+def _piece(model: str, scale: int, body: bool, params: Params) -> Any:
+    from pipeline.benchmark import workloads
+    from pipeline.benchmark.record import CHAINS
+
+    if model in CHAINS:
+        return workloads.chain(*CHAINS[model], params.binarize.model_dump())
+    overrides = params.benchmark_overrides(model, "float")
+    network = workloads.network(model, scale, overrides, params.binarize.model_dump())
+    return workloads.body(network) if body else network
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell: the first and the last to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    last = len(widths) - 1
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i in (0, last) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )

@@ -1,0 +1,211 @@
+"""How fast a network trains on this machine, and what each measure brings: layout, algorithm, precision, compilation.
+
+Each variant makes whole iterations (crops cut from the data set on the device, forward, backward, Adam) in turns with
+the others. Rates of arithmetic stand beside what one large matrix product reaches here in the same precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.benchmark.timing import alternate, ratios, summary
+from pipeline.data.crops import Crops
+from pipeline.data.prepared import PreparedSet
+from pipeline.data.ready import ready
+from pipeline.files import write_json
+from pipeline.inference import channels_last, no_compiler
+from pipeline.models import build
+from pipeline.provenance import cpu_model, environment
+from pipeline.runs import MODELS, ON_LUMA, SCALES
+from pipeline.training.winograd import MOST_THREADS, winograd
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PATCHES = {"srresnet": 24, "edsr": 24, "vdsr": 10}  # sides of the papers' crops, in LR pixels at ×4
+MATRIX = {"cpu": 2048, "cuda": 8192}  # rows and columns of the products that set the limit
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of training."""
+
+    name: str
+    threads: int
+    batch: int
+    patch: int  # LR pixels
+    layout: str = "default"
+    winograd: bool = False
+    precision: str = "float32"
+    compiled: bool = False
+
+
+def variants(threads: int, batch: int, patch: int, bfloat16: bool = True, compiled: bool = True) -> Iterator[Variant]:
+    """Give the variants: each adds a measure to the one before, but for Winograd's algorithm, which bfloat16 replaces.
+
+    The last two change the crops instead. `bfloat16` and `compiled` say whether these are among them.
+    """
+    start = Variant("one thread", 1, batch, patch)
+    yield start
+    yield (start := replace(start, name=f"{threads} threads", threads=threads))
+    yield (start := replace(start, name="channels_last", layout="channels_last"))
+    if threads <= MOST_THREADS:
+        yield replace(start, name="Winograd", winograd=True)
+    if bfloat16:
+        yield (start := replace(start, name="bfloat16", precision="bfloat16"))
+    if compiled:
+        yield replace(start, name="compiled", compiled=True)
+    yield replace(start, name="twice the crops", batch=2 * batch)
+    yield replace(start, name="crops of two thirds the side", patch=2 * patch // 3)
+
+
+def measure(
+    model: str, scale: int, prepared: PreparedSet, chosen: list[Variant], device: torch.device, repeats: int
+) -> list[dict[str, Any]]:
+    """Time an iteration of each variant, and count its arithmetic.
+
+    Returns
+    -------
+    list of dict
+        The variant's fields, the milliseconds of `pipeline.benchmark.timing.summary`, ``images_per_second``,
+        ``lr_pixels_per_second``, ``gflop`` of an iteration, ``gflops`` a second, ``share_of_matrix_rate`` (of what one
+        matrix product reaches with its threads and precision) and ``speedup`` in LR pixels a second over the first.
+    """
+    steps = {variant.name: _step(model, scale, prepared, variant, device) for variant in chosen}
+    seconds = alternate({name: step for name, (step, _) in steps.items()}, repeats, warmup=2)
+    rates = {
+        key: _matrix_rate(*key, device, repeats) for key in {(variant.threads, variant.precision) for variant in chosen}
+    }
+    faster = ratios(seconds, chosen[0].name)
+    rows = []
+    for variant in chosen:
+        times, gflop = summary(seconds[variant.name]), steps[variant.name][1] / 1e9
+        second = times["median_ms"] / 1000
+        pixels = variant.batch * variant.patch**2
+        more = pixels / (chosen[0].batch * chosen[0].patch ** 2)
+        rows.append(
+            vars(variant)
+            | times
+            | {
+                "images_per_second": round(variant.batch / second, 2),
+                "lr_pixels_per_second": round(pixels / second),
+                "gflop": round(gflop, 3),
+                "gflops": round(gflop / second, 1),
+                "share_of_matrix_rate": round(gflop / second / rates[variant.threads, variant.precision], 4),
+                "speedup": round(more * faster[variant.name], 3),
+            }
+        )
+    return rows
+
+
+def _step(
+    model: str, scale: int, prepared: PreparedSet, variant: Variant, device: torch.device
+) -> tuple[Callable[[], None], int]:
+    """A training iteration, and its floating-point operations (a multiply-add counts as two)."""
+    torch.manual_seed(0)
+    module = build(model, scale).to(device)
+    if variant.layout == "channels_last":
+        module = channels_last(module)
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
+    crops = Crops(prepared, scale, variant.patch, model in ON_LUMA, device)
+    network: Any = torch.compile(module) if variant.compiled else module
+    rng = np.random.default_rng(0)
+
+    def iterate(network: Callable[[Tensor], Tensor] = network, counts: bool = False) -> None:
+        torch.set_num_threads(variant.threads)
+        inputs, targets = crops.batch(rng, variant.batch)
+        if variant.layout == "channels_last":
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        convolutions = winograd(module) if variant.winograd and not counts else nullcontext()
+        with torch.autocast(device.type, torch.bfloat16, enabled=variant.precision == "bfloat16"), convolutions:
+            outputs = network(inputs)
+        loss = nn.functional.l1_loss(outputs.float(), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    with FlopCounterMode(display=False) as counter:
+        iterate(module, counts=True)  # of the convolutions as they are defined, whatever computes them
+    return iterate, counter.get_total_flops()
+
+
+def _matrix_rate(threads: int, precision: str, device: torch.device, repeats: int) -> float:
+    """Billions of floating-point operations a second of one matrix product, by the faster of `_products`."""
+    torch.set_num_threads(threads)
+    size = MATRIX[device.type]
+
+    def finished(product: Callable[[], Tensor]) -> Callable[[], None]:
+        def run() -> None:
+            with torch.inference_mode():
+                product()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+
+        return run
+
+    ways = {name: finished(product) for name, product in _products(size, DTYPES[precision], device).items()}
+    seconds = alternate(ways, repeats, warmup=2)
+    return 2 * size**3 / min(float(np.median(times)) for times in seconds.values()) / 1e9
+
+
+def _products(size: int, dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[], Tensor]]:
+    """A product of two `size`×`size` matrices by PyTorch's library for products, and by that for convolutions.
+
+    The first may not make the most of a processor: MKL multiplies float32 on AMD's with half of their width. PyTorch
+    gives 1×1 convolutions to the second from 16 images on.
+    """
+    images = 16
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    columns = a.reshape(size, images, size // images, 1).transpose(0, 1)
+    pixels = columns.contiguous(memory_format=torch.channels_last)
+    filters = b.reshape(size, size, 1, 1).contiguous(memory_format=torch.channels_last)
+    return {"mm": lambda: torch.mm(b, a), "convolution": lambda: nn.functional.conv2d(pixels, filters)}
+
+
+def no_bfloat16(device: torch.device) -> str | None:
+    """Say why products in bfloat16 would be slower than in float32 on this device; None if they are not."""
+    if device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
+        return None
+    return "the processor has no instructions for it, and imitates it many times slower"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--scale", type=int, choices=SCALES, default=4)
+    parser.add_argument("--set", default="embedded-train", help="where crops come from (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--json", type=Path, required=True, help="where the measurements go")
+    arguments = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    threads = torch.get_num_threads()
+    missing = {"bfloat16": no_bfloat16(device), "compiled": no_compiler()}
+    for name, reason in missing.items():
+        if reason is not None:
+            print(f"{name}: left out, {reason}")
+    there = {name: reason is None for name, reason in missing.items()}
+    measured = {}
+    for model in arguments.models:
+        chosen = list(variants(threads, arguments.batch, PATCHES[model], **there))
+        prepared = ready(arguments.set)
+        measured[model] = measure(model, arguments.scale, prepared, chosen, device, arguments.repeats)
+        for row in measured[model]:
+            print(
+                f"{model:9} {row['name']:28} {row['median_ms']:8.1f} ms {row['images_per_second']:8.1f} images/s "
+                f"{row['gflops']:8.1f} GFLOP/s, {100 * row['share_of_matrix_rate']:5.1f} % of a matrix product's; "
+                f"{row['speedup']:.2f} times the first"
+            )
+    name = torch.cuda.get_device_name() if device.type == "cuda" else cpu_model()
+    about = {"device": name, "scale": arguments.scale, "set": arguments.set, "environment": environment()}
+    write_json(arguments.json, about | {"models": measured})

@@ -1,0 +1,1 @@
+"""The compiled kernels and what prepares filters and images for them."""

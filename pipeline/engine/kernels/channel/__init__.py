@@ -1,0 +1,1 @@
+"""Kernels for AVX-512 with VBMI and VNNI: lanes are output channels."""

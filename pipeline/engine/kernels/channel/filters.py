@@ -1,0 +1,210 @@
+"""Filters arranged for `pipeline.engine.kernels.channel.compiled`, once, at load; each kind runs its own kernel."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numba import get_num_threads
+from numpy.typing import NDArray
+
+from pipeline.engine.kernels.channel import compiled as kernels
+from pipeline.engine.kernels.channel.blocking import Kind, blocking
+from pipeline.engine.kernels.channel.compiled import LANES
+from pipeline.engine.kernels.channel.images import padded
+from pipeline.engine.kernels.channel.tables import index_float32, index_int6, index_int8
+from pipeline.engine.networks import Array
+from pipeline.engine.quantization import Quantization
+from pipeline.engine.workspace import Workspace, aligned
+
+BLOCK = 64  # outputs of a microkernel, at most
+PARTS = 8  # that each worker takes, so that none waits long for a slower one
+LEAST_ROWS, MOST_ROWS = 4, 32
+FEW = 4  # up to so many outputs, lanes are better spent on input channels
+
+
+class Filters(Protocol):
+    """Filters of one layer, ready to run.
+
+    Attributes
+    ----------
+    outputs : int
+        Outputs with those that fill up whole blocks.
+    initial : int32 or float32, shape (outputs,)
+        What each sum begins with.
+    """
+
+    outputs: int
+    initial: NDArray
+
+    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
+        """Convolve an image that has `halo` pixels around it, and write what `then` says, or the planes."""
+        ...
+
+
+def _length(count: int) -> tuple[int, ...]:
+    """A tuple whose length tells the compiler a number."""
+    return (1,) * count
+
+
+def _blocks(outputs: int, lanes: int) -> tuple[int, int]:
+    """Outputs filled up to whole blocks, and vectors of `lanes` outputs in a block."""
+    block = min(BLOCK, padded(outputs, lanes))
+    return padded(outputs, block), block // lanes
+
+
+def _initial(filters: NDArray, outputs: int, quantization: Quantization | None) -> NDArray:
+    """What makes up for levels that are counted from the lowest instead of from zero."""
+    if quantization is None:
+        return aligned(np.zeros(outputs, np.float32))
+    initial = np.zeros(outputs, np.int32)
+    initial[: len(filters)] = quantization.lowest * filters.astype(np.int64).sum(axis=(1, 2, 3))
+    return aligned(initial)
+
+
+def _shares(then: kernels.Then, strips: int = 1) -> tuple[int, int, NDArray[np.int64]]:
+    """Workers, rows that one of them takes at a time, and a counter of what has been taken."""
+    workers = min(get_num_threads(), then.height)
+    rows = then.height * strips // (PARTS * workers)
+    return workers, min(max(rows, LEAST_ROWS), MOST_ROWS), np.zeros(1, np.int64)
+
+
+class FloatFilters:
+    """Float filters, or rounded to int8.
+
+    Parameters
+    ----------
+    filters : float32 or int8, shape (O, I, k, k)
+    quantization : Quantization, optional
+        Of the input, for int8 filters.
+    """
+
+    def __init__(self, filters: NDArray, quantization: Quantization | None) -> None:
+        self.size = filters.shape[2]
+        self.outputs, vectors = _blocks(len(filters), LANES)
+        taps = filters.transpose(2, 3, 1, 0)  # row, column, input, output
+        at_once = 1 if quantization is None else 4  # inputs that a step takes
+        whole = np.zeros((*taps.shape[:2], padded(taps.shape[2], at_once), self.outputs), filters.dtype)
+        whole[:, :, : taps.shape[2], : len(filters)] = taps
+        steps = whole.reshape(-1, at_once, self.outputs // (vectors * LANES), vectors, LANES)
+        blocks = steps.transpose(2, 0, 3, 4, 1).reshape(steps.shape[2], len(steps), vectors, LANES * at_once)
+        self.weights = aligned(blocks)
+        self.initial = _initial(filters, self.outputs, quantization)
+        self.vectors = _length(vectors)
+        parameters = blocking("float32" if quantization is None else "int8")
+        self.pixels, self.strip = _length(parameters.pixels(vectors)), parameters.strip
+
+    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
+        workers, rows, counter = _shares(then)
+        strip = padded(min(self.strip, then.width), len(self.pixels))
+        room = (workers, strip * len(self.vectors) * LANES)
+        sums = workspace.array(room, self.initial.dtype.type, "sums")
+        kernels.convolve(
+            image, halo, self.weights, self.size, self.pixels, self.vectors, then, strip, sums, rows, counter
+        )
+
+
+class FewFilters:
+    """At most `FEW` float filters, or rounded to int8; parameters as for `FloatFilters`."""
+
+    def __init__(self, filters: NDArray, quantization: Quantization | None) -> None:
+        self.size = filters.shape[2]
+        self.outputs = len(filters)
+        lanes = LANES if quantization is None else 4 * LANES
+        taps = filters.transpose(2, 3, 1, 0)
+        whole = np.zeros((*taps.shape[:2], padded(taps.shape[2], lanes), self.outputs), filters.dtype)
+        whole[:, :, : taps.shape[2]] = taps
+        self.weights = aligned(whole.reshape(1, -1, lanes, self.outputs).transpose(0, 1, 3, 2))
+        self.initial = _initial(filters, self.outputs, quantization)
+        self.counts = _length(self.outputs)
+        self.pixels = _length(blocking("few").pixels(self.outputs))
+
+    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
+        workers, rows, counter = _shares(then)
+        room = (workers, padded(len(self.pixels) * self.outputs))
+        sums = workspace.array(room, self.initial.dtype.type, "sums")
+        kernels.convolve_few(
+            image, halo, self.weights, self.size, self.pixels, self.counts, then, planes, sums, rows, counter
+        )
+
+
+class BitFilters:
+    """Binary filters, to be met with bit planes of the activations: the textbook XNOR or AND and population count.
+
+    Parameters
+    ----------
+    filters : bool, shape (O, I, k, k)
+    quantization : Quantization
+        Of the input.
+    """
+
+    def __init__(self, filters: NDArray[np.bool_], quantization: Quantization) -> None:
+        count, self.inputs, self.size, _ = filters.shape
+        self.signs = quantization.signs
+        self.planes = 1 if self.signs else int(quantization.highest - quantization.lowest).bit_length()
+        self.outputs, vectors = _blocks(count, LANES)
+        words = -(-self.inputs // 64)
+        bits = np.zeros((self.outputs, self.size**2, 64 * words), bool)
+        bits[:count, :, : self.inputs] = filters.reshape(count, self.inputs, -1).transpose(0, 2, 1)
+        packed = np.packbits(bits, axis=-1, bitorder="little").view(np.uint64)
+        packed = packed.reshape(self.outputs, -1).T  # steps, outputs
+        blocks = packed.reshape(len(packed), self.outputs // (vectors * LANES), 2 * vectors, 8)
+        self.weights = aligned(blocks.transpose(1, 0, 2, 3))
+        self.beside = np.zeros((self.size**2, self.outputs), np.int32)
+        self.beside[:, :count] = np.where(filters, 1, -1).sum(axis=1).reshape(count, -1).T
+        self.initial = aligned(quantization.lowest * self.beside.sum(axis=0, dtype=np.int32))
+        self.vectors = _length(2 * vectors)
+        parameters = blocking("bits")
+        self.pixels, self.strip = _length(parameters.pixels(2 * vectors)), parameters.strip
+
+    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
+        workers, rows, counter = _shares(then)
+        strip = padded(min(self.strip, then.width), len(self.pixels))
+        words = -(-self.inputs // 64)
+        bits = workspace.array((*image.shape[:2], self.planes, words), np.uint64, "bits")
+        total = workspace.array(image.shape[:2], np.int32, "total")
+        used = slice(then.height + 2 * halo)  # what lies behind is read with no effect, and need not be split
+        kernels.split(image[used], self.inputs, self.planes, bits[used], total[used])
+        sums = workspace.array((workers, strip * self.outputs), np.int32, "sums")
+        kernels.convolve_bits(
+            bits, total, halo, self.weights, self.size, self.signs, self.beside, self.pixels, self.vectors, then,
+            strip, sums, rows, counter,
+        )  # fmt: skip
+
+
+class BinaryFilters:
+    """Binary filters, as indices into tables.
+
+    Parameters
+    ----------
+    filters : bool, shape (O, I, k, k)
+    quantization : Quantization, optional
+        Of the input: 64 levels at most are 6 bits, else 8.
+    """
+
+    def __init__(self, filters: NDArray[np.bool_], quantization: Quantization | None) -> None:
+        self.size = filters.shape[2]
+        wide = quantization is not None and quantization.highest - quantization.lowest > 63
+        self.outputs, vectors = _blocks(len(filters), 2 * LANES if wide else LANES)
+        kind: Kind
+        if quantization is None:
+            kind, self.indexed = "table_float32", index_float32(filters, self.outputs, vectors)
+        elif wide:
+            kind, self.indexed = "table_int8", index_int8(filters, self.outputs, vectors, quantization)
+        else:
+            kind, self.indexed = "table_int6", index_int6(filters, self.outputs, vectors, quantization)
+        self.initial = aligned(self.indexed.initial)
+        self.vectors = _length(vectors)
+        self.pixels, self.strip = _length(blocking(kind).pixels(vectors)), blocking(kind).strip
+        self.table_bytes = 128 if quantization is None else 64
+
+    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
+        strip, indexed = padded(min(self.strip, then.width), len(self.pixels)), self.indexed
+        workers, rows, counter = _shares(then, -(-then.width // strip))
+        room = self.size * len(indexed.constants) * (strip + self.size - 1) * self.table_bytes
+        tables: Any = workspace.array((workers, room), np.uint8, "tables")
+        sums = workspace.array((workers, strip * self.outputs), self.initial.dtype.type, "sums")
+        kernels.convolve_binary(
+            image, halo, indexed.indices, indexed.constants, self.size, indexed.at_once, self.pixels, self.vectors,
+            then, tables, strip, sums, rows, counter,
+        )  # fmt: skip

@@ -1,0 +1,414 @@
+"""The compiled kernels for any processor: lanes are pixels, and tables lie in the first-level cache.
+
+One padded image is convolved tile by tile, with everything up to the next convolution.
+
+Each convolution is a microkernel in a loop over tiles. A tile is one vector wide and a few rows high, and its sums stay
+in registers while the microkernel walks over a list of positions to read from:
+
+- table method: ``sums[row] += table[position + row]``, one vector load and one addition for 4 multiply-adds a lane;
+- float: ``sums[output, row] += weights[output] * image[position + row]``.
+
+Microkernels are emitted as LLVM vector code, which LLVM lowers to whatever the processor has. All compiled code is in
+this one file: Numba's cache on disk notices a change of the file that a kernel is in, not of the files that it calls.
+Results do not depend on the number of threads: a pixel's sum is always taken in the same order.
+"""
+
+# The compiled functions' parts need no types of their own: Numba infers them.
+# mypy: disallow_untyped_defs = False
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import njit, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+CHANNELS = 4  # summed up by one table
+SUMS = 1 << CHANNELS  # signed sums of them
+
+# A vector of AVX-512 where there is one, else of AVX2; LLVM splits it for processors with shorter ones.
+VECTOR_BYTES = 64 if binding.get_host_cpu_features().get("avx512bw") else 32
+FLOAT_LANES, INT16_LANES = VECTOR_BYTES // 4, VECTOR_BYTES // 2
+
+# Rows of a tile of the table method: as many sums stay in registers. The table of one channel group for 3×3 filters has
+# 3 shifts × 16 sums × 10 rows of one vector: 30 KiB for AVX-512 and 15 KiB for AVX2, within a first-level cache.
+TABLE_ROWS = 8
+
+# The float convolution's block: rows × outputs sums, with the rows just read, fill the 32 registers of AVX-512 or the
+# 16 of AVX2. Its arithmetic hides its loads from about 4 outputs on.
+FLOAT_ROWS, FLOAT_OUTPUTS = (6, 4) if VECTOR_BYTES == 64 else (3, 4)
+
+# As many look-ups can be summed in int16 before they may overflow: each is a sum of 4 levels, zero among the 256.
+SAFE_LOOK_UPS = 32767 // (CHANNELS * 255)
+
+Array = NDArray[np.float32]
+
+
+class Then(NamedTuple):
+    """What becomes of a convolution's sums, and where it goes.
+
+    Attributes
+    ----------
+    scale, bias, slope : float32, shape (O,)
+        See `pipeline.engine.epilogue.Epilogue`.
+    residual : float32, shape of `out`
+        What ``residual_scale`` times the result is added to; empty for none.
+    residual_scale : float32
+    shuffle : int
+        Factor of the pixel shuffle; 1 for none.
+    height, width : int
+        Size of the image before the pixel shuffle.
+    out : float32, shape (O / shuffle², shuffle·height, shuffle·width)
+        Written; empty where nothing reads it.
+    quantized : int16, shape (at least O, at least height + 2 halo, at least width + 2 halo)
+        Written too, as by `pad_quantized`, for the next layer; empty for none. Not together with a pixel shuffle.
+    halo : int
+    inverse_step : float32
+        Levels for an activation of 1.
+    lowest, highest : float32
+        Levels that saturate.
+    """
+
+    scale: Array
+    bias: Array
+    slope: Array
+    residual: Array
+    residual_scale: np.float32
+    shuffle: int
+    height: int
+    width: int
+    out: Array
+    quantized: NDArray[np.int16]
+    halo: int
+    inverse_step: np.float32
+    lowest: np.float32
+    highest: np.float32
+
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_FLOAT, _INT16 = ir.FloatType(), ir.IntType(16)
+
+
+def _constant(value: int) -> ir.Constant:
+    return ir.Constant(_I64, value)
+
+
+def _at(builder: Any, address: Any, kind: Any, offset: int = 0) -> Any:
+    """A pointer to `kind`, `offset` bytes after an integer address."""
+    return builder.inttoptr(builder.add(address, _constant(offset)), ir.PointerType(kind))
+
+
+def _walk(builder: Any, count: Any, sums: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+    """Emit a loop of `count` (at least 1) steps whose `sums` stay in registers."""
+    before, body = builder.block, builder.function.append_basic_block("walk")
+    after = builder.function.append_basic_block("walked")
+    builder.branch(body)
+    builder.position_at_end(body)
+    index = builder.phi(_I64)
+    index.add_incoming(_constant(0), before)
+    held = [builder.phi(value.type) for value in sums]
+    for phi, value in zip(held, sums, strict=True):
+        phi.add_incoming(value, before)
+    following = step(index, held)
+    next_index = builder.add(index, _constant(1))
+    index.add_incoming(next_index, body)
+    for phi, value in zip(held, following, strict=True):
+        phi.add_incoming(value, body)
+    builder.cbranch(builder.icmp_signed("<", next_index, count), body, after)
+    builder.position_at_end(after)
+    return following
+
+
+def _emit_build_table(element: Any, builder: Any, arguments: Any) -> None:
+    """The signed sums of four channels around a tile, once for every horizontal shift, so that look-ups are aligned."""
+    source, channel_stride, row_stride, table, size, rows = arguments
+    vector = ir.VectorType(element, VECTOR_BYTES // (2 if element is _INT16 else 4))
+    if element is _FLOAT:
+        add, sub, neg = builder.fadd, builder.fsub, builder.fneg
+    else:
+        add, sub, neg = builder.add, builder.sub, builder.neg
+    sum_stride = builder.mul(rows, _constant(VECTOR_BYTES))
+    with cgutils.for_range(builder, size) as shift, cgutils.for_range(builder, rows) as row:
+        start = builder.add(source, builder.mul(shift.index, _constant(2 if element is _INT16 else 4)))
+        start = builder.add(start, builder.mul(row.index, row_stride))
+        a, b, c, d = (
+            builder.load(_at(builder, builder.add(start, builder.mul(channel_stride, _constant(i))), vector), align=2)
+            for i in range(CHANNELS)
+        )
+        ab, cd = add(a, b), add(c, d)
+        low = [neg(ab), sub(a, b), sub(b, a), ab]
+        high = [neg(cd), sub(c, d), sub(d, c), cd]
+        target = builder.mul(builder.mul(shift.index, _constant(SUMS)), sum_stride)
+        target = builder.add(builder.add(table, target), builder.mul(row.index, _constant(VECTOR_BYTES)))
+        for i in range(SUMS):
+            place = builder.add(target, builder.mul(sum_stride, _constant(i)))
+            builder.store(add(low[i & 3], high[i >> 2]), _at(builder, place, vector), align=VECTOR_BYTES)
+
+
+def _emit_add_look_ups(element: Any, builder: Any, arguments: Any) -> None:
+    """Add `count` look-ups to the sums of each output; an output's byte offsets into the table are `stride` apart."""
+    sums, table, offsets, outputs, count, stride = arguments
+    vector = ir.VectorType(element, VECTOR_BYTES // (2 if element is _INT16 else 4))
+    add = builder.fadd if element is _FLOAT else builder.add
+    with cgutils.for_range(builder, outputs) as output:
+        place = builder.add(sums, builder.mul(output.index, _constant(TABLE_ROWS * VECTOR_BYTES)))
+        first = builder.add(offsets, builder.mul(builder.mul(output.index, stride), _constant(4)))
+        places = [_at(builder, place, vector, VECTOR_BYTES * row) for row in range(TABLE_ROWS)]
+
+        def step(index: Any, held: list[Any], first: Any = first) -> list[Any]:
+            offset = builder.load(_at(builder, builder.add(first, builder.mul(index, _constant(4))), _I32))
+            start = builder.add(table, builder.zext(offset, _I64))
+            return [
+                add(value, builder.load(_at(builder, start, vector, VECTOR_BYTES * row), align=VECTOR_BYTES))
+                for row, value in enumerate(held)
+            ]
+
+        held = _walk(builder, count, [builder.load(p, align=VECTOR_BYTES) for p in places], step)
+        for value, p in zip(held, places, strict=True):
+            builder.store(value, p, align=VECTOR_BYTES)
+
+
+def _emit_add_products(_element: Any, builder: Any, arguments: Any) -> None:
+    """The sums of `FLOAT_OUTPUTS` outputs over `count` taps: byte offsets into the image, a weight for each output."""
+    image, row_stride, offsets, weights, count, sums = arguments
+    vector = ir.VectorType(_FLOAT, FLOAT_LANES)
+    rows = [builder.add(image, builder.mul(row_stride, _constant(row))) for row in range(FLOAT_ROWS)]
+
+    def step(index: Any, held: list[Any]) -> list[Any]:
+        offset = builder.load(_at(builder, builder.add(offsets, builder.mul(index, _constant(8))), _I64))
+        inputs = [builder.load(_at(builder, builder.add(row, offset), vector), align=4) for row in rows]
+        first = builder.add(weights, builder.mul(index, _constant(4 * FLOAT_OUTPUTS)))
+        following = []
+        for output in range(FLOAT_OUTPUTS):
+            weight = builder.load(_at(builder, first, _FLOAT, 4 * output))
+            one = builder.insert_element(ir.Constant(vector, ir.Undefined), weight, ir.Constant(_I32, 0))
+            lanes = ir.Constant(ir.VectorType(_I32, FLOAT_LANES), [0] * FLOAT_LANES)
+            weight = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), lanes)
+            for row, value in enumerate(inputs):
+                product = builder.fmul(value, weight, flags=("contract",))
+                following.append(builder.fadd(held[output * FLOAT_ROWS + row], product, flags=("contract",)))
+        return following
+
+    zero = ir.Constant(vector, [0.0] * FLOAT_LANES)
+    held = _walk(builder, count, [zero] * (FLOAT_OUTPUTS * FLOAT_ROWS), step)
+    for i, value in enumerate(held):
+        builder.store(value, _at(builder, sums, vector, VECTOR_BYTES * i), align=VECTOR_BYTES)
+
+
+def _microkernel(emit: Callable[[Any, Any, Any], None], element: Any) -> Any:
+    """A function for compiled code, of six 64-bit integers (addresses, strides in bytes, counts), that `emit` emits."""
+
+    def microkernel(typingctx, a, b, c, d, e, f):
+        def codegen(context, builder, signature, arguments):
+            emit(element, builder, arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 6), codegen
+
+    return intrinsic(microkernel)
+
+
+_build_table_float32 = _microkernel(_emit_build_table, _FLOAT)
+_build_table_int16 = _microkernel(_emit_build_table, _INT16)
+_add_look_ups_float32 = _microkernel(_emit_add_look_ups, _FLOAT)
+_add_look_ups_int16 = _microkernel(_emit_add_look_ups, _INT16)
+_add_products = _microkernel(_emit_add_products, _FLOAT)
+
+
+@njit(cache=True, parallel=True)
+def pad(x: Array, halo: int, padded: Array) -> None:
+    """Copy an image into a larger one, `halo` pixels from its top and left; what is around it stays as it is.
+
+    Parameters
+    ----------
+    x : float32, shape (C, H, W)
+    halo : int
+    padded : float32, shape (at least C, at least H + 2 halo, at least W + 2 halo)
+    """
+    channels, height, width = x.shape
+    for channel in prange(channels):
+        for y in range(height):
+            for i in range(width):
+                padded[channel, halo + y, halo + i] = x[channel, y, i]
+
+
+@njit(cache=True, parallel=True)
+def pad_quantized(
+    x: Array, inverse_step: np.float32, lowest: np.float32, highest: np.float32, halo: int, padded: NDArray[np.int16]
+) -> None:
+    """Copy an image into its halo as levels, ``clip(rint(x * inverse_step), lowest, highest)`` in int16."""
+    channels, height, width = x.shape
+    for channel in prange(channels):
+        for y in range(height):
+            for i in range(width):
+                value = min(max(np.rint(x[channel, y, i] * inverse_step), lowest), highest)
+                padded[channel, halo + y, halo + i] = np.int16(value)
+
+
+@njit(cache=True, parallel=True)
+def convolve_float(padded: Array, weights: Array, offsets: NDArray[np.int64], then: Then, workers: int) -> None:
+    """Convolve with float filters.
+
+    Parameters
+    ----------
+    padded : float32, shape (I, rows, columns)
+        See `pad`; whole tiles and their halo.
+    weights : float32, shape (blocks, taps, FLOAT_OUTPUTS)
+        The filters of `FLOAT_OUTPUTS` output channels a block, over all input channels and taps, filled up with zeros.
+    offsets : int64, shape (taps,)
+        Where each weight reads, in bytes from a tile's first pixel in the first channel.
+    then : Then
+    workers : int
+        Threads to share the tiles.
+    """
+    for worker in prange(workers):
+        _convolve_float(worker, workers, padded, weights, offsets, then)
+
+
+@njit(cache=True)
+def _convolve_float(worker, workers, padded, weights, offsets, then):
+    rows, lanes, row_stride = FLOAT_ROWS, FLOAT_LANES, 4 * padded.shape[2]
+    across, tiles = _tiles(then, rows, lanes)
+    outputs, taps = then.scale.size, offsets.size
+    sums = np.empty(FLOAT_OUTPUTS * rows * lanes + lanes, np.float32)
+    base = (-sums.ctypes.data % VECTOR_BYTES) // 4
+    for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
+        top, left = index // across * rows, index % across * lanes
+        image = padded.ctypes.data + top * row_stride + left * 4
+        for block in range(weights.shape[0]):
+            these = weights.ctypes.data + 4 * block * taps * FLOAT_OUTPUTS
+            _add_products(image, row_stride, offsets.ctypes.data, these, taps, sums.ctypes.data + 4 * base)
+            first = block * FLOAT_OUTPUTS
+            last = min(first + FLOAT_OUTPUTS, outputs)
+            _finish(sums, base, first, last, top, left, rows, lanes, then)
+
+
+@njit(cache=True, parallel=True)
+def convolve_binary(padded: Array, offsets: NDArray[np.uint32], size: int, then: Then, workers: int) -> None:
+    """Convolve with binary filters of `size`×`size` taps by the table method, all sums in float32.
+
+    Parameters are those of `convolve_float`, but for
+
+    offsets : uint32, shape (groups, O, size²)
+        See `pipeline.engine.tables.look_up_offsets`.
+    """
+    for worker in prange(workers):
+        _convolve_binary(worker, workers, padded, offsets, size, then)
+
+
+@njit(cache=True)
+def _convolve_binary(worker, workers, padded, offsets, size, then):
+    rows, lanes, row_stride = TABLE_ROWS, FLOAT_LANES, 4 * padded.shape[2]
+    across, tiles = _tiles(then, rows, lanes)
+    groups, outputs, taps = offsets.shape
+    channel_stride, table_rows = padded.shape[1] * row_stride, rows + size - 1
+    table = np.empty((size * SUMS * table_rows + 1) * lanes, np.float32)
+    sums = np.empty((outputs * rows + 1) * lanes, np.float32)
+    base = (-sums.ctypes.data % VECTOR_BYTES) // 4
+    for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
+        top, left = index // across * rows, index % across * lanes
+        sums[:] = 0
+        for group in range(groups):
+            aligned = _aligned(table)  # here, not before the loops: Numba frees an array after its last use
+            source = padded.ctypes.data + group * CHANNELS * channel_stride + top * row_stride + left * 4
+            _build_table_float32(source, channel_stride, row_stride, aligned, size, table_rows)
+            these = offsets.ctypes.data + 4 * group * outputs * taps
+            _add_look_ups_float32(sums.ctypes.data + 4 * base, aligned, these, outputs, taps, taps)
+        _finish(sums, base, 0, outputs, top, left, rows, lanes, then)
+
+
+@njit(cache=True, parallel=True)
+def convolve_binary_levels(
+    padded: NDArray[np.int16], offsets: NDArray[np.uint32], size: int, then: Then, workers: int
+) -> None:
+    """Convolve levels (`padded` is what `pad_quantized` gives) with binary filters; all sums are exact."""
+    for worker in prange(workers):
+        _convolve_binary_levels(worker, workers, padded, offsets, size, then)
+
+
+@njit(cache=True)
+def _convolve_binary_levels(worker, workers, padded, offsets, size, then):
+    rows, lanes, row_stride = TABLE_ROWS, INT16_LANES, 2 * padded.shape[2]
+    across, tiles = _tiles(then, rows, lanes)
+    groups, outputs, taps = offsets.shape
+    channel_stride, table_rows = padded.shape[1] * row_stride, rows + size - 1
+    table = np.empty((size * SUMS * table_rows + 1) * lanes, np.int16)
+    partial = np.zeros((outputs * rows + 1) * lanes, np.int16)
+    sums = np.empty(partial.size, np.int32)
+    base = (-partial.ctypes.data % VECTOR_BYTES) // 2
+    for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
+        top, left = index // across * rows, index % across * lanes
+        sums[:] = 0
+        pending = 0  # look-ups in `partial`
+        for group in range(groups):
+            aligned = _aligned(table)  # here, not before the loops: Numba frees an array after its last use
+            source = padded.ctypes.data + group * CHANNELS * channel_stride + top * row_stride + left * 2
+            _build_table_int16(source, channel_stride, row_stride, aligned, size, table_rows)
+            for start in range(0, taps, SAFE_LOOK_UPS):
+                count = min(SAFE_LOOK_UPS, taps - start)
+                if pending + count > SAFE_LOOK_UPS:
+                    _widen(partial, sums)
+                    pending = 0
+                these = offsets.ctypes.data + 4 * (group * outputs * taps + start)
+                _add_look_ups_int16(partial.ctypes.data + 2 * base, aligned, these, outputs, count, taps)
+                pending += count
+        _widen(partial, sums)
+        _finish(sums, base, 0, outputs, top, left, rows, lanes, then)
+
+
+@njit(cache=True)
+def _tiles(then, rows, columns):
+    """Tiles in a row of them, and all tiles."""
+    across = -(-then.width // columns)
+    return across, across * -(-then.height // rows)
+
+
+@njit(cache=True)
+def _aligned(array):
+    """The address of the first whole vector in an array."""
+    return array.ctypes.data + -array.ctypes.data % VECTOR_BYTES
+
+
+@njit(cache=True)
+def _widen(partial, sums):
+    """Move the int16 sums over into the int32 sums."""
+    for i in range(sums.size):
+        sums[i] += partial[i]
+        partial[i] = 0
+
+
+@njit(cache=True)
+def _finish(sums, base, first, last, top, left, rows, lanes, then):
+    """Write the output channels first..last-1 of a tile, whose sums these are from `base` on."""
+    height, width, shuffle, halo = then.height, then.width, then.shuffle, then.halo
+    residual_scale, inverse_step = then.residual_scale, then.inverse_step
+    tile_rows, columns = min(rows, height - top), np.uint64(min(lanes, width - left))
+    written, rest, stride = then.out.reshape(-1), then.residual.reshape(-1), np.uint64(shuffle)
+    levels, (_, plane_rows, pitch) = then.quantized.reshape(-1), then.quantized.shape
+    zero, low, high = np.float32(0), then.lowest, then.highest
+    values = np.empty(lanes, np.float32)
+    for o in range(first, last):
+        scale, bias, slope = then.scale[o], then.bias[o], then.slope[o]
+        phase = o % (shuffle * shuffle)
+        for row in range(tile_rows):
+            y = (o // (shuffle * shuffle) * height + top + row) * shuffle + phase // shuffle
+            target = np.uint64((y * width + left) * shuffle + phase % shuffle)
+            source = np.uint64(base + ((o - first) * rows + row) * lanes)
+            for i in range(columns):
+                value = scale * np.float32(sums[source + i]) + bias
+                values[i] = value if value > zero else slope * value
+            if rest.size:
+                for i in range(columns):
+                    values[i] = rest[target + i * stride] + residual_scale * values[i]
+            if written.size:
+                for i in range(columns):
+                    written[target + i * stride] = values[i]
+            if levels.size:
+                place = np.uint64((o * plane_rows + halo + top + row) * pitch + halo + left)
+                for i in range(columns):
+                    levels[place + i] = np.int16(min(max(np.rint(values[i] * inverse_step), low), high))

@@ -1,0 +1,57 @@
+"""Binary filters as indices into tables of signed sums in memory, for `pipeline.engine.kernels.pixel.compiled`.
+
+A binary filter only ever adds or subtracts activations. Of four channels at one pixel there are 16 signed sums, and
+four bits of a filter say which one it wants at a tap. The table depends on neither the filter nor the tap, so that one
+serves all filters at all taps: 16 additions to build, then one addition where there were four multiply-adds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.engine.kernels.pixel.compiled import CHANNELS, SUMS, TABLE_ROWS, VECTOR_BYTES
+
+
+def table_indices(filters: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Turn filters into table indices.
+
+    Parameters
+    ----------
+    filters : bool, shape (O, I, k, k)
+        True for +1. Channels beyond I, up to a multiple of 4, read zero activations: their bits do not matter.
+
+    Returns
+    -------
+    uint8 in 0..15, shape (ceil(I / 4), O, k²)
+        Bit i of an index is set where the filter is +1 for channel i of the group. Taps are in row-major order.
+    """
+    outputs, inputs, k, _ = filters.shape
+    groups = -(-inputs // CHANNELS)
+    bits = np.zeros((outputs, groups * CHANNELS, k * k), np.uint8)
+    bits[:, :inputs] = filters.reshape(outputs, inputs, k * k)
+    weights = 1 << np.arange(CHANNELS, dtype=np.uint8)
+    indices = (bits.reshape(outputs, groups, CHANNELS, k * k) * weights[:, None]).sum(axis=2, dtype=np.uint8)
+    return np.ascontiguousarray(indices.transpose(1, 0, 2))
+
+
+def look_up_offsets(indices: NDArray[np.uint8], k: int) -> NDArray[np.uint32]:
+    """Turn table indices into byte offsets in a table.
+
+    A table is an array of vectors, (k shifts, 16 sums, TABLE_ROWS + k - 1 rows): the sums for each horizontal shift of
+    the image, so that a tile reads whole aligned vectors at every tap.
+
+    Parameters
+    ----------
+    indices : as `table_indices` gives them
+    k : int
+        Height and width of the filters.
+
+    Returns
+    -------
+    uint32, shape of `indices`
+    """
+    rows = TABLE_ROWS + k - 1
+    down, right = np.divmod(np.arange(k * k), k)
+    vectors = (right * SUMS + indices.astype(np.int64)) * rows + down
+    return (vectors * VECTOR_BYTES).astype(np.uint32)

@@ -1,0 +1,1 @@
+"""How a network is scored, whatever runs it."""

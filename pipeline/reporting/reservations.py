@@ -1,0 +1,62 @@
+"""What stands between a run's numbers and the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from pipeline import labels
+from pipeline.reporting.results import Results
+from pipeline.runs import PAPER_ITERATIONS, Run, is_brief
+
+# Below these counts a float network is a reduced version of its paper's. The smallest full ones (×2) have
+# 1.40 M (SRResNet), 1.37 M (EDSR baseline) and 0.665 M (VDSR) parameters.
+FULL_PARAMETERS = {"srresnet": 1_350_000, "edsr": 1_350_000, "vdsr": 660_000}
+STANDARD_SETS = ("Set5", "Set14", "B100", "Urban100")
+
+
+def accuracy_reservations(results: Results) -> list[str]:
+    """Return why this run's accuracies cannot be held against the paper; empty if they can."""
+    reasons = reduced_networks({pair: results.exports[Run(*pair, "float")].parameters for pair in results.pairs})
+    iterations = [training.iterations for training in results.trainings.values()]
+    if any(is_brief(run.model, training.iterations) for run, training in results.trainings.items()):
+        models = dict.fromkeys(run.model for run in results.trainings)
+        reasons.append(f"Training was brief: {count_span(iterations)} iterations, where {papers_train(models)}.")
+    cut = [run.name for run, training in results.trainings.items() if training.stopped == "max_minutes"]
+    if cut:
+        reasons.append(f"The time limit ended the training of {labels.listing(cut)} before the planned iterations.")
+    if not any(name in STANDARD_SETS for name in results.test_sets):
+        reasons.append("None of the paper’s test sets was evaluated.")
+    below = below_bicubic(results)
+    if below:
+        reasons.append(f"Below bicubic, so that a small gap says little: {labels.listing(below)}.")
+    return reasons
+
+
+def below_bicubic(results: Results) -> list[str]:
+    """Return the float networks that are no better than bicubic on some test set."""
+    return [
+        f"{labels.network(run.model, run.scale)} on {name}"
+        for (name, run), evaluation in results.evaluations.items()
+        if run.weights == "float"
+        and evaluation.means["torch"].psnr_y <= results.bicubic[name, run.scale].means["bicubic"].psnr_y
+    ]
+
+
+def reduced_networks(parameters: Mapping[tuple[str, int], int]) -> list[str]:
+    """Say which networks, by the parameters of a model at a scale, are smaller than their papers'."""
+    small = []
+    for model in dict.fromkeys(model for model, _ in parameters):
+        count = min(count for pair, count in parameters.items() if pair[0] == model)
+        if count < FULL_PARAMETERS.get(model, 0):
+            small.append(f"{labels.model(model)} ({count / 1e6:.2f} M parameters)")
+    return [f"Reduced networks, smaller than their papers’: {labels.listing(small)}."] if small else []
+
+
+def papers_train(models: Iterable[str]) -> str:
+    """Say for how long the papers of some models train, as `the papers train for 80,000 (VDSR)`."""
+    return "the papers train for " + labels.listing([f"{PAPER_ITERATIONS[m]:,} ({labels.model(m)})" for m in models])
+
+
+def count_span(counts: Collection[int]) -> str:
+    """Return counts as `800` or `800 to 2,400`."""
+    return " to ".join(dict.fromkeys(f"{of(counts):,}" for of in (min, max)))

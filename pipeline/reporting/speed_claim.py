@@ -1,0 +1,130 @@
+"""The claim on speed: inference potentially 5× faster."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pipeline import labels
+from pipeline.params import Thresholds
+from pipeline.reporting.reservations import reduced_networks
+from pipeline.reporting.results import Results
+from pipeline.reporting.verdicts import Claim, Measure, Verdict, at_least, count
+
+
+def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Claim:
+    """Judge "5× faster" by whole networks, each with its fastest engine mode, against PyTorch channels_last.
+
+    A mode that loses more than `loss_limit` dB of luma by its rounding, on any test set, does not count, nor does one
+    whose loss nobody measured.
+    """
+    fastest = {}
+    for pair, benchmark in results.benchmarks.items():
+        losses = {engine: further_loss(results, engine, pair) for engine in benchmark.engines}
+        near = [engine for engine, loss in losses.items() if loss is not None and loss <= loss_limit]
+        ratios = [(ratio, engine) for engine in near if (ratio := benchmark.speed(engine)) is not None]
+        if ratios:
+            fastest[pair] = max(ratios)
+    engines = dict.fromkeys(engine for benchmark in results.benchmarks.values() for engine in benchmark.engines)
+    verdict, headline, measures = Verdict.UNMEASURED, "—", []
+    conditions, reached = "No network was timed.", ""
+    if fastest:
+        best, worst = max(fastest, key=lambda p: fastest[p]), min(fastest, key=lambda p: fastest[p])
+        reached = f": {_reached(results, best, fastest[best][1])}"
+        verdict = at_least(fastest[worst][0], fastest[best][0], limits)
+        headline = f"{times(fastest[best][0])}"
+        measures = [
+            _speed_measure("best network", best, *fastest[best]),
+            _speed_measure("worst network", worst, *fastest[worst]),
+            *(measure for engine in engines for measure in _engine_measure(results, engine)),
+            *_quantized_measure(results),
+        ]
+        timed = next(iter(results.benchmarks.values()))
+        cpu = timed.environment.get("cpu", "an unnamed CPU")
+        conditions = (
+            f"Whole networks in the sizes of benchmark.network, {count(timed.threads, 'thread')} of {cpu}; the float "
+            "one in PyTorch channels_last against the binarized one in this project’s engine, both with memory that "
+            "they keep from image to image. "
+            "Weights are untrained: time does not depend on them. What rounding loses is the most that it costs this "
+            "run’s network or a published one of the same model."
+        )
+    return Claim(
+        key="speed",
+        title="Inference potentially 5× faster",
+        quote="could potentially speed up inference by 5×",
+        verdict=verdict,
+        value=max(fastest.values())[0] if fastest else None,
+        headline=headline,
+        headline_label=f"speed-up over PyTorch float32 on the best network{reached}",
+        rule=f"Replicated when every network is at least {limits.replicated:g}× as fast with its fastest engine "
+        f"mode, partly when the best is at least {limits.partly:g}×; modes that lose more than {loss_limit:g} dB "
+        "PSNR-Y by rounding do not count.",
+        conditions=conditions,
+        measures=measures,
+        reservations=reduced_networks({pair: results.benchmarks[pair].parameters for pair in fastest}),
+    )
+
+
+def further_loss(results: Results, engine: str, pair: tuple[str, int] | None = None) -> float | None:
+    """Return the largest loss of PSNR-Y by an engine mode beside PyTorch, over this run's and the published networks.
+
+    `pair` is one of this run's networks, with which go the published ones of its model at every scale: this run's may
+    be reduced, and the published ones are as large as those that are timed. Variants, binarized otherwise than those
+    that are timed, do not count. By default all networks do. None where none was evaluated.
+    """
+    means = [
+        evaluation.means
+        for (_, run), evaluation in results.evaluations.items()
+        if run.weights == "binary" and pair in (None, (run.model, run.scale))
+    ]
+    means += [
+        held
+        for model in results.zoo.models
+        if model.weights == "binary" and not model.variant and (pair is None or model.model == pair[0])
+        for held in results.zoo.published[model.name].values()
+    ]
+    losses = [mean["torch"].psnr_y - mean[engine].psnr_y for mean in means if engine in mean]
+    return max(0.0, *losses) if losses else None
+
+
+def times(ratio: float) -> str:
+    """Return a ratio as `5.0×`, with more digits below one."""
+    return f"{ratio:.{1 if ratio >= 0.95 else 2}f}×"
+
+
+def _speed_measure(label: str, pair: tuple[str, int], ratio: float, engine: str) -> Measure:
+    return Measure(label, times(ratio), f"{labels.network(*pair)}, {labels.backend(engine)}")
+
+
+def _engine_measure(results: Results, engine: str) -> list[Measure]:
+    ratios = _speeds(results, engine)
+    if not ratios:
+        return []
+    loss = further_loss(results, engine)
+    cost = f"; loses up to {labels.number(loss, 3)} dB more" if loss is not None and loss >= 0.0005 else ""
+    return [Measure(labels.backend(engine), _times_span(ratios), f"over {count(len(ratios), 'network')}{cost}")]
+
+
+def _quantized_measure(results: Results) -> list[Measure]:
+    """What rounding alone brings, without binarization."""
+    ratios = _speeds(results, "openvino_int8")
+    return (
+        [Measure("OpenVINO, int8", _times_span(ratios), "float networks, quantized, not binarized")] if ratios else []
+    )
+
+
+def _reached(results: Results, pair: tuple[str, int], engine: str) -> str:
+    """Say of which network and mode the best ratio is, and what the paper's activations reach if it has others."""
+    said = f"{labels.network(*pair)}, {labels.backend(engine)}"
+    exact = _speeds(results, "engine_float32")
+    if engine == "engine_float32" or not exact:
+        return said
+    return f"{said}; with float32 activations, which are the paper’s, {_times_span(exact)}"
+
+
+def _speeds(results: Results, backend: str) -> list[float]:
+    """How many times as fast as PyTorch channels_last a backend runs each network that was timed with it."""
+    return [ratio for timed in results.benchmarks.values() if (ratio := timed.speed(backend)) is not None]
+
+
+def _times_span(ratios: Collection[float]) -> str:
+    return " to ".join(dict.fromkeys(times(of(ratios)) for of in (min, max)))

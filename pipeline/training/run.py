@@ -1,0 +1,201 @@
+"""One training from its plan to a trained network and the record of how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.allocator import keep_freed_memory
+from pipeline.data.crops import Crops
+from pipeline.data.prepared import PreparedSet
+from pipeline.errors import InputError
+from pipeline.models import build
+from pipeline.models.binarize import start_from_float
+from pipeline.runs import ON_LUMA, Weights, prepared_folder
+from pipeline.training.distributed import Process
+from pipeline.training.interruption import Interruption
+from pipeline.training.loop import ImagePair, train
+
+if TYPE_CHECKING:
+    from pipeline.params import Training
+
+
+@dataclass(frozen=True)
+class Start:
+    """The float weights that a training starts from.
+
+    Attributes
+    ----------
+    name : str
+        Whose weights they are.
+    sha256 : str
+        Of their file.
+    state : dict of str to Tensor
+    """
+
+    name: str
+    sha256: str
+    state: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, and on what.
+
+    Attributes
+    ----------
+    model, weights, overrides
+        See `pipeline.models.build`.
+    scales : tuple of int
+        More than one for a network that serves several (VDSR): each batch has as many crops of every scale.
+    settings : pipeline.params.Training
+    seed : int
+    training_set, validation_set : str
+    validation_images : int
+        How many of that set, from the first, are watched.
+    start : Start, optional
+        The float weights to start from; fresh ones by default.
+    distillation : float in [0, 1]
+        How much of the loss is against the output of the network that was started from, not against HR.
+    """
+
+    model: str
+    scales: tuple[int, ...]
+    weights: Weights
+    overrides: dict[str, Any]
+    settings: Training
+    seed: int
+    training_set: str
+    validation_set: str
+    validation_images: int
+    start: Start | None = None
+    distillation: float = 0.0
+
+    @property
+    def scale(self) -> int:
+        """The scale with which the network is built."""
+        return self.scales[0]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network: its weights, its history (see `pipeline.training.loop.Record`) and its record for the files.
+
+    Attributes
+    ----------
+    finished : bool
+        Whether all planned iterations were made.
+    interrupted : bool
+        Whether it ended early because a signal asked for it; it goes on from its checkpoint.
+    """
+
+    module: nn.Module
+    history: list[dict[str, float]]
+    record: dict[str, Any]
+    finished: bool
+    interrupted: bool
+
+
+def validation_images(plan: Plan) -> list[ImagePair]:
+    """Give the LR and HR images that are watched during the training."""
+    images = PreparedSet.open(prepared_folder(plan.validation_set))
+    shown = range(min(plan.validation_images, len(images)))
+    return [(images.lr(i, scale), images.hr(i, scale)) for scale in plan.scales for i in shown]
+
+
+def settings_record(settings: Training) -> dict[str, Any]:
+    """Give the settings on which the result of a training depends."""
+    return settings.model_dump(exclude={"max_minutes", "checkpoint_every"})
+
+
+def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: Interruption | None = None) -> Trained:
+    """Train the planned network, going on from `checkpoint` where there is one of this plan."""
+    keep_freed_memory()
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
+    torch.manual_seed(plan.seed)
+    module = build(plan.model, plan.scale, plan.weights, **plan.overrides)
+    if plan.start is not None:
+        try:
+            start_from_float(module, plan.start.state)
+        except (KeyError, RuntimeError) as error:
+            raise InputError(
+                f"{plan.start.name}: is no float {plan.model} of the sizes in params.yaml; write its own in "
+                f"network.{plan.model}"
+            ) from error
+    module.to(process.device)
+    prepared = PreparedSet.open(prepared_folder(plan.training_set))
+    crops = _crops(plan, prepared, process)
+    identity: dict[str, Any] = {
+        "network": module.config,
+        "settings": settings_record(plan.settings),
+        "seed": plan.seed,
+        "data": {file: prepared.sha256[file] for file in ("hr.bin", *(f"x{scale}.bin" for scale in plan.scales))},
+        "start": plan.start.sha256 if plan.start is not None else None,
+        "distillation": plan.distillation,
+    }
+    teacher = _teacher(plan, process)
+    done = train(
+        module,
+        crops,
+        validation_images(plan),
+        plan.settings,
+        plan.seed,
+        checkpoint,
+        identity,
+        process,
+        interruption,
+        teacher,
+        plan.distillation,
+    )
+    finished = done.iteration == plan.settings.iterations
+    interrupted = not finished and interruption is not None and interruption.asked
+    if interrupted:
+        return Trained(module, done.history, {}, finished, interrupted)
+    record = {
+        "iterations": done.iteration,
+        "planned_iterations": plan.settings.iterations,
+        "stopped": "finished" if finished else "max_minutes",
+        "loss": done.history[-1]["loss"],
+        "psnr_y": done.history[-1]["psnr_y"],
+        "seconds": round(done.seconds, 2),
+        "cpu_seconds": round(done.cpu_seconds, 2),
+        "images_per_second": round(done.images / done.seconds, 2),
+        "batch": plan.settings.batch,
+        "lr_patch": crops[0].size,
+        "scales": list(plan.scales),
+        "precision": plan.settings.precision,
+        "start": None if plan.start is None else plan.start.name,
+        "distillation": plan.distillation,
+        "seed": plan.seed,
+        "training_set": plan.training_set,
+        "validation_set": plan.validation_set,
+        "device": " and ".join(done.devices),
+        "processes": process.count,
+        "threads": torch.get_num_threads(),
+    }
+    return Trained(module, done.history, record, finished, interrupted)
+
+
+def _crops(plan: Plan, prepared: PreparedSet, process: Process) -> list[Crops]:
+    """Give the crops of every scale; those that share a batch must be of one HR size."""
+    sizes = {scale: plan.settings.patch.lr_size(scale) for scale in plan.scales}
+    if len({scale * size for scale, size in sizes.items()}) > 1 or plan.settings.batch % len(sizes):
+        raise InputError(
+            f"params.yaml: train.{plan.model}: scales {', '.join(map(str, plan.scales))} share each batch; choose a "
+            "batch and a patch size in HR pixels that all of them, and their number, divide"
+        )
+    return [Crops(prepared, scale, size, plan.model in ON_LUMA, process.device) for scale, size in sizes.items()]
+
+
+def _teacher(plan: Plan, process: Process) -> nn.Module | None:
+    """The float twin, where the plan has a binary network learn from its outputs."""
+    if not plan.distillation or plan.start is None:
+        return None
+    teacher = build(plan.model, plan.scale, "float", **plan.overrides)
+    teacher.load_state_dict(plan.start.state)
+    return teacher.to(process.device)

@@ -1,0 +1,69 @@
+"""``python -m pipeline.engine.bench``: its table, its file, and what it says of wrong arguments."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from pipeline.commands.bench import ranges_table, ratios, table
+from tests.conftest import ROOT
+
+
+def run(folder, *arguments):
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["benchmark"]["network"]["edsr"] |= {"blocks": 1, "channels": 8}
+    params["benchmark"] |= {"seconds": 0.01}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    command = [sys.executable, "-m", "pipeline.engine.bench", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_two_runs_and_their_file(tmp_path):
+    arguments = ["--model", "edsr", "--size", "16x20", "--threads", "1", "--repeats", "3", "--runs", "2"]
+    done = run(tmp_path, *arguments, "--json", "times.json")
+    assert done.returncode == 0, done.stderr
+    assert "run 2 of 2" in done.stdout and "speed over torch_channels_last" in done.stdout
+    written = json.loads((tmp_path / "times.json").read_text())
+    assert len(written["runs"]) == 2 and written["runs"][0]["lr_size"] == [16, 20]
+    span = written["ratios"]["torch_channels_last"]["engine_int8"]
+    assert [span["low"], span["high"]] == sorted(span["runs"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "srgan"], "--model: invalid choice"),
+        (["--scale", "5"], "--scale: invalid choice"),
+        (["--size", "128x"], "--size: '128x'; give a side"),
+        (["--size", "8"], "--size: '8'; each side must be at least 16"),
+        (["--threads", "0"], "--threads: 0; choose 1 to"),
+        (["--repeats", "2"], "--repeats: 2; choose 3 to"),
+        (["--runs", "x"], "--runs: invalid int value"),
+        (["--json", "."], "--json: . is a folder"),
+        (["--model", "layer", "--body"], "--body: layer has none"),
+        (["--fast"], "unrecognized arguments: --fast"),
+    ],
+)
+def test_wrong_arguments_are_said_in_one_line(tmp_path, arguments, said):
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def record(median, missing):
+    times = {"median_ms": median, "q1_ms": 2.0, "q3_ms": 6.0, "repeats": 7, "snr_db": 40.0, "precision": "uint8"}
+    return {"backends": {"engine_int8": times}, "missing": missing, "speedup": {"torch": {"engine_int8": 8 / median}}}
+
+
+def test_the_table_is_per_layer_and_names_what_is_missing():
+    lines = table(record(4.0, {"torch_compile": "no C++ compiler"}), layers=2).splitlines()
+    assert lines[1].split() == ["engine_int8", "2.00", "ms", "1.00–3.00", "7", "2.00", "40", "dB", "uint8"]
+    assert lines[2] == "torch_compile: no C++ compiler"
+
+
+def test_ratios_over_runs():
+    spans = ratios([record(4.0, {}), record(2.0, {})])
+    assert spans == {"torch": {"engine_int8": {"runs": [2.0, 4.0], "low": 2.0, "high": 4.0}}}
+    assert ranges_table(spans).splitlines()[1].split() == ["engine_int8", "2.00", "4.00", "2.00–4.00"]

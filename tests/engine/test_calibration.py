@@ -1,0 +1,121 @@
+"""Activation ranges, against those that PyTorch's hooks see."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline.engine import Engine
+from pipeline.engine.calibration import SMALLEST_RANGE, calibrate
+from pipeline.errors import InputError
+from pipeline.inference import upscale
+from pipeline.models import build
+from pipeline.models.binarize import BinaryConv2d
+from pipeline.packed import read
+from pipeline.packing import save
+from tests.engine.random_networks import save_random
+from tests.small import picture
+
+IMAGES = [picture(0, 10, 13), picture(1, 9, 8, channels=1)]
+
+
+@pytest.mark.parametrize(("model", "overrides"), [("srresnet", {"blocks": 2}), ("vdsr", {"layers": 4})])
+@pytest.mark.parametrize("percentile", [100.0, 90.0])
+def test_ranges_are_percentiles_of_the_inputs(tmp_path, model, overrides, percentile):
+    path = tmp_path / "network.safetensors"
+    module = save_random(path, model, 2, channels=6, **overrides).float()
+    seen: dict[str, list[float]] = {}
+    for name, layer in module.named_modules():
+        if isinstance(layer, BinaryConv2d):
+
+            def hook(_, inputs, name=name):
+                low, high = np.percentile(inputs[0].numpy(), [100 - percentile, percentile])
+                before = seen.get(name, [0.0, 0.0])
+                seen[name] = [min(before[0], float(low)), max(before[1], float(high))]
+
+            layer.register_forward_pre_hook(hook)
+    for image in IMAGES:
+        upscale(module, image)
+    ranges = calibrate(path, IMAGES, [percentile])
+    assert ranges.keys() == {"int8", "int6", "int1", "float_layers"} and ranges["int8"] == ranges["int6"]
+    assert ranges["int8"].keys() == seen.keys()
+    for name, found in ranges["int8"].items():
+        np.testing.assert_allclose(found, seen[name], rtol=1e-4, atol=1e-5)
+    assert calibrate(read(path), IMAGES, [percentile]) == ranges
+
+
+def test_float_layers_have_a_magnitude_for_each_channel(tmp_path):
+    path = tmp_path / "network.safetensors"
+    module = save_random(path, "srresnet", 2, channels=6, blocks=1).float()
+    seen: dict[str, list[np.ndarray]] = {}
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Conv2d) and not isinstance(layer, BinaryConv2d):
+            seen[name] = []
+            layer.register_forward_pre_hook(lambda _, inputs, name=name: seen[name].append(inputs[0][0].numpy()))
+    for image in IMAGES:
+        upscale(module, image)
+    found = calibrate(path, IMAGES, [99.0])["float_layers"]
+    assert found.keys() == seen.keys() == {"head", "conv", "upsample.0.conv", "tail"}
+    for name, values in seen.items():
+        largest = np.max([np.abs(v).max(axis=(1, 2)) for v in values], axis=0)
+        np.testing.assert_allclose(found[name]["largest"], largest, rtol=1e-3)
+        assert found[name]["signed"] == (min(v.min() for v in values) < 0) == (name != "head")
+
+
+def test_signs_stand_for_the_mean_magnitude(tmp_path):
+    path = tmp_path / "network.safetensors"
+    module = save_random(path, "edsr", 2, channels=6, blocks=1).float()
+    seen: list[np.ndarray] = []
+    module.blocks[0].conv2.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].numpy().ravel()))
+    for image in IMAGES:
+        upscale(module, image)
+    mean = np.abs(np.concatenate(seen)).mean()
+    np.testing.assert_allclose(calibrate(path, IMAGES)["int1"]["blocks.0.conv2"], [-mean, mean], rtol=1e-4)
+
+
+def test_the_percentile_is_kept_that_clearly_loses_least(tmp_path):
+    path = tmp_path / "network.safetensors"
+    save_random(path, "srresnet", 2, channels=6, blocks=2)
+    packed, percentiles, images = read(path), [51.0, 100.0, 99.0, 97.0], [picture(0, 20, 33), picture(1, 20, 33)]
+    x = np.ascontiguousarray(images[1].transpose(2, 0, 1), np.float32) / np.float32(255)
+    exact = Engine(packed).forward(x)
+    kept = calibrate(packed, images, percentiles)
+    for kind in ("int8", "int6"):
+        loss = {}
+        for percentile in percentiles:  # ranges from the first image, losses on the second
+            metadata = {"activations": calibrate(packed, images[:1], [percentile])}
+            engine = Engine(replace(packed, metadata=metadata), kind)
+            loss[percentile] = np.square(engine.forward(x) - exact).sum()
+        best = min(loss, key=loss.get)
+        best = best if loss[best] <= 0.9 * loss[100.0] else 100.0
+        assert kept[kind] == calibrate(packed, images, [best])[kind]
+        assert loss[51.0] > 2 * loss[best]
+
+
+def test_an_input_of_zeros_has_a_range_too(tmp_path):
+    module = build("edsr", 2, "binary", blocks=1, channels=4)
+    with torch.no_grad():
+        module.head.weight.zero_(), module.head.bias.zero_()
+    save(module, tmp_path / "network.safetensors")
+    assert calibrate(tmp_path / "network.safetensors", IMAGES)["int8"]["blocks.0.conv1"] == [0.0, SMALLEST_RANGE]
+
+
+def test_a_float_network_has_ranges_for_its_float_layers(tmp_path):
+    path = tmp_path / "network.safetensors"
+    save_random(path, "vdsr", 2, "float", layers=3, channels=4)
+    ranges = calibrate(path, IMAGES, [100.0, 99.9])
+    assert not ranges["int8"] and ranges["float_layers"].keys() == {"head", "blocks.0", "tail"}
+    packed = replace(read(path), metadata={"activations": ranges})
+    exact, rounded = Engine(packed).upscale(IMAGES[0]), Engine(packed, float_layers="int8").upscale(IMAGES[0])
+    assert 0 < np.abs(exact.astype(int) - rounded).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("images", "percentiles"), [([], [100.0]), (IMAGES, [50.0]), (IMAGES, [100.0, 100.1]), (IMAGES, [])]
+)
+def test_nothing_to_calibrate_with(tmp_path, images, percentiles):
+    save_random(tmp_path / "network.safetensors", "vdsr", 2, layers=3, channels=4)
+    with pytest.raises(InputError, match=r"images|percentile"):
+        calibrate(tmp_path / "network.safetensors", images, percentiles)

@@ -1,0 +1,118 @@
+"""Ending on a signal: what is saved, and that a rerun ends as if there had been no signal."""
+
+import fcntl
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from pipeline.profiles import compose
+from pipeline.training.interruption import SIGNALS, interruptible
+from pipeline.zoo.locks import claimed, is_claimed
+from tests.conftest import ROOT
+from tests.small import write_sets
+from tests.small_zoo import ENVIRONMENT
+
+COMMAND = ["-m", "stages.train", "--model", "edsr", "--scale", "2", "--weights", "binary"]
+ITERATIONS = 300
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_noted_and_the_handlers_come_back(number):
+    assert number in SIGNALS  # or it would end the tests
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with interruptible() as interruption:
+        assert not interruption.asked
+        signal.raise_signal(number)  # to this thread: one that came after the handlers are back would end the tests
+        assert interruption.asked
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+    with pytest.raises(ZeroDivisionError), interruptible() as another:
+        assert not another.asked
+        raise ZeroDivisionError
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def folder_of(path):
+    """A folder in which `stages.train` trains a small network, with Muon and averaging as the profile says."""
+    compose("quick", path / "params.yaml", ROOT / "conf")
+    params = yaml.safe_load((path / "params.yaml").read_text())
+    params["network"]["edsr"] |= {"blocks": 1, "channels": 32}
+    params["train"]["edsr"] |= {"iterations": ITERATIONS, "batch": 2, "validate_every": 50, "checkpoint_every": 1000}
+    (path / "params.yaml").write_text(yaml.safe_dump(params))
+    write_sets(path, "embedded-train", "embedded-valid", height=48, width=40)
+    return path
+
+
+def start(folder):
+    return subprocess.Popen([sys.executable, *COMMAND], cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process, exit_code):
+    _, said = process.communicate()
+    assert process.returncode == exit_code and "Traceback" not in said, said
+    return said
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder in which it was trained without a signal."""
+    folder = folder_of(tmp_path_factory.mktemp("whole"))
+    finish(start(folder), 0)
+    return folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signalled_training_saves_and_a_rerun_ends_with_the_same_weights(whole, tmp_path, number):
+    folder = folder_of(tmp_path)
+    checkpoint = folder / "checkpoints/edsr-x2-binary"
+    process = start(folder)
+    while not (checkpoint / "progress.json").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    said = finish(process, 1)
+    assert "stopped and saved in checkpoints/edsr-x2-binary; the same command goes on from there" in said
+    held = yaml.safe_load((checkpoint / "state.json").read_text())["state"]["record"]
+    assert 0 < held["iteration"] < ITERATIONS
+    assert not any((folder / name).exists() for name in ("models", "history", "results"))
+
+    said = finish(start(folder), 0)
+    assert f"going on from checkpoints/edsr-x2-binary at iteration {held['iteration']}" in said
+    assert not checkpoint.exists()
+    files = ("models/edsr-x2-binary.safetensors", "history/edsr-x2-binary.csv")
+    assert load_file(folder / files[0]).keys() == load_file(whole / files[0]).keys()
+    for name in files:
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+    record = yaml.safe_load((folder / "results/train/edsr-x2-binary.json").read_text())
+    assert (record["iterations"], record["stopped"]) == (ITERATIONS, "finished")
+
+
+def test_a_lock_is_one_holders_until_it_ends(tmp_path):
+    path = tmp_path / "folder" / ".a.lock"
+    assert not is_claimed(path) and not path.parent.exists()  # to look leaves nothing behind
+    with claimed(path) as mine:
+        with claimed(path) as again:
+            assert mine and not again
+        assert is_claimed(path)
+        with claimed(tmp_path / ".b.lock") as other:
+            assert other
+    assert path.exists() and not is_claimed(path)
+    with claimed(path) as mine:
+        assert mine
+
+
+def test_a_killed_process_holds_no_lock(tmp_path):
+    path = tmp_path / ".a.lock"
+    code = "import sys, time; from pathlib import Path; from pipeline.zoo.locks import claimed\n"
+    code += "with claimed(Path(sys.argv[1])) as mine: print(mine, flush=True); time.sleep(600)"
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "True\n"
+    assert is_claimed(path)
+    with path.open("w") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    process.kill()
+    process.communicate()
+    assert not is_claimed(path)
