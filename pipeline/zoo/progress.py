@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from pipeline.files import write_json
 from pipeline.provenance import environment
@@ -32,25 +31,26 @@ class Progress:
                 self._found = dict(held["found"])
         except (OSError, ValueError, LookupError, TypeError):
             pass  # it only ever saves time
-        self.restored = len(self._found)
-        self._given: set[str] = set()
 
-    def get(self, key: str, find: Callable[..., Found], *arguments: Any) -> Found:
-        """Give what was found before, or find it, by `find` of the arguments, and keep it."""
-        self._given.add(key)
-        if key not in self._found:
-            self._found[key] = find(*arguments)
-            self._keep()
+    def __contains__(self, key: str) -> bool:
+        return key in self._found
+
+    def __getitem__(self, key: str) -> Found:
         return self._found[key]
 
-    def finish(self) -> None:
-        """Forget what was given; what a verification of more had found stays."""
-        self._found = {key: found for key, found in self._found.items() if key not in self._given}
+    def keep(self, key: str, found: Found) -> None:
+        """Keep what was found."""
+        self._found[key] = found
+        self._write()
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Forget some; what a verification of more had found stays."""
+        self._found = {key: found for key, found in self._found.items() if key not in keys}
         if self._found:
-            self._keep()
+            self._write()
         else:
             self._path.unlink(missing_ok=True)
 
-    def _keep(self) -> None:
+    def _write(self) -> None:
         if self._commit is not None:
             write_json(self._path, {"commit": self._commit, "found": self._found})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pipeline.data.prepared import PreparedSet
@@ -18,9 +18,11 @@ VARIANT_MODES = ("engine_float32", "engine_int8")
 Means = Mapping[str, float | None]  # of `pipeline.evaluation.protocol.means`
 
 
-def model_scores(model: Model, images: PreparedSet, zoo: Path = ZOO) -> dict[str, list[Score]]:
-    """Score a published network on a set, by each of its backends (see `evaluation.backends`), a variant by fewer."""
-    backends = upscalers(model.path(zoo), VARIANT_MODES if model.variant else MODES)
+def model_scores(
+    model: Model, images: PreparedSet, zoo: Path = ZOO, modes: Collection[str] = tuple(MODES)
+) -> dict[str, list[Score]]:
+    """Score a published network on a set, with PyTorch and in those `modes` of the engine in which it is published."""
+    backends = upscalers(model.path(zoo), set(VARIANT_MODES if model.variant else MODES) & set(modes))
     return {name: evaluate(upscale, images, model.scale) for name, upscale in backends.items()}
 
 

@@ -1,6 +1,8 @@
 """Re-evaluate the published networks, with PyTorch and with the engine, and compare with the published results.
 
-A verification that was interrupted goes on where it was, if the code is still the same.
+By default on all sets but Urban100, with PyTorch and with the engine in float32 and int8; `--all` takes every set and
+every mode of the engine. Each processor core evaluates a network of its own. A verification that was interrupted goes
+on where it was, if the code is still the same.
 """
 
 from __future__ import annotations
@@ -8,18 +10,25 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
+from pipeline.engine.runner import MODES
 from pipeline.errors import InputError, one_line_errors
+from pipeline.evaluation.processes import one_thread_each
+from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import ZOO, Model, read_index, read_published
 from pipeline.zoo.progress import Found, Progress
 from pipeline.zoo.publish import TEST_SETS
 from pipeline.zoo.scores import Means, bicubic_scores, mean_scores, model_scores
 
+QUICK_SETS = ("Set5", "Set14", "B100")
+QUICK_MODES = ("engine_float32", "engine_int8")
 TOLERANCES = {"psnr_y": 0.01, "psnr_rgb": 0.01, "ssim_y": 0.0005}  # dB, dB, of 1
 
 
@@ -47,17 +56,16 @@ class Comparison:
 
 
 def compare(
-    zoo: Path, sets: list[str], only: list[str] | None, mirror: str | None, progress: Progress
-) -> Iterator[Comparison]:
-    """Evaluate and compare, network by network; `only` names some.
+    zoo: Path, sets: Sequence[str], modes: Sequence[str], only: Sequence[str] | None, mirror: str | None
+) -> Iterator[list[Comparison]]:
+    """Evaluate and compare; `only` names some networks. Gives the backends of one method on one set at a time.
 
     Raises
     ------
     InputError
         If a network is unknown or its file is not the published one, or nothing was published for it on a set.
     """
-    published = read_published(zoo)
-    models = read_index(zoo)
+    published, models = read_published(zoo), read_index(zoo)
     names = [model.name for model in models]
     if unknown := [name for name in only or [] if name not in names]:
         raise InputError(f"{zoo}: has no {unknown[0]}; it has {', '.join(names)}")
@@ -68,33 +76,75 @@ def compare(
         if published.get(model.name, {}).get("sha256") != model.sha256:
             raise InputError(f"{zoo / 'results.json'}: {model.name}: its results are of another file; publish it again")
         model.path(zoo)  # is there, and the one that was published
-    for test_set in sets:
-        images = ready(test_set, mirror)
-        for scale in sorted({model.scale for model in chosen}):
-            method = f"bicubic-x{scale}"
-            found = progress.get(f"{method} on {test_set}", _find_bicubic, images, scale)
-            yield from _compared(zoo, method, test_set, published, found)
-        for model in chosen:
-            found = progress.get(f"{model.name} ({model.sha256}) on {test_set}", _find, model, images, zoo)
-            yield from _compared(zoo, model.name, test_set, published, found)
+    scales = sorted({model.scale for model in chosen})
+    tasks = {task.key: task for name in sets for task in _tasks(name, scales, chosen, tuple(modes), zoo)}
+    for task in tasks.values():
+        if task.test_set not in published.get(task.method, {}).get("sets", {}):
+            raise InputError(f"{zoo / 'results.json'}: {task.method}: has no results on {task.test_set}; publish them")
+    for name in sets:
+        ready(name, mirror)
+    progress = Progress(zoo / "unfinished" / ".verify.json")
+    kept = [key for key in tasks if key in progress]
+    if kept:
+        print(f"kept from an interrupted verification: {len(kept)} of {len(tasks)}")
+    pool = one_thread_each(max(1, min(os.cpu_count() or 1, len(tasks) - len(kept))))
+    try:
+        waiting = {pool.submit(task.find): key for key, task in tasks.items() if key not in progress}
+        for key in chain(kept, (_keep(done, waiting[done], progress) for done in as_completed(waiting))):
+            task = tasks[key]
+            yield _compared(task, published[task.method]["sets"][task.test_set], progress[key])
+    finally:
+        pool.shutdown(cancel_futures=True)
+    progress.forget(tasks)
 
 
-def _find_bicubic(images: PreparedSet, scale: int) -> Found:
-    return mean_scores({"bicubic": bicubic_scores(images, scale)})
+@dataclass(frozen=True)
+class _Task:
+    """One method on one set: a network, or bicubic upscaling by `scale`."""
+
+    test_set: str
+    scale: int
+    model: Model | None
+    modes: tuple[str, ...]
+    zoo: Path
+
+    @property
+    def method(self) -> str:
+        return self.model.name if self.model else f"bicubic-x{self.scale}"
+
+    @property
+    def key(self) -> str:
+        """Names its results: other ones if the network's file or the modes are others."""
+        by = f" ({self.model.sha256}) in {', '.join(self.modes)}" if self.model else ""
+        return f"{self.method}{by} on {self.test_set}"
+
+    def find(self) -> Found:
+        images = PreparedSet.open(prepared_folder(self.test_set))
+        if self.model is None:
+            return mean_scores({"bicubic": bicubic_scores(images, self.scale)})
+        return mean_scores(model_scores(self.model, images, self.zoo, self.modes))
 
 
-def _find(model: Model, images: PreparedSet, zoo: Path) -> Found:
-    return mean_scores(model_scores(model, images, zoo))
+def _tasks(
+    test_set: str, scales: Sequence[int], models: Sequence[Model], modes: tuple[str, ...], zoo: Path
+) -> Iterator[_Task]:
+    for scale in scales:
+        yield _Task(test_set, scale, None, modes, zoo)
+    for model in models:
+        yield _Task(test_set, model.scale, model, modes, zoo)
 
 
-def _compared(
-    zoo: Path, method: str, test_set: str, published: Mapping[str, dict], found: Mapping[str, Means]
-) -> Iterator[Comparison]:
-    held = published.get(method, {}).get("sets", {}).get(test_set)
-    if held is None:
-        raise InputError(f"{zoo / 'results.json'}: {method}: has no results on {test_set}; publish them")
-    for backend in sorted(held.keys() | found.keys()):
-        yield Comparison(method, test_set, backend, held.get(backend, {}), found.get(backend, {}))
+def _keep(done: Future[Found], key: str, progress: Progress) -> str:
+    progress.keep(key, done.result())
+    return key
+
+
+def _compared(task: _Task, published: Mapping[str, Means], found: Mapping[str, Means]) -> list[Comparison]:
+    expected = {name for name in published if name in ("bicubic", "torch", *task.modes)}
+    return [
+        Comparison(task.method, task.test_set, backend, published.get(backend, {}), found.get(backend, {}))
+        for backend in sorted(expected | found.keys())
+    ]
 
 
 def _near(one: float | None, other: float | None, far: float) -> bool:
@@ -104,17 +154,16 @@ def _near(one: float | None, other: float | None, far: float) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zoo", type=Path, default=ZOO, help="the zoo's folder (default: %(default)s)")
-    parser.add_argument("--sets", nargs="+", default=TEST_SETS, help="test sets (default: the four standard ones)")
+    parser.add_argument("--sets", nargs="+", help="test sets (default: Set5, Set14 and B100)")
     parser.add_argument("--models", nargs="+", help="some networks instead of all")
+    parser.add_argument("--all", action="store_true", help="every set and every mode of the engine: hours")
     arguments = parser.parse_args()
-    mirror, progress = os.environ.get("SR_MIRROR"), Progress(arguments.zoo / "unfinished" / ".verify.json")
-    if progress.restored:
-        print(f"kept from an interrupted verification: {progress.restored} networks and sets")
-    compared = []
-    for comparison in compare(arguments.zoo, arguments.sets, arguments.models, mirror, progress):
-        compared.append(comparison)
-        print(comparison, flush=True)
-    progress.finish()
+    sets = arguments.sets or (TEST_SETS if arguments.all else QUICK_SETS)
+    modes = tuple(MODES) if arguments.all else QUICK_MODES
+    compared: list[Comparison] = []
+    for several in compare(arguments.zoo, sets, modes, arguments.models, os.environ.get("SR_MIRROR")):
+        compared += several
+        print("\n".join(map(str, several)), flush=True)
     different = sum(bool(comparison.apart) for comparison in compared)
     if different:
         print(f"error: {different} of {len(compared)} differ from {arguments.zoo / 'results.json'}", file=sys.stderr)

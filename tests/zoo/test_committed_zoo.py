@@ -74,7 +74,7 @@ def test_the_params_beside_it_are_those_of_the_profile(tmp_path):
 def test_every_network_scores_on_set5_as_published(tmp_path):
     shutil.copytree(ZOO, tmp_path / "zoo", ignore=shutil.ignore_patterns("unfinished"))
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.zoo.verify", "--sets", "Set5"],
+        [sys.executable, "-m", "pipeline.zoo.verify", "--all", "--sets", "Set5"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "SR_MIRROR": str(SHARED / "mirror")},
         capture_output=True,

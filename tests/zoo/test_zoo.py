@@ -275,19 +275,21 @@ def test_seeds_of_a_pair_are_found_and_the_first_stands_in_for_it(published):
 
 
 def test_verify_agrees_with_what_was_published_and_tells_what_does_not(published, tmp_path):
-    output = published.run("verify", "--sets", "embedded-test")
+    output = published.run("verify", "--all", "--sets", "embedded-test")
     assert "all 31 equal" in output and output.count(" equal\n") == 31
     place = published.copy(tmp_path / "place")
     path = place.folder / "zoo/results.json"
     changed = json.loads(path.read_text())
     changed["methods"]["edsr-x2-binary"]["sets"]["embedded-test"]["engine_int8"]["psnr_y"] += 0.02
     path.write_text(json.dumps(changed))
-    arguments = ("verify", "--sets", "embedded-test", "--models", "edsr-x2-binary")
+    arguments = ("verify", "--all", "--sets", "embedded-test", "--models", "edsr-x2-binary")
     output = place.run(*arguments, exit_code=1)
     assert output.count("DIFFERENT in psnr_y") == 1 and "error: 1 of 7 differ from zoo/results.json" in output
     del changed["methods"]["edsr-x2-binary"]["sets"]["embedded-test"]["engine_int8"]
     path.write_text(json.dumps(changed))
     assert place.run(*arguments, exit_code=1).count("DIFFERENT") == 1  # never published is not equal
+    output = place.run("verify", "--sets", "embedded-test", "--models", "edsr-x2-float")
+    assert "all 3 equal" in output and "engine_float32" in output  # bicubic, PyTorch, and one mode of a float network
 
 
 def test_an_interrupted_verification_goes_on_with_the_same_code_alone(published, tmp_path):
@@ -300,7 +302,7 @@ def test_an_interrupted_verification_goes_on_with_the_same_code_alone(published,
     git("init", "--quiet")
     git("add", "params.yaml")
     git("commit", "--quiet", "--message", "One")
-    arguments = ("--sets", "embedded-test", "--models", "edsr-x2-float", "edsr-x2-binary")
+    arguments = ("--all", "--sets", "embedded-test", "--models", "edsr-x2-float", "edsr-x2-binary")
     process = place.start("verify", *arguments)
     while "edsr-x2-float " not in process.stdout.readline():
         pass
