@@ -9,16 +9,20 @@ import argparse
 import csv
 import io
 import os
+from concurrent.futures import as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
 from pipeline.errors import InputError, one_line_errors
+from pipeline.evaluation.processes import one_thread_each
 from pipeline.evaluation.protocol import Score
 from pipeline.files import write_csv, write_json
+from pipeline.runs import prepared_folder
 from pipeline.zoo.cards import write_cards
-from pipeline.zoo.catalogue import ZOO, read_published, write_index
+from pipeline.zoo.catalogue import ZOO, Model, read_published, write_index
 from pipeline.zoo.gaps import gap_table
 from pipeline.zoo.scores import bicubic_scores, mean_scores, model_scores
 
@@ -26,7 +30,7 @@ TEST_SETS = ("Set5", "Set14", "B100", "Urban100")
 
 
 def publish(zoo: Path, sets: tuple[str, ...], mirror: str | None) -> None:
-    """See the module."""
+    """Score what has no results yet, a network on each processor core, and write all files that follow from it."""
     if not any(zoo.glob("*.safetensors")):
         raise InputError(f"{zoo}: holds no trained network; train one with `python -m pipeline.zoo.train` first")
     models = write_index(zoo)
@@ -38,17 +42,19 @@ def publish(zoo: Path, sets: tuple[str, ...], mirror: str | None) -> None:
     results = {name: held for name, held in published.items() if wanted.get(name, "none") == held["sha256"]}
     rows = [row for row in rows if row["method"] in results]
     for name, sha256 in wanted.items():
-        held = results.setdefault(name, {"sha256": sha256, "sets": {}})
-        for test_set in sets:
-            if test_set in held["sets"]:
-                continue
-            images = ready(test_set, mirror)
+        results.setdefault(name, {"sha256": sha256, "sets": {}})
+    missing = [(name, test_set) for name in wanted for test_set in sets if test_set not in results[name]["sets"]]
+    for test_set in dict.fromkeys(test_set for _, test_set in missing):
+        ready(test_set, mirror)
+    with one_thread_each(max(1, min(os.cpu_count() or 1, len(missing)))) as pool:
+        running = {
+            pool.submit(_scores, name, by_name.get(name), test_set, zoo): (name, test_set) for name, test_set in missing
+        }
+        for done in as_completed(running):
+            name, test_set = running[done]
+            scores = done.result()
             print(f"{name} on {test_set}", flush=True)
-            if sha256 is None:
-                scores = {"bicubic": bicubic_scores(images, int(name.removeprefix("bicubic-x")))}
-            else:
-                scores = model_scores(by_name[name], images, zoo)
-            held["sets"][test_set] = mean_scores(scores)
+            results[name]["sets"][test_set] = mean_scores(scores)
             rows += [_row(name, test_set, backend, score) for backend, found in scores.items() for score in found]
             _write(zoo, results, rows, list(wanted))
     _write(zoo, results, rows, list(wanted))
@@ -60,11 +66,24 @@ def publish(zoo: Path, sets: tuple[str, ...], mirror: str | None) -> None:
     write_cards(zoo, models, results, gaps)
 
 
+def _scores(name: str, model: Model | None, test_set: str, zoo: Path) -> dict[str, list[Score]]:
+    images = PreparedSet.open(prepared_folder(test_set))
+    if model is None:
+        return {"bicubic": bicubic_scores(images, int(name.removeprefix("bicubic-x")))}
+    return model_scores(model, images, zoo)
+
+
 def _write(zoo: Path, results: dict[str, Any], rows: list[dict[str, Any]], order: list[str]) -> None:
+    """Write what there is by now, in the order of the networks and of the sets, whatever came first."""
+    places = {name: place for place, name in enumerate((*order, *TEST_SETS))}
+    rows.sort(key=lambda row: (places[row["method"]], places.get(row["set"], len(places)), row["set"]))
     write_csv(zoo / "results.csv", rows)
-    write_json(
-        zoo / "results.json", {"format": 1, "methods": {name: results[name] for name in order if name in results}}
-    )
+    methods = {
+        name: results[name]
+        | {"sets": dict(sorted(results[name]["sets"].items(), key=lambda item: places.get(item[0], len(places))))}
+        for name in order
+    }
+    write_json(zoo / "results.json", {"format": 1, "methods": methods})
 
 
 def _row(method: str, test_set: str, backend: str, score: Score) -> dict[str, Any]:
