@@ -32,6 +32,7 @@ train: setup
 	$(ACTIVATED) python -m pipeline.zoo.train --params zoo/$(PROFILE).yaml $(if $(MINUTES),--minutes $(MINUTES))
 
 status: setup
+	$(ACTIVATED) python -m pipeline.profiles $(PROFILE) zoo/$(PROFILE).yaml
 	$(ACTIVATED) python -m pipeline.zoo.status --params zoo/$(PROFILE).yaml
 
 publish: setup
