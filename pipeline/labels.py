@@ -125,6 +125,6 @@ def interval(low: float, high: float) -> str:
     return f"{number(low, 2)} to {number(high, 2)} dB" if math.isfinite(high - low) else "not known from one image"
 
 
-def network(model_name: str, scale: int) -> str:
-    """Return a model at a scale, as `SRResNet ×4`."""
-    return f"{model(model_name)} ×{scale}"
+def network(model_name: str, scale: int, variant_name: str = "") -> str:
+    """Return a model at a scale, as `SRResNet ×4`, or with its variant as `VDSR ×4, imported`."""
+    return f"{model(model_name)} ×{scale}" + (f", {variant(variant_name)}" if variant_name else "")

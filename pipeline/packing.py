@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 from pipeline.models import build
 from pipeline.models.binarize import BinaryConv2d
 from pipeline.packed import FloatType, PackedNetwork, read, sizes, write
+from pipeline.records import Footprint
 
 COUNTER = "num_batches_tracked"  # of batch normalization in training
 
@@ -107,12 +108,11 @@ def load(path: str | Path) -> nn.Module:
         raise InputError(f"{path}: {error}") from error
 
 
-def footprint(module: nn.Module, packed: PackedNetwork) -> dict[str, Any]:
-    """What a network takes: the bytes of `pipeline.packed.sizes`, and its ``parameters`` and ``binary_parameters``
-    (those that are one bit in the file).
-    """
+def footprint(module: nn.Module, packed: PackedNetwork) -> Footprint:
+    """Measure what a network takes: the bytes of its packed file, and its parameters."""
     binary = [layer.weight for layer in module.modules() if isinstance(layer, BinaryConv2d)]
-    return sizes(packed) | {
-        "parameters": sum(value.numel() for value in module.parameters()),
-        "binary_parameters": sum(value.numel() for value in binary),
-    }
+    return Footprint(
+        **sizes(packed),
+        parameters=sum(value.numel() for value in module.parameters()),
+        binary_parameters=sum(value.numel() for value in binary),
+    )

@@ -6,6 +6,7 @@ Its size is that of ``benchmark.network``: time does not depend on what was lear
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.benchmark.measure import Settings
@@ -27,20 +28,19 @@ def main() -> None:
     params.require(model, scale)
     benchmark, machine = params.benchmark, environment()
     seed(params.seed)
-    overrides = params.benchmark_overrides(model, "float")
     record = network_record(
         model,
         scale,
-        overrides,
+        params.benchmark_overrides(model, "float"),
         params.binarize.model_dump(),
         (benchmark.lr_height, benchmark.lr_width),
         benchmark.sizes,
         Settings(min(benchmark.threads, machine["cores"]), benchmark.repeats, benchmark.seconds),
+        machine,
     )
     path = Path("results", "benchmark", f"{model}-x{scale}.json")
-    about = {"model": model, "scale": scale, "network": overrides, "repeats": benchmark.repeats, "environment": machine}
-    write_json(path, about | record)
-    write_csv(path.with_suffix(".csv"), network_rows(record, model, scale))
+    write_json(path, asdict(record))
+    write_csv(path.with_suffix(".csv"), network_rows(record))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.benchmark.measure import Settings
@@ -21,9 +22,10 @@ def main() -> None:
         params.binarize.model_dump(),
         (benchmark.lr_height, benchmark.lr_width),
         Settings(min(benchmark.threads, machine["cores"]), benchmark.repeats, benchmark.seconds),
+        machine,
     )
     path = Path("results", "benchmark", "layers.json")
-    write_json(path, {"repeats": benchmark.repeats, "environment": machine} | record)
+    write_json(path, asdict(record))
     write_csv(path.with_suffix(".csv"), layers_rows(record))
 
 

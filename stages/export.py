@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from safetensors.torch import load_file
 
@@ -29,7 +30,7 @@ def main() -> None:
     metadata = {"training": json.loads(run.training_record.read_text())}
     training_set = PreparedSet.open(prepared_folder(params.data.train))
     packed = export(module, run.packed, metadata, params.export, params.export.float_dtype, training_set, params.seed)
-    write_json(run.export_record, footprint(module, packed))
+    write_json(run.export_record, asdict(footprint(module, packed)))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
@@ -18,7 +19,7 @@ def main() -> None:
     measured = {}
     for run in (Run(m, s, w) for m in MODELS for s in SCALES for w in get_args(Weights)):
         module = build(run.model, run.scale, run.weights, **params.benchmark_overrides(run.model, run.weights))
-        measured[run.name] = footprint(module, pack(module, float_type=params.export.float_dtype))
+        measured[run.name] = asdict(footprint(module, pack(module, float_type=params.export.float_dtype)))
     write_json(Path("results", "footprint.json"), measured)
 
 

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from pipeline.data.prepared import PreparedSet
-from pipeline.evaluation.pictures import Pair, gaps, psnr_by_image, write_pictures
+from pipeline.evaluation.gaps import image_gaps
+from pipeline.evaluation.pictures import Pair, torch_scores, write_pictures
 from pipeline.params import load_params
 from pipeline.runs import Run, prepared_folder
 from stages.arguments import add_scale, add_set
@@ -23,7 +24,7 @@ def main() -> None:
     pairs = []
     for model in load_params().matrix.models:
         real, binary = Run(model, scale, "float"), Run(model, scale, "binary")
-        lost = gaps(psnr_by_image(scores / f"{real.name}.csv"), psnr_by_image(scores / f"{binary.name}.csv"))
+        lost = image_gaps(torch_scores(scores / f"{real.name}.csv"), torch_scores(scores / f"{binary.name}.csv"))
         pairs.append(Pair(model, real.packed, binary.packed, lost))
     write_pictures(Path("results", "images", name, f"x{scale}"), PreparedSet.open(prepared_folder(name)), scale, pairs)
 

@@ -9,17 +9,14 @@ from pathlib import Path
 from pipeline.data.prepared import PreparedSet
 from pipeline.evaluation.protocol import Image, evaluate, means
 from pipeline.files import write_csv, write_json
+from pipeline.records import score_rows
 from pipeline.runs import prepared_folder
 
 
 def write_scores(method: str, set_name: str, scale: int, backends: Mapping[str, Callable[[Image], Image]]) -> None:
     """Evaluate a method's backends on a set and write results/evaluate/<set>/<method>.json and .csv."""
     images = PreparedSet.open(prepared_folder(set_name))
-    summary, rows = {}, []
-    for backend, upscale in backends.items():
-        scores = evaluate(upscale, images, scale)
-        summary[backend] = means(scores)
-        rows += [{"backend": backend, **asdict(score)} for score in scores]
+    scores = {backend: evaluate(upscale, images, scale) for backend, upscale in backends.items()}
     folder = Path("results", "evaluate", set_name)
-    write_csv(folder / f"{method}.csv", rows)
-    write_json(folder / f"{method}.json", summary)
+    write_csv(folder / f"{method}.csv", score_rows(scores))
+    write_json(folder / f"{method}.json", {backend: asdict(means(rows)) for backend, rows in scores.items()})

@@ -8,6 +8,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministi
 
 import argparse
 import sys
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
@@ -53,13 +54,13 @@ def main() -> None:
         trained = train_planned(plan, run.checkpoint, process, interruption)
         if not process.leads:
             return
-    if trained.interrupted:
+    if trained.record is None:
         print(f"stopped and saved in {run.checkpoint}; the same command goes on from there", file=sys.stderr)
         sys.exit(1)
     with atomic(run.weights_file) as temporary:
         save_file({name: value.cpu().contiguous() for name, value in trained.module.state_dict().items()}, temporary)
     write_csv(run.history, trained.history)
-    write_json(run.training_record, trained.record)
+    write_json(run.training_record, asdict(trained.record))
     if trained.finished:
         delete_checkpoint(run.checkpoint)
 

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from pipeline.data.prepared import PreparedSet
-from pipeline.evaluation.pictures import Pair, gaps, psnr_by_image, write_pictures
+from pipeline.evaluation.gaps import image_gaps
+from pipeline.evaluation.pictures import Pair, torch_scores, write_pictures
 from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import pairs, read_index
 from stages.arguments import add_set
@@ -23,7 +24,7 @@ def main() -> None:
     folder.mkdir(parents=True)  # empty where no pair is published
     by_scale: dict[int, dict[str, Pair]] = {}  # and by model: an imported pair is shown where there is no other
     for real, binary in pairs(read_index()):
-        lost = gaps(psnr_by_image(scores, real.name), psnr_by_image(scores, binary.name))
+        lost = image_gaps(torch_scores(scores, real.name), torch_scores(scores, binary.name))
         pair = Pair(real.model, real.path(), binary.path(), lost)
         by_scale.setdefault(real.scale, {}).setdefault(real.model, pair)
     images = PreparedSet.open(prepared_folder(name))

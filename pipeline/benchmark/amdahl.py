@@ -21,21 +21,13 @@ from torch import Tensor, nn
 from pipeline.benchmark import engines
 from pipeline.benchmark.workloads import Workload
 from pipeline.inference import channels_last
+from pipeline.records import Amdahl, LayerTime
 
 BEFORE = ""  # the time before the first convolution
 
 
-def where_time_goes(piece: Workload, x: NDArray[np.float32], threads: int, repeats: int) -> dict[str, Any]:
-    """Time the float network in PyTorch channels_last layer by layer.
-
-    Returns
-    -------
-    dict
-        ``layers``: of each its ``name``, whether its twin is ``binary``, ``macs`` (multiply-adds for this input) and
-        ``ms`` (median). ``total_ms``, and ``binary_ms``: of the layers whose twins are binary. ``binary_macs`` and
-        ``float_macs``. ``ceiling``: how many times faster the network would be if its binary layers took no time, None
-        if it has no others.
-    """
+def where_time_goes(piece: Workload, x: NDArray[np.float32], threads: int, repeats: int) -> Amdahl:
+    """Time the float network in PyTorch channels_last layer by layer; medians."""
     module = channels_last(copy.deepcopy(piece.real))
     convolutions = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)}
     starts: list[tuple[str, float]] = []
@@ -57,17 +49,14 @@ def where_time_goes(piece: Workload, x: NDArray[np.float32], threads: int, repea
     ms = {name: 1000 * median(values) for name, values in seconds.items()}
     binary = {name for name in convolutions if name in piece.packed.binary}
     total, inside = sum(ms.values()), sum(ms[name] for name in binary)
-    return {
-        "layers": [
-            {"name": name, "binary": name in binary, "macs": macs[name], "ms": round(ms[name], 3)}
-            for name in convolutions
-        ],
-        "total_ms": round(total, 3),
-        "binary_ms": round(inside, 3),
-        "binary_macs": sum(macs[name] for name in binary),
-        "float_macs": sum(count for name, count in macs.items() if name not in binary),
-        "ceiling": round(total / (total - inside), 3) if total > inside else None,
-    }
+    return Amdahl(
+        layers=[LayerTime(name, name in binary, macs[name], round(ms[name], 3)) for name in convolutions],
+        total_ms=round(total, 3),
+        binary_ms=round(inside, 3),
+        binary_macs=sum(macs[name] for name in binary),
+        float_macs=sum(count for name, count in macs.items() if name not in binary),
+        ceiling=round(total / (total - inside), 3) if total > inside else None,
+    )
 
 
 def engine_by_kind(piece: Workload, x: NDArray[np.float32], name: str, threads: int, repeats: int) -> dict[str, float]:

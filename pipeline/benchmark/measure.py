@@ -21,6 +21,7 @@ from pipeline.benchmark.exports import Exports
 from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.benchmark.workloads import Workload
 from pipeline.engine.runner import MODES
+from pipeline.records import CheckedTiming, Measurement
 
 BASELINES = ("torch_channels_last", "openvino_int8")  # what speed is compared with
 BACKENDS = (*PEERS, *MODES)  # of networks
@@ -40,7 +41,7 @@ class Settings:
 
 def measure(
     piece: Workload, height: int, width: int, settings: Settings, folder: Path, names: Collection[str] = BACKENDS
-) -> dict[str, Any]:
+) -> Measurement:
     """Time backends on one piece.
 
     Parameters
@@ -53,14 +54,6 @@ def measure(
         Where the piece's exported files are kept; the same for the same piece.
     names : collection of str
         Of the backends: `PEERS` and `ENGINES`.
-
-    Returns
-    -------
-    dict
-        ``lr_size``, ``threads``, ``backends`` (name to the times of `timing.summary`, ``snr_db`` against
-        PyTorch with the same weights in float32, and ``precision``), ``missing`` (name to the reason, in one line) and
-        ``speedup`` (see `speedup`) and ``speedup_of_fastest``
-        (the same of the fastest run of each, which on a shared machine is the least disturbed).
     """
     keep_freed_memory()
     x = piece.input(height, width)
@@ -81,18 +74,17 @@ def measure(
             missing[name] = str(error)
     runs = {name: backend.run for name, backend in ready.items()}
     seconds = alternate(runs, settings.repeats, warmup=0, budget=settings.seconds)  # the check was the warm-up
-    backends = {
-        name: summary(values) | {"snr_db": quality[name], "precision": ready[name].precision}
-        for name, values in seconds.items()
-    }
-    return {
-        "lr_size": [height, width],
-        "threads": settings.threads,
-        "backends": backends,
-        "missing": missing,
-        "speedup": speedup(seconds),
-        "speedup_of_fastest": speedup({name: [min(values)] for name, values in seconds.items()}),
-    }
+    return Measurement(
+        lr_size=(height, width),
+        threads=settings.threads,
+        backends={
+            name: CheckedTiming(**vars(summary(values)), snr_db=quality[name], precision=ready[name].precision)
+            for name, values in seconds.items()
+        },
+        missing=missing,
+        speedup=speedup(seconds),
+        speedup_of_fastest=speedup({name: [min(values)] for name, values in seconds.items()}),
+    )
 
 
 def build(name: str, piece: Workload, exports: Exports, x: NDArray[np.float32], threads: int) -> Backend:
@@ -118,7 +110,7 @@ def speedup(seconds: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float
     return {baseline: ratios(seconds, baseline) for baseline in BASELINES if baseline in seconds}
 
 
-def rows(record: Mapping[str, Any], piece: str, **about: Any) -> list[dict[str, Any]]:
+def rows(record: Measurement, piece: str, **about: Any) -> list[dict[str, Any]]:
     """A measurement as rows of a table, one a backend, those that are missing with the reason.
 
     Each begins with `about` and the name of the piece.
@@ -128,15 +120,15 @@ def rows(record: Mapping[str, Any], piece: str, **about: Any) -> list[dict[str, 
         {
             **about,
             "piece": piece,
-            "lr_height": record["lr_size"][0],
-            "lr_width": record["lr_size"][1],
-            "threads": record["threads"],
+            "lr_height": record.lr_size[0],
+            "lr_width": record.lr_size[1],
+            "threads": record.threads,
             "backend": name,
-            **{column: record["backends"].get(name, {}).get(column, "") for column in columns},
-            **{f"speedup_over_{baseline}": record["speedup"].get(baseline, {}).get(name, "") for baseline in BASELINES},
-            "missing": record["missing"].get(name, ""),
+            **{column: getattr(record.backends.get(name), column, "") for column in columns},
+            **{f"speedup_over_{baseline}": record.speedup.get(baseline, {}).get(name, "") for baseline in BASELINES},
+            "missing": record.missing.get(name, ""),
         }
-        for name in (*record["backends"], *record["missing"])
+        for name in (*record.backends, *record.missing)
     ]
 
 

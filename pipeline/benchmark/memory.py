@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.benchmark.backends import Backend, UnavailableError, one_line
+from pipeline.records import Memory
 from pipeline.runs import ON_LUMA
 
 REQUEST, PACKED = "memory.json", "packed.safetensors"
@@ -56,14 +58,8 @@ def write_request(
     (folder / REQUEST).write_text(json.dumps(request))
 
 
-def peak_memory(folder: Path, backend: str) -> dict[str, float]:
+def peak_memory(folder: Path, backend: str) -> Memory:
     """Measure one backend in a child process.
-
-    Returns
-    -------
-    dict
-        ``loaded_mib``: resident when all is imported and loaded; ``peak_mib``: at most, during one forward pass;
-        ``forward_mib``: their difference.
 
     Raises
     ------
@@ -76,7 +72,7 @@ def peak_memory(folder: Path, backend: str) -> dict[str, float]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UnavailableError(f"failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return Memory(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def main() -> None:
@@ -86,12 +82,12 @@ def main() -> None:
     arguments = parser.parse_args()
     request = json.loads((arguments.folder / REQUEST).read_text())
     try:
-        print(json.dumps(_measure(_loader(arguments.folder, arguments.backend, request), request)))
+        print(json.dumps(asdict(_measure(_loader(arguments.folder, arguments.backend, request), request))))
     except (UnavailableError, OSError) as error:
         sys.exit(one_line(error))
 
 
-def _measure(load: Callable[[NDArray[np.float32]], Backend], request: Mapping[str, Any]) -> dict[str, float]:
+def _measure(load: Callable[[NDArray[np.float32]], Backend], request: Mapping[str, Any]) -> Memory:
     rng = np.random.default_rng(0)
     small, x = (
         rng.random((request["channels"], *size), np.float32) for size in ([request["warm_up"]] * 2, request["size"])
@@ -103,7 +99,7 @@ def _measure(load: Callable[[NDArray[np.float32]], Backend], request: Mapping[st
     loaded = _status("VmRSS")
     backend.run()
     peak = _status("VmHWM")
-    return {"loaded_mib": loaded, "peak_mib": peak, "forward_mib": round(peak - loaded, 1)}
+    return Memory(loaded_mib=loaded, peak_mib=peak, forward_mib=round(peak - loaded, 1))
 
 
 def _loader(folder: Path, name: str, request: Mapping[str, Any]) -> Callable[[NDArray[np.float32]], Backend]:

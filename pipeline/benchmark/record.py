@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.benchmark import memory
 from pipeline.benchmark.amdahl import engine_by_kind, where_time_goes
@@ -19,7 +19,9 @@ from pipeline.benchmark.runtimes import RUNTIMES
 from pipeline.benchmark.workloads import Workload, body, chain, network
 from pipeline.engine.runner import MODES
 from pipeline.packed import write
+from pipeline.records import Benchmark, LayerChain, Layers, Measurement, Memories
 
+T = TypeVar("T")
 CHAINS = {"layer": (64, 24), "wide_layer": (256, 8)}  # name to channels and layers; long, for what is at their ends
 SCALED = (
     "torch_channels_last", "onnxruntime_int8", "openvino_float32", "openvino_int8",
@@ -36,7 +38,8 @@ def network_record(
     size: tuple[int, int],
     sizes: list[int],
     settings: Settings,
-) -> dict[str, Any]:
+    environment: dict[str, Any],
+) -> Benchmark:
     """Measure one network.
 
     Parameters
@@ -48,72 +51,60 @@ def network_record(
     sizes : list of int
         Sides of further, square LR images.
     settings : Settings
-
-    Returns
-    -------
-    dict
-        What `measure` gives for the whole network, its ``parameters``, and: ``body`` (what `measure` gives for the
-        residual blocks), ``amdahl`` (`where_time_goes`), ``engine_layers`` (engine to `engine_by_kind`), ``sizes``
-        and ``thread_counts`` (lists of what `measure` gives), ``memory`` (``lr_size``, ``backends``: name to
-        `peak_memory`, ``missing``: name to the reason).
+    environment : dict
+        See `pipeline.provenance.environment`.
     """
     whole = network(model, scale, overrides, binarization)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "body").mkdir()
         record = measure(whole, *size, settings, folder)
-        return {
-            **record,
-            "parameters": sum(value.numel() for value in whole.real.parameters()),
-            "body": measure(body(whole), *size, settings, folder / "body"),
-            "amdahl": where_time_goes(whole, whole.input(*size), settings.threads, settings.repeats),
-            "engine_layers": _engine_layers(whole, size, settings),
-            "sizes": _over_sizes(whole, record, sizes, settings, folder),
-            "thread_counts": _over_threads(whole, record, settings, folder),
-            "memory": _memory(whole, size, settings, folder),
-        }
+        return Benchmark(
+            **vars(record),
+            model=model,
+            scale=scale,
+            network=dict(overrides),
+            parameters=sum(value.numel() for value in whole.real.parameters()),
+            repeats=settings.repeats,
+            body=measure(body(whole), *size, settings, folder / "body"),
+            amdahl=where_time_goes(whole, whole.input(*size), settings.threads, settings.repeats),
+            engine_layers=_engine_layers(whole, size, settings),
+            sizes=_over_sizes(whole, record, sizes, settings, folder),
+            thread_counts=_over_threads(whole, record, settings, folder),
+            memory=_memory(whole, size, settings, folder),
+            environment=environment,
+        )
 
 
-def layers_record(binarization: Mapping[str, Any], size: tuple[int, int], settings: Settings) -> dict[str, Any]:
-    """Measure single layers in chains of them.
-
-    Returns
-    -------
-    dict
-        ``pieces``: by name, what `measure` gives for the chain, with ``channels`` and ``layers`` (its length);
-        ``machine_limit``: how fast this machine can do what the engine's kernels consist of, see
-        `pipeline.benchmark.limits.load_rate`.
-    """
-    pieces = {}
+def layers_record(
+    binarization: Mapping[str, Any], size: tuple[int, int], settings: Settings, environment: dict[str, Any]
+) -> Layers:
+    """Measure single layers in chains of them, and the limits of this machine."""
+    chains = {}
     for name, (channels, layers) in CHAINS.items():
         with tempfile.TemporaryDirectory() as folder:
             record = measure(
                 chain(channels, layers, binarization), *size, settings, Path(folder), (*BACKENDS, *POPCOUNT)
             )
-        pieces[name] = {"channels": channels, "layers": layers, **record}
-    return {"pieces": pieces, "machine_limit": load_rate(settings.threads)}
+        chains[name] = LayerChain(**vars(record), channels=channels, layers=layers)
+    return Layers(chains, load_rate(settings.threads), settings.repeats, environment)
 
 
-def network_rows(record: Mapping[str, Any], model: str, scale: int) -> list[dict[str, Any]]:
+def network_rows(record: Benchmark) -> list[dict[str, Any]]:
     """Every time in a network's record as a row of a table."""
-    about = {"model": model, "scale": scale}
-    further = [*record["sizes"], *record["thread_counts"]]
-    own = (record["lr_size"], record["threads"])
+    about = {"model": record.model, "scale": record.scale}
+    own = (record.lr_size, record.threads)
+    others = [o for o in (*record.sizes, *record.thread_counts) if (o.lr_size, o.threads) != own]
     return [
         *rows(record, "network", **about),
-        *rows(record["body"], "body", **about),
-        *(
-            row
-            for other in further
-            if (other["lr_size"], other["threads"]) != own
-            for row in rows(other, "network", **about)
-        ),
+        *rows(record.body, "body", **about),
+        *(row for other in others for row in rows(other, "network", **about)),
     ]
 
 
-def layers_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+def layers_rows(record: Layers) -> list[dict[str, Any]]:
     """Every time in the record of single layers as a row of a table; times are of whole chains."""
-    return [row for name, piece in record["pieces"].items() for row in rows(piece, name, model="", scale="")]
+    return [row for name, timed in record.pieces.items() for row in rows(timed, name, model="", scale="")]
 
 
 def _engine_layers(whole: Workload, size: tuple[int, int], settings: Settings) -> dict[str, dict[str, float]]:
@@ -127,48 +118,52 @@ def _engine_layers(whole: Workload, size: tuple[int, int], settings: Settings) -
 
 
 def _over_sizes(
-    whole: Workload, record: dict[str, Any], sizes: list[int], settings: Settings, folder: Path
-) -> list[dict[str, Any]]:
+    whole: Workload, record: Measurement, sizes: list[int], settings: Settings, folder: Path
+) -> list[Measurement]:
     """Square images, from small to large."""
-    found: list[dict[str, Any]] = []
+    found: list[Measurement] = []
     for side in sorted(sizes):
-        if record["lr_size"] == [side, side]:
+        if record.lr_size == (side, side):
             found.append(_only(record, SCALED))
             continue
         expected = {}
         if found:
             before = found[-1]
-            growth = side**2 / before["lr_size"][0] ** 2
-            expected = {name: growth * times["median_ms"] for name, times in before["backends"].items()}
-            expected |= dict.fromkeys(before["missing"], float("inf"))
+            growth = side**2 / before.lr_size[0] ** 2
+            expected = {name: growth * times.median_ms for name, times in before.backends.items()}
+            expected |= dict.fromkeys(before.missing, float("inf"))
         quick = [name for name in SCALED if expected.get(name, 0.0) <= LONGEST_MS]
         timed = measure(whole, side, side, settings, folder, quick)
         for name in (name for name in SCALED if name not in quick):
             left_out = f"left out: it would take about {expected[name] / 1000:.0f} s an image"
-            timed["missing"][name] = found[-1]["missing"].get(name, left_out)
+            timed.missing[name] = found[-1].missing.get(name, left_out)
         found.append(timed)
     return found
 
 
-def _over_threads(whole: Workload, record: dict[str, Any], settings: Settings, folder: Path) -> list[dict[str, Any]]:
+def _over_threads(whole: Workload, record: Measurement, settings: Settings, folder: Path) -> list[Measurement]:
     """From one thread to all."""
-    height, width = record["lr_size"]
+    height, width = record.lr_size
     fewer = [replace(settings, threads=count) for count in range(1, settings.threads)]
     return [*(measure(whole, height, width, less, folder, SCALED) for less in fewer), _only(record, SCALED)]
 
 
-def _only(record: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+def _only(record: Measurement, names: Collection[str]) -> Measurement:
     """A measurement's part that is about some of its backends."""
-    parts = {key: {n: v for n, v in record[key].items() if n in names} for key in ("backends", "missing")}
-    speeds = {
-        baseline: {name: ratio for name, ratio in ratios.items() if name in names}
-        for baseline, ratios in record["speedup"].items()
-        if baseline in names
-    }
-    return record | parts | {"speedup": speeds}
+
+    def some(of: Mapping[str, T]) -> dict[str, T]:
+        return {name: value for name, value in of.items() if name in names}
+
+    return replace(
+        record,
+        backends=some(record.backends),
+        missing=some(record.missing),
+        speedup={baseline: some(ratios) for baseline, ratios in some(record.speedup).items()},
+        speedup_of_fastest={baseline: some(ratios) for baseline, ratios in some(record.speedup_of_fastest).items()},
+    )
 
 
-def _memory(whole: Workload, size: tuple[int, int], settings: Settings, folder: Path) -> dict[str, Any]:
+def _memory(whole: Workload, size: tuple[int, int], settings: Settings, folder: Path) -> Memories:
     exports = Exports(whole.real, whole.calibration, folder)
     files = {}
     for name, (file, _) in RUNTIMES.items():
@@ -185,4 +180,4 @@ def _memory(whole: Workload, size: tuple[int, int], settings: Settings, folder: 
             measured[name] = memory.peak_memory(folder, name)
         except UnavailableError as error:
             missing[name] = str(error)
-    return {"lr_size": list(size), "backends": measured, "missing": missing}
+    return Memories(size, measured, missing)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.records import Timing
+
 FEWEST = 3  # counted repeats, whatever the budget: a median needs them
 # Between two functions: threads of the one that ended spin on for some milliseconds, on cores that the next one needs.
 PAUSE_SECONDS = 0.02
@@ -59,8 +61,7 @@ def ratios(seconds: Mapping[str, Sequence[float]], baseline: str) -> dict[str, f
     }
 
 
-def summary(seconds: list[float]) -> dict[str, float]:
-    """Median, minimum, maximum and quartiles in milliseconds, and the number of ``repeats``."""
-    names = {"min_ms": 0.0, "q1_ms": 0.25, "median_ms": 0.5, "q3_ms": 0.75, "max_ms": 1.0}
-    values = {name: round(1000 * float(np.quantile(seconds, share)), 3) for name, share in names.items()}
-    return {**values, "repeats": len(seconds)}
+def summary(seconds: Sequence[float]) -> Timing:
+    """Summarize the seconds of repeated runs."""
+    low, q1, middle, q3, high = (round(1000 * float(s), 3) for s in np.quantile(seconds, [0, 0.25, 0.5, 0.75, 1]))
+    return Timing(low, q1, middle, q3, high, repeats=len(seconds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def show_bench(model: str | None, size: str, threads: int | None, repeats: int, 
         "lr_size": [height, width],
         "threads": threads,
         "cpu": cpu_model(),
-        "backends": {name: summary(values) for name, values in seconds.items()},
+        "backends": {name: asdict(summary(values)) for name, values in seconds.items()},
         "baseline": baseline,
         "speedup": ratios(seconds, baseline),
         "missing": missing,

@@ -10,6 +10,7 @@ import argparse
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -18,6 +19,7 @@ from pipeline.errors import InputError
 from pipeline.files import write_json
 from pipeline.params import Params, load_params
 from pipeline.provenance import environment
+from pipeline.records import Measurement
 from pipeline.runs import MODELS, SCALES
 
 LAYERS = {"layer": "a 64→64 3×3 layer", "wide_layer": "a 256→256 3×3 layer"}
@@ -62,41 +64,41 @@ def main() -> None:
             "layers": piece.layers,
         }
         fastest = ratios(records, "speedup_of_fastest")
-        about |= {"environment": machine, "runs": records, "ratios": spans, "ratios_of_fastest": fastest}
+        about |= {"environment": machine, "runs": [asdict(record) for record in records]}
+        about |= {"ratios": spans, "ratios_of_fastest": fastest}
         write_json(arguments.json, about)
 
 
-def table(record: Mapping[str, Any], layers: int = 1) -> str:
+def table(record: Measurement, layers: int = 1) -> str:
     """A measurement as text: a line for every backend, those that are missing with the reason.
 
     Parameters
     ----------
-    record : mapping
-        As `pipeline.benchmark.measure.measure` gives it.
+    record : Measurement
     layers : int
         Times are divided by it.
     """
-    baselines = list(record["speedup"])
+    baselines = list(record.speedup)
     lines = [
         ["", "median", "quartiles", "repeats", *(f"× {baseline}" for baseline in baselines), "SNR", "convolutions"]
     ]
-    for name, times in record["backends"].items():
-        median, low, high = (f"{times[key] / layers:.2f}" for key in ("median_ms", "q1_ms", "q3_ms"))
-        speed = [f"{record['speedup'][baseline][name]:.2f}" for baseline in baselines]
-        snr = f"{times['snr_db']:.0f} dB"
-        lines.append([name, f"{median} ms", f"{low}–{high}", str(times["repeats"]), *speed, snr, times["precision"]])
-    reasons = [f"{name}: {reason}" for name, reason in record["missing"].items()]
+    for name, times in record.backends.items():
+        median, low, high = (f"{ms / layers:.2f}" for ms in (times.median_ms, times.q1_ms, times.q3_ms))
+        speed = [f"{record.speedup[baseline][name]:.2f}" for baseline in baselines]
+        snr = f"{times.snr_db:.0f} dB"
+        lines.append([name, f"{median} ms", f"{low}–{high}", str(times.repeats), *speed, snr, times.precision])
+    reasons = [f"{name}: {reason}" for name, reason in record.missing.items()]
     return "\n".join([_aligned(lines), *reasons])
 
 
 def ratios(
-    records: Sequence[Mapping[str, Any]], of: Literal["speedup", "speedup_of_fastest"] = "speedup"
+    records: Sequence[Measurement], of: Literal["speedup", "speedup_of_fastest"] = "speedup"
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """The speed of each backend over each baseline, where every run has it: of the ``runs``, ``low`` and ``high``."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for baseline, speeds in records[0][of].items():
+    for baseline, speeds in getattr(records[0], of).items():
         for name in speeds:
-            values = [record[of].get(baseline, {}).get(name) for record in records]
+            values = [getattr(record, of).get(baseline, {}).get(name) for record in records]
             if None not in values:
                 span = {"runs": values, "low": min(values), "high": max(values)}
                 found.setdefault(baseline, {})[name] = span

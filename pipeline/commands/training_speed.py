@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +88,12 @@ def measure(
     rows = []
     for variant in chosen:
         times, gflop = summary(seconds[variant.name]), steps[variant.name][1] / 1e9
-        second = times["median_ms"] / 1000
+        second = times.median_ms / 1000
         pixels = variant.batch * variant.patch**2
         more = pixels / (chosen[0].batch * chosen[0].patch ** 2)
         rows.append(
             vars(variant)
-            | times
+            | asdict(times)
             | {
                 "images_per_second": round(variant.batch / second, 2),
                 "lr_pixels_per_second": round(pixels / second),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image as Pillow
@@ -17,6 +17,8 @@ from pipeline.errors import InputError
 from pipeline.evaluation.backends import upscalers
 from pipeline.evaluation.protocol import Image
 from pipeline.files import atomic, write_json
+from pipeline.reading import REMEDY, by_backend, read_csv
+from pipeline.records import PictureRecord, ScoreRow
 
 
 @dataclass(frozen=True)
@@ -38,34 +40,22 @@ class Pair:
     gaps: dict[str, float]
 
 
-def psnr_by_image(path: Path, method: str | None = None) -> dict[str, float]:
-    """Read each image's PSNR-Y by PyTorch, in dB, from a table of scores; of one `method` where it has several.
+def torch_scores(path: Path, method: str = "") -> dict[str, ScoreRow]:
+    """Read each image's score by PyTorch from a table of scores, of one `method` where it has several.
 
     Raises
     ------
     InputError
         If the table is missing, malformed or has no such scores.
     """
-    remedy = "delete it and run `dvc repro`"
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if method is None or row["method"] == method]
-        levels = {row["image"]: float(row["psnr_y"]) for row in rows if row["backend"] == "torch"}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); run `dvc repro`") from error
-    except (ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{path}: is not a table of scores ({error}); {remedy}") from error
-    if not levels:
-        raise InputError(f"{path}: torch: no scores{f' of {method}' if method else ''}; {remedy}")
-    return levels
+    rows = read_csv(path, ScoreRow)
+    scores = by_backend(row for row in rows if method in ("", row.method)).get("torch")
+    if scores is None:
+        raise InputError(f"{path}: torch: no scores{f' of {method}' if method else ''}; delete it and {REMEDY}")
+    return scores
 
 
-def gaps(real: Mapping[str, float], binary: Mapping[str, float]) -> dict[str, float]:
-    """Give float minus binary PSNR-Y, in dB, for every image that both have."""
-    return {image: real[image] - binary[image] for image in real if image in binary}
-
-
-def extremes(pairs: Sequence[Pair]) -> dict[str, str]:
+def extremes(pairs: Sequence[Pair]) -> dict[Literal["largest", "smallest"], str]:
     """Name the images with the ``largest`` and the ``smallest`` gap, by the mean over the pairs.
 
     A set of one image has the largest alone.
@@ -103,10 +93,10 @@ def write_pictures(folder: Path, images: PreparedSet, scale: int, pairs: Sequenc
             for kind, upscale in made.items():
                 _save(upscale(images.lr(index, scale)), folder / choice / f"{pair.model}-{kind}.png")
     records = [
-        {"choice": choice, "image": image, "gaps": {pair.model: pair.gaps[image] for pair in pairs}}
+        PictureRecord(choice, image, {pair.model: pair.gaps[image] for pair in pairs})
         for choice, image in chosen.items()
     ]
-    write_json(folder / "pictures.json", records)
+    write_json(folder / "pictures.json", [asdict(record) for record in records])
 
 
 def _save(image: Image, path: Path) -> None:

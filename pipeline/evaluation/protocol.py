@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedSet
 from pipeline.metrics import psnr, ssim
+from pipeline.records import Quality, Score
 
 Image = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Score:
-    """How near an SR image comes to its HR image; dB, and ``ssim_y`` in [-1, 1]. Grey images have no ``psnr_rgb``."""
-
-    image: str
-    psnr_y: float
-    psnr_rgb: float | None
-    ssim_y: float
 
 
 def score(name: str, sr: Image, hr: Image, scale: int) -> Score:
@@ -46,11 +36,11 @@ def evaluate(upscale: Callable[[Image], Image], images: PreparedSet, scale: int)
     ]
 
 
-def means(scores: Sequence[Score]) -> dict[str, float | None]:
-    """Means over a set, to 4 decimals; ``psnr_rgb`` over the colour images, None where there is none."""
+def means(scores: Sequence[Score]) -> Quality:
+    """Means over a set, to 4 decimals (SSIM 5); ``psnr_rgb`` over the colour images, None where there is none."""
     rgb = [s.psnr_rgb for s in scores if s.psnr_rgb is not None]
-    return {
-        "psnr_y": round(float(np.mean([s.psnr_y for s in scores])), 4),
-        "psnr_rgb": round(float(np.mean(rgb)), 4) if rgb else None,
-        "ssim_y": round(float(np.mean([s.ssim_y for s in scores])), 5),
-    }
+    return Quality(
+        psnr_y=round(float(np.mean([s.psnr_y for s in scores])), 4),
+        psnr_rgb=round(float(np.mean(rgb)), 4) if rgb else None,
+        ssim_y=round(float(np.mean([s.ssim_y for s in scores])), 5),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline import labels
 from pipeline.params import Thresholds
-from pipeline.reporting.gaps import equivalence, equivalence_rule, gap_label, gap_measures, gaps
+from pipeline.reporting.gaps import equivalence, equivalence_rule, gap_label, gap_measures, run_gaps
 from pipeline.reporting.reservations import accuracy_reservations, below_bicubic
 from pipeline.reporting.results import Results
 from pipeline.reporting.verdicts import Claim, Measure, Verdict
@@ -12,21 +12,21 @@ from pipeline.reporting.verdicts import Claim, Measure, Verdict
 
 def accuracy_claim(results: Results, limits: Thresholds) -> Claim:
     """Judge "comparable results" by the mean gaps in PSNR-Y over networks and test sets, and their intervals."""
-    found = gaps(results)
-    worst = max(found, key=lambda gap: gap.high)
+    gaps = run_gaps(results)
+    worst = max(gaps, key=lambda pair: pair.gap.high)
     return Claim(
         key="accuracy",
         title="Accuracy comparable with the float network: this run",
         quote="comparable qualitative and quantitative results as their real-weight counterparts",
         # A binary network cannot be held against a float one that has learned nothing.
-        verdict=Verdict.UNMEASURED if below_bicubic(results) else equivalence(found, limits),
-        value=worst.psnr_y,
-        headline=labels.decibels(worst.psnr_y),
+        verdict=Verdict.UNMEASURED if below_bicubic(results) else equivalence(gaps, limits),
+        value=worst.gap.psnr_y,
+        headline=labels.decibels(worst.gap.psnr_y),
         headline_label=gap_label(worst),
         rule=equivalence_rule(limits),
         conditions=f"Means over {labels.listing(results.test_sets)}; both networks run by PyTorch in float32. "
         "The paper does not say on which channel it measures, so RGB is given too.",
-        measures=[*gap_measures(found, limits), *_int8_measure(results)],
+        measures=[*gap_measures(gaps, limits), *_int8_measure(results)],
         reservations=accuracy_reservations(results),
     )
 

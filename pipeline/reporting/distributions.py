@@ -8,9 +8,10 @@ from statistics import median
 import numpy as np
 
 from pipeline import labels
+from pipeline.evaluation.gaps import image_gaps
 from pipeline.reporting import svg
 from pipeline.reporting.figures import WIDTH, Panel, name_rows
-from pipeline.reporting.results import ImageQuality, Results, Zoo
+from pipeline.reporting.results import Results, Zoo
 from pipeline.runs import Run
 from pipeline.zoo.catalogue import pairs
 
@@ -24,7 +25,7 @@ def run_distributions(results: Results) -> list[Panel]:
         for name in results.test_sets:
             real, binary = (results.evaluations[name, Run(model, scale, weights)] for weights in ("float", "binary"))
             rows = panels.setdefault(labels.model(model), {})
-            rows[f"{name} ×{scale}"] = image_gaps(real.images, binary.images)
+            rows[f"{name} ×{scale}"] = list(image_gaps(real.scores["torch"], binary.scores["torch"]).values())
     return _panels(panels, "gaps-of-this-run")
 
 
@@ -32,18 +33,14 @@ def zoo_distributions(zoo: Zoo) -> list[Panel]:
     """Draw the gaps of the published pairs on their test sets, a panel a network, a row a test set."""
     panels: dict[str, dict[str, Sequence[float]]] = {}
     for real, binary in pairs(zoo.models):
-        title = labels.network(real.model, real.scale) + (f", {labels.variant(real.variant)}" if real.variant else "")
-        panels[title] = {
-            name: image_gaps(zoo.images[real.name, name], zoo.images[binary.name, name])
+        scores = {
+            name: [zoo.scores[model.name, name]["torch"] for model in (real, binary)]
             for name in zoo.published[binary.name]
         }
+        panels[labels.network(real.model, real.scale, real.variant)] = {
+            name: list(image_gaps(*pair).values()) for name, pair in scores.items()
+        }
     return _panels(panels, "gaps-of-published")
-
-
-def image_gaps(real: Sequence[ImageQuality], binary: Sequence[ImageQuality]) -> list[float]:
-    """Return float minus binary in dB of PSNR-Y for every image, as PyTorch runs them."""
-    floats = {row.image: row.psnr_y for row in real if row.backend == "torch"}
-    return [floats[row.image] - row.psnr_y for row in binary if row.backend == "torch"]
 
 
 def _panels(panels: Mapping[str, Gaps], name: str) -> list[Panel]:

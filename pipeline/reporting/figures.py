@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pipeline import labels
+from pipeline.records import Footprint
 from pipeline.reporting import svg
-from pipeline.reporting.results import WEIGHTS, Export, History, Results, Zoo
+from pipeline.reporting.results import WEIGHTS, History, Results, Zoo
 from pipeline.reporting.size_claim import reduction
 from pipeline.runs import Run
 
@@ -65,7 +66,7 @@ def accuracy_panels(results: Results) -> list[Panel]:
     return panels
 
 
-def size_panels(files: Mapping[Run, Export]) -> list[Panel]:
+def size_panels(files: Mapping[Run, Footprint]) -> list[Panel]:
     """Draw each model's file sizes, float above binary, split by kind of layer."""
     largest = max(export.bytes for export in files.values())
     panels = []

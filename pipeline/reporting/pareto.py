@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pipeline import labels
+from pipeline.records import BASELINE
 from pipeline.reporting import svg
+from pipeline.reporting.accuracy_tables import COUNT, NETWORK, RUN_BY, WEIGHTS_COLUMN, level, weights_cell
 from pipeline.reporting.figures import Panel
 from pipeline.reporting.results import Zoo
 from pipeline.runs import MODELS
+from pipeline.tables import Column, Table, table
 from pipeline.zoo.catalogue import pairs
 
 WIDTH, HEIGHT = 400, 290
 MARKERS = dict(zip(MODELS, "os^Dv", strict=False))  # of matplotlib
 SYMBOLS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼"}
-FLOAT = "torch_channels_last"  # how the float network is timed
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,6 @@ class Point:
     psnr_y: float
     ms: float
     bytes: int
-
-
-@dataclass(frozen=True)
-class PointRow:
-    """A point as text, and whether it is on the fronts."""
-
-    network: str
-    weights: str
-    by: str
-    psnr_y: str
-    ms: str
-    bytes: str
-    fronts: str
 
 
 Cost = Callable[[Point], float]
@@ -71,7 +60,7 @@ def pareto_points(zoo: Zoo) -> list[Point]:
         if times is None:
             continue
         for backend, timing in times.backends.items():
-            float_backend = backend == FLOAT
+            float_backend = backend == BASELINE
             model = real if float_backend else binary
             sets = zoo.published[model.name].values()
             scored = "torch" if float_backend else backend
@@ -102,24 +91,24 @@ def front(points: Sequence[Point], cost: Cost) -> list[Point]:
     return sorted((mine for mine in points if not any(betters(other, mine) for other in points)), key=cost)
 
 
-def pareto_rows(points: Sequence[Point]) -> list[PointRow]:
-    """Return the points as text; fronts are those of a point's scale."""
+def pareto_table(points: Sequence[Point]) -> Table:
+    """Return the points, and which are on the fronts of their scale."""
     rows = []
     for point in points:
         rivals = [other for other in points if other.scale == point.scale]
         fronts = [word for word, cost in (("time", time_of), ("size", size_of)) if point in front(rivals, cost)]
-        rows.append(
-            PointRow(
-                labels.network(point.model, point.scale),
-                point.weights,
-                labels.backend(point.by),
-                labels.number(point.psnr_y, 3),
-                labels.milliseconds(point.ms),
-                f"{point.bytes:,}",
-                labels.listing(fronts) if fronts else "",
-            )
-        )
-    return rows
+        row = {"network": labels.network(point.model, point.scale), **vars(point), **weights_cell(point.weights)}
+        rows.append(row | {"fronts": labels.listing(fronts) if fronts else ""})
+    columns = {
+        "network": NETWORK,
+        "weights": WEIGHTS_COLUMN,
+        "by": RUN_BY,
+        "psnr_y": level("PSNR-Y", 3, css="n strong"),
+        "ms": Column("time", labels.milliseconds, "n"),
+        "bytes": Column("bytes", COUNT, "n"),
+        "fronts": Column("on the front of"),
+    }
+    return table("pareto", "Accuracy against time and size", columns, rows)
 
 
 def pareto_panels(points: Sequence[Point]) -> list[Panel]:

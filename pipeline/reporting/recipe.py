@@ -3,53 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pipeline import labels
+from pipeline.records import SearchTrial
 from pipeline.reporting import svg
+from pipeline.reporting.accuracy_tables import level
 from pipeline.reporting.figures import CURVE_WIDTH, Panel
-from pipeline.reporting.results import SearchTrial
+from pipeline.reporting.results import WEIGHTS
+from pipeline.tables import Column, Table, table
 
 OPTIMIZERS = {"muon": (svg.BINARY, "Muon"), "adam": (svg.FLOAT, "Adam")}
 
 
-@dataclass(frozen=True)
-class TrialRow:
-    """What was changed, and what the float and the binary network reached with it, as text."""
-
-    changed: str
-    iterations: str
-    levels: dict[str, str]
-    core_minutes: str
-    best: set[str]  # of the weights for which nothing was better
-
-
-def trial_rows(trials: Sequence[SearchTrial]) -> list[TrialRow]:
-    """Return a row for each set of changes, the best for the float network first."""
+def trial_table(trials: Sequence[SearchTrial]) -> Table:
+    """Return a row for each set of changes, the best first; what nothing betters is in bold."""
     groups: dict[str, dict[str, SearchTrial]] = {}
     for trial in trials:
         groups.setdefault(describe(trial.changes), {})[trial.weights] = trial
-    top = {weights: max((t.psnr_y for t in trials if t.weights == weights), default=0) for weights in OUTPUTS}
+    best: dict[str, float] = {}
+    for trial in trials:
+        best[trial.weights] = max(trial.psnr_y, best.get(trial.weights, 0.0))
     rows = []
-    for changed, held in groups.items():
-        cost = sum(trial.cpu_seconds for trial in held.values()) / len(held) / 60
-        rows.append(
-            (
-                max(trial.psnr_y for trial in held.values()),
-                TrialRow(
-                    changed,
-                    labels.listing(sorted({f"{trial.iterations:,}" for trial in held.values()})),
-                    {w: labels.number(held[w].psnr_y, 2) if w in held else "–" for w in OUTPUTS},
-                    labels.number(cost, 1),
-                    {w for w in held if held[w].psnr_y == top[w]},
-                ),
-            )
-        )
-    return [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
-
-
-OUTPUTS = ("float", "binary")
+    for changed, group in sorted(groups.items(), key=lambda item: -max(t.psnr_y for t in item[1].values())):
+        row: dict[str, Any] = {
+            "changed": changed,
+            "iterations": labels.listing(sorted({f"{trial.iterations:,}" for trial in group.values()})),
+            "core_minutes": sum(trial.cpu_seconds for trial in group.values()) / len(group) / 60,
+        }
+        for weights, trial in group.items():
+            row |= {weights: trial.psnr_y, f"{weights}.kind": "strong" if trial.psnr_y == best[weights] else ""}
+        rows.append(row)
+    columns = {
+        "changed": Column("what was changed"),
+        "iterations": Column("iterations", css="n"),
+        "float": level("float"),
+        "binary": level("binary"),
+        "core_minutes": level("core-minutes each", 1),
+    }
+    return table("search", "The search for the training settings", columns, rows)
 
 
 def describe(changes: Mapping[str, Any]) -> str:
@@ -64,7 +56,7 @@ def describe(changes: Mapping[str, Any]) -> str:
 def optimizer_panels(trials: Sequence[SearchTrial]) -> list[Panel]:
     """Draw the validation PSNR-Y of each optimizer at the best of its learning rates, float and binary."""
     panels = []
-    for weights in OUTPUTS:
+    for weights in WEIGHTS:
         figure, axes = svg.curve_panel(CURVE_WIDTH, 225, "validation PSNR-Y, dB")
         said = []
         for optimizer, (colour, name) in OPTIMIZERS.items():

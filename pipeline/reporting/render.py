@@ -16,22 +16,23 @@ from pipeline import labels
 from pipeline.files import write_json, write_text
 from pipeline.params import Params
 from pipeline.reporting import (
+    accuracy_tables,
     checklist,
     distributions,
-    durations,
     figures,
     gap_curves,
     pareto,
-    published_networks,
+    provenance_tables,
+    published_tables,
     recipe,
     sizes,
     speed_figures,
     speed_tables,
-    tables,
 )
 from pipeline.reporting.claims import judge
 from pipeline.reporting.comparisons import Pictures, make_pictures
 from pipeline.reporting.error_maps import gradient
+from pipeline.reporting.published_claim import zoo_claim
 from pipeline.reporting.reservations import accuracy_reservations
 from pipeline.reporting.results import Results
 from pipeline.reporting.verdicts import Claim
@@ -88,7 +89,7 @@ def write_report(
 def verdicts(results: Results, params: Params) -> list[Claim]:
     """Judge the paper's claims: its accuracy by the published networks, then all by this run."""
     limits = params.report.claims
-    published = published_networks.zoo_claim(results.zoo, limits.accuracy_gap_db, params.report.protocol)
+    published = zoo_claim(results.zoo, limits.accuracy_gap_db, params.report.protocol)
     return [published, *judge(results, limits)]
 
 
@@ -102,7 +103,6 @@ def _page(
     judged: list[Claim],
 ) -> str:
     limits = params.report.claims.accuracy_gap_db
-    gap_sets, gap_rows = published_networks.gap_rows(results.zoo, limits)
     points = pareto.pareto_points(results.zoo)
     return _environment(templates).get_template("index.html.j2").render(
         results=results,
@@ -113,41 +113,43 @@ def _page(
         scripts=_joined(templates, "*.js"),
         claims=judged,
         reservations=accuracy_reservations(results),
-        zoo_tables=published_networks.zoo_tables(results.zoo, limits),
-        gap_sets=gap_sets,
-        gap_rows=gap_rows,
+        score_tables=published_tables.score_tables(results.zoo, limits),
+        gap_table=published_tables.gap_table(results.zoo, limits),
         gap_curves=gap_curves.gap_curves(results.zoo),
-        trial_rows=recipe.trial_rows(results.zoo.search),
+        trial_table=recipe.trial_table(results.zoo.search),
         optimizer_panels=recipe.optimizer_panels(results.zoo.search),
         cost=checklist.cost(results.zoo.models),
-        ablation_tables=published_networks.ablation_tables(results.zoo),
-        zoo_quality=published_networks.quality_rows(results.zoo),
+        ablation_tables=published_tables.ablation_tables(results.zoo),
+        quality_table=published_tables.quality_table(results.zoo),
+        published_training=published_tables.training_table(results.zoo),
         zoo_distributions=distributions.zoo_distributions(results.zoo),
         zoo_training=figures.zoo_training_panels(results.zoo),
         pareto_panels=pareto.pareto_panels(points),
-        pareto_rows=pareto.pareto_rows(points),
+        pareto_table=pareto.pareto_table(points),
         pareto_marks=pareto.marks(points),
         pareto_sets=pareto.test_sets(results.zoo),
-        here_tables=published_networks.here_tables(results.zoo),
+        run_tables=published_tables.run_tables(results.zoo),
         accuracy_panels=figures.accuracy_panels(results),
         distributions=distributions.run_distributions(results),
-        accuracy_tables=tables.accuracy_tables(results, limits),
+        accuracy_tables=accuracy_tables.accuracy_tables(results, limits),
         size_panels=figures.size_panels(results.footprint),
-        footprint_rows=sizes.size_rows(results.footprint),
-        size_rows=sizes.size_rows(results.exports),
+        footprint_table=sizes.size_table("size", "Size on disk", results.footprint),
+        size_table=sizes.size_table("size-of-this-run", "Size on disk of the trained networks", results.exports),
         size_findings=sizes.size_findings(results.footprint, params.report.claims.size_reduction.replicated),
         time_panels=speed_figures.time_panels(results),
         ratio_panels=speed_figures.ratio_panels(results),
         kind_panels=speed_figures.kind_panels(results),
         scaling_panels=speed_figures.scaling_panels(results),
-        limit_rows=speed_tables.limit_rows(results),
-        ceiling_rows=speed_tables.ceiling_rows(results),
+        limit_table=speed_tables.limit_table(results),
+        ceiling_table=speed_tables.ceiling_table(results),
         missing_backends=speed_tables.missing_backends(results),
-        resource_rows=speed_tables.resource_rows(results),
-        thread_counts=speed_tables.thread_counts(results),
+        resource_table=speed_tables.resource_table(results),
+        comparisons=speed_tables.comparisons(results),
         speed_tables=speed_tables.speed_tables(results),
         benchmark_csv=base64.b64encode(results.benchmark_csv.encode()).decode(),
-        stage_rows=durations.stage_rows(results.seconds),
+        stage_table=provenance_tables.stage_table(results.seconds),
+        training_table=provenance_tables.training_table(results.trainings),
+        hash_table=provenance_tables.hash_table(results.prepared),
         training_panels=figures.training_panels(results),
         pictures=pictures,
         error_gradient=gradient(),

@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import InputError
-from pipeline.reporting.benchmarks import Benchmark, Layers
+from pipeline.reading import REMEDY, Scores, by_backend, read_csv, read_json, read_text
+from pipeline.records import (
+    Benchmark,
+    Footprint,
+    Layers,
+    PictureRecord,
+    PublishedRun,
+    Quality,
+    ScoreRow,
+    SearchTrial,
+    StageSeconds,
+    TrainingRecord,
+)
 from pipeline.runs import MODELS, SCALES, Run, Weights, prepared_folder, seconds_file
 from pipeline.zoo.catalogue import ZOO, Model, read_index, read_published, scores_of
 from pipeline.zoo.catalogue import pairs as published_pairs
 
-T = TypeVar("T")
 WEIGHTS: tuple[Weights, ...] = ("float", "binary")
-REMEDY = "run `dvc repro`"
 ZOO_REMEDY = "restore it with git, or run `make publish`"
-
-
-@dataclass(frozen=True)
-class Training:
-    """How one network was trained."""
-
-    iterations: int
-    planned_iterations: int
-    loss: float
-    psnr_y: float
-    seconds: float
-    images_per_second: float
-    device: str
-    threads: int
-    precision: str
-    seed: int
-    batch: int
-    training_set: str
-    stopped: str
-    cpu_seconds: float
-    start: str | None = None
-    distillation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,58 +42,11 @@ class History:
 
 
 @dataclass(frozen=True)
-class Export:
-    """The size of one network's file, in bytes, and its parameter counts."""
-
-    bytes: int
-    layers: dict[str, int]
-    parts: dict[str, int]
-    header: int
-    parameters: int
-    binary_parameters: int
-
-
-@dataclass(frozen=True)
-class Quality:
-    """PSNR on luma and on RGB (none for grey images) in dB, and SSIM on luma."""
-
-    psnr_y: float
-    psnr_rgb: float | None
-    ssim_y: float
-
-
-@dataclass(frozen=True)
-class ImageQuality:
-    """The quality of one image as one backend made it."""
-
-    backend: str
-    image: str
-    psnr_y: float
-    psnr_rgb: float | None
-    ssim_y: float
-
-
-@dataclass(frozen=True)
-class _ZooImage(ImageQuality):
-    method: str
-    set: str
-
-
-@dataclass(frozen=True)
 class Evaluation:
-    """One network (or bicubic interpolation) on one test set: means by backend, and every image."""
+    """One network (or bicubic interpolation) on one test set, by backend: the means, and each image's score."""
 
     means: dict[str, Quality]
-    images: list[ImageQuality]
-
-
-@dataclass(frozen=True)
-class PictureRecord:
-    """A test image kept as every network makes it: why it was chosen, and by model its binarization gap in dB."""
-
-    choice: Literal["largest", "smallest"]
-    image: str
-    gaps: dict[str, float]
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -119,49 +59,6 @@ class PreparedIndex:
 
 
 @dataclass(frozen=True)
-class ZooTiming:
-    """The repeats of one backend, in milliseconds."""
-
-    median_ms: float
-    min_ms: float
-    max_ms: float
-    repeats: int
-
-
-@dataclass(frozen=True)
-class ZooTimes:
-    """A published float network in PyTorch against its binary twin in the engine, on one image."""
-
-    lr_size: tuple[int, int]
-    threads: int
-    backends: dict[str, ZooTiming]
-    speedup: dict[str, float]
-
-
-@dataclass(frozen=True)
-class SearchTrial:
-    """One short training of the search for the settings, and what it changed in the profile's."""
-
-    model: str
-    scale: int
-    weights: Weights
-    changes: dict[str, Any]
-    iterations: int
-    psnr_y: float
-    cpu_seconds: float
-    history: list[dict[str, float]]
-
-
-@dataclass(frozen=True)
-class ZooRun:
-    """What this run found with the published networks on one test set."""
-
-    set: str
-    methods: dict[str, dict[str, Quality]]
-    times: dict[str, ZooTimes]
-
-
-@dataclass(frozen=True)
 class Zoo:
     """The published networks.
 
@@ -169,8 +66,8 @@ class Zoo:
     ----------
     models
         Those that have published scores.
-    published, images
-        Their published means by method, set and backend, and every image by method and set.
+    published, scores
+        Their published means by method, set and backend, and each image's score by method and set, then by backend.
     histories
         Their training curves.
     search
@@ -181,10 +78,10 @@ class Zoo:
 
     models: list[Model]
     published: dict[str, dict[str, dict[str, Quality]]]
-    images: dict[tuple[str, str], list[ImageQuality]]
+    scores: dict[tuple[str, str], Scores]
     histories: dict[str, History]
     search: list[SearchTrial]
-    here: dict[str, ZooRun]
+    here: dict[str, PublishedRun]
 
 
 @dataclass(frozen=True)
@@ -194,10 +91,10 @@ class Results:
     models: Sequence[str]
     scales: Sequence[int]
     test_sets: Sequence[str]
-    trainings: dict[Run, Training]
+    trainings: dict[Run, TrainingRecord]
     histories: dict[Run, History]
-    exports: dict[Run, Export]
-    footprint: dict[Run, Export]
+    exports: dict[Run, Footprint]
+    footprint: dict[Run, Footprint]
     bicubic: dict[tuple[str, int], Evaluation]
     evaluations: dict[tuple[str, Run], Evaluation]
     benchmarks: dict[tuple[str, int], Benchmark]
@@ -245,7 +142,7 @@ def read_results(
         If a file is missing or malformed; names the first one.
     """
     results = root / "results"
-    footprint = _json(results / "footprint.json", dict[str, Export])
+    footprint = read_json(results / "footprint.json", dict[str, Footprint])
     zoo = _zoo(root, test_sets)
     pairs = [(model, scale) for model in models for scale in scales]
     runs = [Run(model, scale, weights) for model, scale in pairs for weights in WEIGHTS]
@@ -253,9 +150,9 @@ def read_results(
         models=models,
         scales=scales,
         test_sets=test_sets,
-        trainings={run: _json(root / run.training_record, Training) for run in runs},
+        trainings={run: read_json(root / run.training_record, TrainingRecord) for run in runs},
         histories={run: _history(root / run.history) for run in runs},
-        exports={run: _json(root / run.export_record, Export) for run in runs},
+        exports={run: read_json(root / run.export_record, Footprint) for run in runs},
         footprint={
             run: footprint[run.name]
             for run in (Run(m, s, w) for m in MODELS for s in SCALES for w in WEIGHTS)
@@ -272,15 +169,16 @@ def read_results(
             for run in runs
         },
         benchmarks={
-            (model, scale): _json(results / "benchmark" / f"{model}-x{scale}.json", Benchmark) for model, scale in pairs
+            (model, scale): read_json(results / "benchmark" / f"{model}-x{scale}.json", Benchmark)
+            for model, scale in pairs
         },
-        layers=_json(results / "benchmark" / "layers.json", Layers),
+        layers=read_json(results / "benchmark" / "layers.json", Layers),
         benchmark_csv=_joined(
             [results / "benchmark" / f"{name}.csv" for name in ("layers", *(f"{m}-x{s}" for m, s in pairs))]
         ),
         zoo=zoo,
         seconds=_seconds(root, models, scales, test_sets, all_sets),
-        prepared=[_json(root / prepared_folder(name) / "index.json", PreparedIndex) for name in all_sets],
+        prepared=[read_json(root / prepared_folder(name) / "index.json", PreparedIndex) for name in all_sets],
         image_folder=results / "images",
         pictures=_pictures(results / "images", "", test_sets, scales),
         zoo_pictures=_pictures(
@@ -302,25 +200,28 @@ def _zoo(root: Path, test_sets: Sequence[str]) -> Zoo:
     try:
         means = TypeAdapter(dict[str, dict[str, dict[str, Quality]]]).validate_python(sets)
     except ValidationError as error:
-        raise _malformed(folder / "results.json", error) from None
-    images: dict[tuple[str, str], list[ImageQuality]] = {}
-    for row in _rows(folder / "results.csv", _ZooImage, ZOO_REMEDY):
-        images.setdefault((row.method, row.set), []).append(row)
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{folder / 'results.json'}: {where}: {first['msg']}; {ZOO_REMEDY}") from None
+    rows: dict[tuple[str, str], list[ScoreRow]] = {}
+    for row in read_csv(folder / "results.csv", ScoreRow, ZOO_REMEDY):
+        rows.setdefault((row.method, row.set), []).append(row)
+    by_set = {key: by_backend(some) for key, some in rows.items()}
     histories = {
         model.name: _history(folder / "history" / f"{model.name}.csv", ZOO_REMEDY)
         for model in models
         if not model.imported
     }
-    search = [_json(path, SearchTrial) for path in sorted((folder / "search").glob("*.json"))]
-    here = {name: _json(root / "results" / "zoo" / f"{name}.json", ZooRun) for name in test_sets}
-    return Zoo(models, means, images, histories, search, here)
+    search = [read_json(path, SearchTrial) for path in sorted((folder / "search").glob("*.json"))]
+    here = {name: read_json(root / "results" / "zoo" / f"{name}.json", PublishedRun) for name in test_sets}
+    return Zoo(models, means, by_set, histories, search, here)
 
 
 def _pictures(
     folder: Path, below: str, test_sets: Sequence[str], scales: Sequence[int]
 ) -> dict[tuple[str, int], list[PictureRecord]]:
     return {
-        (name, scale): _json(folder / name / below / f"x{scale}" / "pictures.json", list[PictureRecord])
+        (name, scale): read_json(folder / name / below / f"x{scale}" / "pictures.json", list[PictureRecord])
         for name in test_sets
         for scale in scales
     }
@@ -335,23 +236,18 @@ def _seconds(
     keys += [*product(parts[0], parts[2])]
     ours = {"-".join(key) for key in keys}
     return {
-        path.stem: _json(path, _Seconds).seconds
+        path.stem: read_json(path, StageSeconds).seconds
         for path in sorted((root / seconds_file("any")).parent.glob("*.json"))
         if "@" not in path.stem or path.stem.split("@")[1] in ours
     }
 
 
-@dataclass(frozen=True)
-class _Seconds:
-    seconds: float
-
-
 def _evaluation(stem: Path, backend: str) -> Evaluation:
     path = stem.with_name(stem.name + ".json")
-    means = _json(path, dict[str, Quality])
+    means = read_json(path, dict[str, Quality])
     if backend not in means:
         raise InputError(f"{path}: {backend}: missing; delete it and {REMEDY}")
-    return Evaluation(means, _rows(stem.with_name(stem.name + ".csv"), ImageQuality))
+    return Evaluation(means, by_backend(read_csv(stem.with_name(stem.name + ".csv"), ScoreRow)))
 
 
 @dataclass(frozen=True)
@@ -362,43 +258,11 @@ class _Point:
 
 
 def _history(path: Path, remedy: str = REMEDY) -> History:
-    points = _rows(path, _Point, remedy)
+    points = read_csv(path, _Point, remedy)
     return History([p.iteration for p in points], [p.loss for p in points], [p.psnr_y for p in points])
-
-
-def _json(path: Path, kind: type[T]) -> T:
-    text = _text(path)
-    try:
-        return TypeAdapter(kind).validate_json(text)
-    except ValidationError as error:
-        raise _malformed(path, error) from None
-
-
-def _rows(path: Path, kind: type[T], remedy: str = REMEDY) -> list[T]:
-    rows = csv.DictReader(_text(path, remedy).splitlines())
-    cells = [{key: value or None for key, value in row.items() if key is not None} for row in rows]
-    try:
-        return TypeAdapter(list[kind]).validate_python(cells)  # type: ignore[valid-type]  # a type made at run time
-    except ValidationError as error:
-        raise _malformed(path, error) from None
 
 
 def _joined(paths: Sequence[Path]) -> str:
     """Tables with the same header as one."""
-    tables = [_text(path).splitlines(keepends=True) for path in paths]
+    tables = [read_text(path).splitlines(keepends=True) for path in paths]
     return "".join([*tables[0][:1], *(line for table in tables for line in table[1:])])
-
-
-def _text(path: Path, remedy: str = REMEDY) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; {remedy}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}; {remedy}") from None
-
-
-def _malformed(path: Path, error: ValidationError) -> InputError:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "file"
-    return InputError(f"{path}: {where}: {first['msg']}; delete it and {REMEDY}")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from pipeline import labels
 from pipeline.params import Thresholds
+from pipeline.records import Footprint
 from pipeline.reporting.reservations import reduced_networks
-from pipeline.reporting.results import WEIGHTS, Export, Results
+from pipeline.reporting.results import WEIGHTS, Results
 from pipeline.reporting.verdicts import Claim, Measure, Verdict, at_least
 from pipeline.runs import Run
 from pipeline.zoo.catalogue import pairs
@@ -62,18 +63,18 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
     )
 
 
-def reduction(files: Mapping[Run, Export], model: str, scale: int) -> float:
+def reduction(files: Mapping[Run, Footprint], model: str, scale: int) -> float:
     """Return the share of the float file that binarization saves."""
     real, binary = (files[Run(model, scale, weights)].bytes for weights in WEIGHTS)
     return 1 - binary / real
 
 
-def most_saved(files: Mapping[Run, Export], model: str, scale: int) -> float:
+def most_saved(files: Mapping[Run, Footprint], model: str, scale: int) -> float:
     """Return the share of the float file that would be saved if packed filters and their scales took no bytes."""
     real, binary = (files[Run(model, scale, weights)] for weights in WEIGHTS)
     return 1 - (binary.bytes - binary.layers["binary"]) / real.bytes
 
 
-def _file_sizes(files: Mapping[Run, Export], model: str, scale: int) -> str:
+def _file_sizes(files: Mapping[Run, Footprint], model: str, scale: int) -> str:
     real, binary = (files[Run(model, scale, weights)].bytes for weights in WEIGHTS)
     return f"{labels.byte_size(real)} to {labels.byte_size(binary)}"

@@ -1,36 +1,34 @@
-"""The section on size: a row for every packed file, and where the paper's 80 % holds and why."""
+"""The section on size: the packed files, and where the paper's 80 % holds and why."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Any
 
 from pipeline import labels
-from pipeline.reporting.results import Export
+from pipeline.records import Footprint
+from pipeline.reporting.accuracy_tables import COUNT, NETWORK, WEIGHTS_COLUMN, weights_cell
 from pipeline.reporting.size_claim import most_saved, reduction
 from pipeline.runs import Run
+from pipeline.tables import Column, Table, table
 
 
-@dataclass(frozen=True)
-class SizeRow:
-    """One packed file: bytes by kind of layer, in all, and the share that binarization saves."""
-
-    network: str
-    weights: str
-    parts: list[str]
-    total: str
-    saved: str
-    most: str  # what would be saved if packed filters took no bytes
-    parameters: str
-    binary_parameters: str
-
-
-def size_rows(files: Mapping[Run, Export]) -> list[SizeRow]:
-    """Return a row for every file."""
-    return [_size_row(files, run) for run in files]
+def size_table(name: str, title: str, files: Mapping[Run, Footprint]) -> Table:
+    """Return a row for every file: its bytes in all and by part, and the share that binarization saves."""
+    columns = {
+        "network": NETWORK,
+        "weights": WEIGHTS_COLUMN,
+        "bytes": Column("file, bytes", COUNT, "n strong"),
+        "saved": Column("saved", labels.percent, "n strong"),
+        "most": Column("at most", labels.percent, "n"),
+        **{part: Column(part, COUNT, "n") for part in (*labels.PARTS, "rest", "header")},
+        "parameters": Column("parameters", COUNT, "n"),
+        "binary_parameters": Column("of them binary", COUNT, "n"),
+    }
+    return table(name, title, columns, [_size_row(files, run) for run in files], grouped=True)
 
 
-def size_findings(files: Mapping[Run, Export], wanted: float) -> list[str]:
+def size_findings(files: Mapping[Run, Footprint], wanted: float) -> list[str]:
     """Say of every network at which scales it saves the share `wanted`, and what keeps it from that elsewhere."""
     found = []
     for model in dict.fromkeys(run.model for run in files):
@@ -54,18 +52,13 @@ def _share(scale: int, saved: float) -> str:
     return f"×{scale} ({labels.percent(saved)})"
 
 
-def _size_row(files: Mapping[Run, Export], run: Run) -> SizeRow:
-    export = files[run]
-    named = [sum(export.parts.get(part, 0) for part in parts) for parts in labels.PARTS.values()]
-    rest = export.bytes - export.header - sum(named)
-    binary = run.weights == "binary"
-    return SizeRow(
-        network=labels.network(run.model, run.scale),
-        weights=run.weights,
-        parts=[f"{size:,}" for size in [*named, rest, export.header]],
-        total=f"{export.bytes:,}",
-        saved=labels.percent(reduction(files, run.model, run.scale)) if binary else "",
-        most=labels.percent(most_saved(files, run.model, run.scale)) if binary else "",
-        parameters=f"{export.parameters:,}",
-        binary_parameters=f"{export.binary_parameters:,}",
-    )
+def _size_row(files: Mapping[Run, Footprint], run: Run) -> dict[str, Any]:
+    size = files[run]
+    parts = {name: sum(size.parts.get(part, 0) for part in parts) for name, parts in labels.PARTS.items()}
+    row = {"network": labels.network(run.model, run.scale), **weights_cell(run.weights), "bytes": size.bytes, **parts}
+    row |= {"rest": size.bytes - size.header - sum(parts.values()), "header": size.header}
+    row |= {"parameters": size.parameters, "binary_parameters": size.binary_parameters}
+    if run.weights == "float":
+        return row | {"saved": "", "most": ""}
+    saved, most = (share(files, run.model, run.scale) for share in (reduction, most_saved))
+    return row | {"saved": saved, "most": most}

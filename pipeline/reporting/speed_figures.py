@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from pipeline import labels
+from pipeline.records import BASELINE, ENGINE, Benchmark, Measurement, Timing
 from pipeline.reporting import svg
-from pipeline.reporting.benchmarks import BASELINE, ENGINE, Benchmark, Measurement, Timing
 from pipeline.reporting.figures import VALUE, WIDTH, Panel, name_rows
 from pipeline.reporting.results import Results
 from pipeline.reporting.speed_claim import times

@@ -1,109 +1,78 @@
-"""The tables of the section on speed, as text ready to print."""
+"""The tables of the section on speed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 from pipeline import labels
-from pipeline.reporting.benchmarks import BASELINE, ENGINE, Benchmark, Measurement
+from pipeline.records import ENGINE, Benchmark, Measurement
+from pipeline.reporting.accuracy_tables import NETWORK, RUN_BY, WEIGHTS_COLUMN, weights_cell
 from pipeline.reporting.results import Results
 from pipeline.reporting.speed_claim import times
 from pipeline.reporting.speed_figures import STRONGEST
-from pipeline.reporting.tables import NONE
+from pipeline.tables import Column, Table, table
+
+SPEED = {
+    "by": RUN_BY,
+    "weights": WEIGHTS_COLUMN,
+    "median": Column("median", labels.milliseconds, "n strong"),
+    "over_torch": Column("speed against\nchannels_last", times, "n strong"),
+    "over_strongest": Column("OpenVINO\nint8", times, "n"),
+    "quartiles": Column("quartiles", css="n"),
+    "span": Column("fastest – slowest", css="n"),
+    "repeats": Column("repeats", css="n"),
+    "snr_db": Column("signal\nto error", "{:.0f} dB".format, "n"),
+    "precision": Column("convolutions in"),
+}
 
 
-@dataclass(frozen=True)
-class SpeedRow:
-    """One backend's times for one piece, and how it compares with two of its peers."""
-
-    weights: str
-    by: str
-    median: str
-    quartiles: str
-    span: str
-    over_torch: str
-    over_strongest: str
-    slower: bool  # the engine, than PyTorch
-    snr: str
-    precision: str
-    repeats: int
-
-
-@dataclass(frozen=True)
-class SpeedTable:
-    """The backends timed against each other on one piece."""
-
-    title: str
-    lr_size: str
-    rows: list[SpeedRow]
-
-
-@dataclass(frozen=True)
-class CeilingRow:
-    """How far one network's speed-up can go, and how far each engine goes."""
-
-    network: str
-    share_of_macs: str
-    share_of_time: str
-    ceiling: str
-    achieved: str
-
-
-@dataclass(frozen=True)
-class LimitRow:
-    """How near a single layer comes to what the machine can do, in 10⁹ multiply-adds a second."""
-
-    layer: str
-    by: str
-    rate: str
-    limit: str
-    share: str
-
-
-@dataclass(frozen=True)
-class ResourceRow:
-    """One backend's memory and its times by number of threads, for one network."""
-
-    network: str
-    by: str
-    forward: str
-    peak: str
-    times: list[str]
-    gain: str
-
-
-def speed_tables(results: Results) -> list[SpeedTable]:
+def speed_tables(results: Results) -> list[Table]:
     """Return a table for every network and for its residual blocks, and for each kind of single layer."""
     tables = []
     for (model, scale), benchmark in results.benchmarks.items():
         title = labels.network(model, scale)
-        tables.append(_table(title, benchmark))
-        tables.append(_table(f"{title}, {labels.PIECES['body']}", benchmark.body))
-    for name, piece in results.layers.pieces.items():
-        tables.append(_table(f"{labels.PIECES[name]}, one of {piece.layers}", piece, piece.layers))
+        tables.append(_speed_table(title, benchmark))
+        tables.append(_speed_table(f"{title}, {labels.PIECES['body']}", benchmark.body))
+    for name, chain in results.layers.pieces.items():
+        tables.append(_speed_table(f"{labels.PIECES[name]}, one of {chain.layers}", chain, chain.layers))
     return tables
+
+
+def comparisons(results: Results) -> tuple[int, int]:
+    """Count how often the engine was compared with PyTorch in channels_last, and how often it was slower."""
+    networks = results.benchmarks.values()
+    timed: list[Measurement] = [*networks, *(network.body for network in networks), *results.layers.pieces.values()]
+    ratios = [ratio for each in timed for name in each.engines if (ratio := each.speed(name)) is not None]
+    return len(ratios), sum(ratio < 1 for ratio in ratios)
 
 
 def missing_backends(results: Results) -> list[tuple[str, str]]:
     """Return every backend that is missing somewhere, by its name, with where and why."""
-    pieces: dict[str, Measurement] = {labels.PIECES[name]: piece for name, piece in results.layers.pieces.items()}
+    timed: dict[str, Measurement] = {labels.PIECES[name]: chain for name, chain in results.layers.pieces.items()}
     reasons: dict[tuple[str, str], list[str]] = {}
     for (model, scale), benchmark in results.benchmarks.items():
         title = labels.network(model, scale)
-        pieces |= {title: benchmark, f"{title}, {labels.PIECES['body']}": benchmark.body}
-        pieces |= {f"{title} on {_side(timed)}": timed for timed in benchmark.sizes}
-    for where, timed in pieces.items():
-        for name, reason in timed.missing.items():
+        timed |= {title: benchmark, f"{title}, {labels.PIECES['body']}": benchmark.body}
+        timed |= {f"{title} on {_size(other)}": other for other in benchmark.sizes}
+    for where, measurement in timed.items():
+        for name, reason in measurement.missing.items():
             reasons.setdefault((labels.backend(name), reason), []).append(where)
     return [
-        (name, f"{reason} ({labels.listing(places) if len(places) < len(pieces) else 'everywhere'})")
-        for (name, reason), places in reasons.items()
+        (name, f"{reason} ({labels.listing(where) if len(where) < len(timed) else 'everywhere'})")
+        for (name, reason), where in reasons.items()
     ]
 
 
-def ceiling_rows(results: Results) -> list[CeilingRow]:
-    """Return a row for every network."""
-    return [_ceiling_row(benchmark) for benchmark in results.benchmarks.values()]
+def ceiling_table(results: Results) -> Table:
+    """Return how far the speed-up of each network can go, and how far the fastest mode of the engine goes."""
+    columns = {
+        "network": NETWORK,
+        "share_of_macs": Column("binarized layers’ share\nof multiply-adds", labels.percent, "n"),
+        "share_of_time": Column("of PyTorch’s time", labels.percent, "n"),
+        "ceiling": Column("ceiling", css="n strong"),
+        "achieved": Column("achieved"),
+    }
+    return table("ceilings", "Ceilings", columns, [_ceiling_row(each) for each in results.benchmarks.values()])
 
 
 def thread_counts(results: Results) -> list[int]:
@@ -111,26 +80,34 @@ def thread_counts(results: Results) -> list[int]:
     return sorted({timed.threads for benchmark in results.benchmarks.values() for timed in benchmark.thread_counts})
 
 
-def limit_rows(results: Results) -> list[LimitRow]:
-    """Return a row for every single layer and mode of the engine whose microkernel was timed alone."""
+def limit_table(results: Results) -> Table:
+    """Return how near each single layer comes to what the machine can do, in 10⁹ multiply-adds a second.
+
+    Modes of the engine whose microkernel was timed alone have a row.
+    """
     rows = []
-    for name, piece in results.layers.pieces.items():
-        height, width = piece.lr_size
-        operations = 9 * piece.channels**2 * height * width * piece.layers
+    for name, chain in results.layers.pieces.items():
+        height, width = chain.lr_size
+        operations = 9 * chain.channels**2 * height * width * chain.layers
         for activations in ("float32", "int8", "int6"):
-            limit = (results.layers.machine_limit or {}).get(f"table_{activations}_gmacs_per_s")
-            timing = piece.backends.get(f"{ENGINE}_{activations}")
-            if limit is None or timing is None:
-                continue
-            rate = operations / timing.median_ms / 1e6
-            by = labels.backend(f"{ENGINE}_{activations}")
-            share = labels.percent(rate / limit)
-            rows.append(LimitRow(labels.PIECES[name], by, f"{rate:,.0f}", f"{limit:,.0f}", share))
-    return rows
+            mode = f"{ENGINE}_{activations}"
+            limit = results.layers.machine_limit.get(f"table_{activations}_gmacs_per_s")
+            if limit is not None and mode in chain.backends:
+                rate = operations / chain.backends[mode].median_ms / 1e6
+                row = {"layer": labels.PIECES[name], "by": mode, "rate": rate, "limit": limit, "share": rate / limit}
+                rows.append(row)
+    columns = {
+        "layer": Column("layer"),
+        "by": RUN_BY,
+        "rate": Column("achieved", "{:,.0f}".format, "n strong"),
+        "limit": Column("limit", "{:,.0f}".format, "n"),
+        "share": Column("share", labels.percent, "n strong"),
+    }
+    return table("machine-limit", "Machine limit", columns, rows)
 
 
-def resource_rows(results: Results) -> list[ResourceRow]:
-    """Return a row for every network and backend whose memory or scaling over threads was measured."""
+def resource_table(results: Results) -> Table:
+    """Return the memory of every network and backend, and its times by number of threads."""
     counts = thread_counts(results)
     rows = []
     for (model, scale), benchmark in results.benchmarks.items():
@@ -140,63 +117,61 @@ def resource_rows(results: Results) -> list[ResourceRow]:
             medians = {n: timed[n][name].median_ms for n in counts if n in timed and name in timed[n]}
             if memory is None and not medians:
                 continue
-            few, many = min(medians, default=0), max(medians, default=0)
-            rows.append(
-                ResourceRow(
-                    network=labels.network(model, scale),
-                    by=labels.backend(name),
-                    forward=NONE if memory is None else _mebibytes(memory.forward_mib),
-                    peak=NONE if memory is None else _mebibytes(memory.peak_mib),
-                    times=[labels.milliseconds(medians[n]) if n in medians else NONE for n in counts],
-                    gain=times(medians[few] / medians[many]) if few < many else NONE,
-                )
-            )
-    return rows
+            row: dict[str, Any] = {"network": labels.network(model, scale), "by": name}
+            row |= {f"threads_{count}": ms for count, ms in medians.items()}
+            if memory is not None:
+                row |= {"forward": memory.forward_mib, "peak": memory.peak_mib}
+            if len(medians) > 1:
+                row["gain"] = medians[min(medians)] / medians[max(medians)]
+            rows.append(row)
+    columns = {
+        "network": NETWORK,
+        "by": RUN_BY,
+        "forward": Column("forward pass", "{:,.0f} MiB".format, "n strong"),
+        "peak": Column("in all", "{:,.0f} MiB".format, "n"),
+    }
+    columns |= {
+        f"threads_{count}": Column(f"{count} thread{'s' if count > 1 else ''}", labels.milliseconds, "n")
+        for count in counts
+    }
+    columns["gain"] = Column("gain", times, "n")
+    return table("memory-and-threads", "Memory and threads", columns, rows, grouped=True)
 
 
-def _table(title: str, timed: Measurement, layers: int = 1) -> SpeedTable:
+def _speed_table(title: str, timed: Measurement, layers: int = 1) -> Table:
     rows = []
     for name, timing in timed.backends.items():
-        engine, ratio = name.startswith(ENGINE), timed.speed(name)
-        ms = {key: labels.milliseconds(value / layers) for key, value in vars(timing).items() if key.endswith("_ms")}
+        ms = {key: value / layers for key, value in vars(timing).items() if key.endswith("_ms")}
+        ratio, engine = timed.speed(name), name.startswith(ENGINE)
         rows.append(
-            SpeedRow(
-                weights="binary" if engine else "float",
-                by=labels.backend(name),
-                median=ms["median_ms"],
-                quartiles=f"{ms['q1_ms']} – {ms['q3_ms']}",
-                span=f"{ms['min_ms']} – {ms['max_ms']}",
-                over_torch=_ratio(timed, name, BASELINE),
-                over_strongest=_ratio(timed, name, STRONGEST),
-                slower=engine and ratio is not None and ratio < 1,
-                snr=NONE if name == "torch" else f"{timing.snr_db:.0f} dB",
-                precision=timing.precision,
-                repeats=timing.repeats,
-            )
+            {
+                "by": name,
+                **weights_cell("binary" if engine else "float"),
+                "median": ms["median_ms"],
+                "over_torch": ratio,
+                "over_torch.kind": "slower" if engine and ratio is not None and ratio < 1 else "",
+                "over_strongest": timed.speed(name, STRONGEST),
+                "quartiles": f"{labels.milliseconds(ms['q1_ms'])} – {labels.milliseconds(ms['q3_ms'])}",
+                "span": f"{labels.milliseconds(ms['min_ms'])} – {labels.milliseconds(ms['max_ms'])}",
+                "repeats": timing.repeats,
+                "snr_db": None if name == "torch" else timing.snr_db,
+                "precision": timing.precision,
+            }
         )
-    return SpeedTable(title, "×".join(map(str, timed.lr_size)), rows)
+    return table(f"times-{title}", f"{title}, LR image {_size(timed)}", SPEED, rows)
 
 
-def _ratio(timed: Measurement, name: str, baseline: str) -> str:
-    ratio = timed.speed(name, baseline)
-    return NONE if ratio is None else times(ratio)
-
-
-def _ceiling_row(benchmark: Benchmark) -> CeilingRow:
+def _ceiling_row(benchmark: Benchmark) -> dict[str, Any]:
     amdahl = benchmark.amdahl
     achieved = [(ratio, name) for name in benchmark.engines if (ratio := benchmark.speed(name)) is not None]
-    return CeilingRow(
-        network=labels.network(benchmark.model, benchmark.scale),
-        share_of_macs=labels.percent(amdahl.binary_macs / (amdahl.binary_macs + amdahl.float_macs)),
-        share_of_time=labels.percent(amdahl.share),
-        ceiling="none" if amdahl.ceiling is None else times(amdahl.ceiling),
-        achieved=f"{times(max(achieved)[0])} {labels.backend(max(achieved)[1])}" if achieved else NONE,
-    )
+    return {
+        "network": labels.network(benchmark.model, benchmark.scale),
+        "share_of_macs": amdahl.binary_macs / (amdahl.binary_macs + amdahl.float_macs),
+        "share_of_time": amdahl.share,
+        "ceiling": "none" if amdahl.ceiling is None else times(amdahl.ceiling),
+        "achieved": f"{times(max(achieved)[0])} {labels.backend(max(achieved)[1])}" if achieved else None,
+    }
 
 
-def _side(timed: Measurement) -> str:
+def _size(timed: Measurement) -> str:
     return "×".join(map(str, timed.lr_size))
-
-
-def _mebibytes(value: float) -> str:
-    return f"{value:,.0f} MiB"

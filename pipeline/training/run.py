@@ -15,6 +15,7 @@ from pipeline.data.prepared import PreparedSet
 from pipeline.errors import InputError
 from pipeline.models import build
 from pipeline.models.binarize import start_from_float
+from pipeline.records import TrainingRecord
 from pipeline.runs import ON_LUMA, Weights, prepared_folder
 from pipeline.training.distributed import Process
 from pipeline.training.interruption import Interruption
@@ -83,10 +84,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network: its weights, its history (see `pipeline.training.loop.Record`) and its record for the files.
+    """A trained network.
 
     Attributes
     ----------
+    history : list of dict
+        See `pipeline.training.loop.Record`.
+    record : TrainingRecord or None
+        How it was trained; None where `interrupted`.
     finished : bool
         Whether all planned iterations were made.
     interrupted : bool
@@ -95,7 +100,7 @@ class Trained:
 
     module: nn.Module
     history: list[dict[str, float]]
-    record: dict[str, Any]
+    record: TrainingRecord | None
     finished: bool
     interrupted: bool
 
@@ -155,29 +160,29 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: 
     finished = done.iteration == plan.settings.iterations
     interrupted = not finished and interruption is not None and interruption.asked
     if interrupted:
-        return Trained(module, done.history, {}, finished, interrupted)
-    record = {
-        "iterations": done.iteration,
-        "planned_iterations": plan.settings.iterations,
-        "stopped": "finished" if finished else "max_minutes",
-        "loss": done.history[-1]["loss"],
-        "psnr_y": done.history[-1]["psnr_y"],
-        "seconds": round(done.seconds, 2),
-        "cpu_seconds": round(done.cpu_seconds, 2),
-        "images_per_second": round(done.images / done.seconds, 2),
-        "batch": plan.settings.batch,
-        "lr_patch": crops[0].size,
-        "scales": list(plan.scales),
-        "precision": plan.settings.precision,
-        "start": None if plan.start is None else plan.start.name,
-        "distillation": plan.distillation,
-        "seed": plan.seed,
-        "training_set": plan.training_set,
-        "validation_set": plan.validation_set,
-        "device": " and ".join(done.devices),
-        "processes": process.count,
-        "threads": torch.get_num_threads(),
-    }
+        return Trained(module, done.history, None, finished, interrupted)
+    record = TrainingRecord(
+        iterations=done.iteration,
+        planned_iterations=plan.settings.iterations,
+        stopped="finished" if finished else "max_minutes",
+        loss=done.history[-1]["loss"],
+        psnr_y=done.history[-1]["psnr_y"],
+        seconds=round(done.seconds, 2),
+        cpu_seconds=round(done.cpu_seconds, 2),
+        images_per_second=round(done.images / done.seconds, 2),
+        batch=plan.settings.batch,
+        lr_patch=crops[0].size,
+        scales=list(plan.scales),
+        precision=plan.settings.precision,
+        start=None if plan.start is None else plan.start.name,
+        distillation=plan.distillation,
+        seed=plan.seed,
+        training_set=plan.training_set,
+        validation_set=plan.validation_set,
+        device=" and ".join(done.devices),
+        processes=process.count,
+        threads=torch.get_num_threads(),
+    )
     return Trained(module, done.history, record, finished, interrupted)
 
 

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from pipeline.errors import InputError, one_line_errors
 from pipeline.files import write_csv, write_json
 from pipeline.params import Params, Section, Training, load_params
 from pipeline.provenance import environment
+from pipeline.records import SearchTrial
 from pipeline.runs import Model, Scale, Weights
 from pipeline.training.distributed import this_process
 from pipeline.training.run import Plan, train_planned
@@ -98,11 +100,10 @@ def run_trial(trial: Trial, search: Search, params: Params, records: Path) -> No
     )
     with tempfile.TemporaryDirectory() as folder, this_process() as process:
         trained = train_planned(plan, Path(folder), process)
-    record = {key: trained.record[key] for key in ("iterations", "psnr_y", "cpu_seconds", "seed", "device", "threads")}
-    write_json(
-        records / f"{trial.name}.json",
-        {**trial.model_dump(), **record, "history": trained.history, "environment": environment()},
-    )
+    assert trained.record is not None
+    about = {key: getattr(trained.record, key) for key in _RECORDED}
+    record = SearchTrial(**trial.model_dump(), **about, history=trained.history, environment=environment())
+    write_json(records / f"{trial.name}.json", asdict(record))
 
 
 def write_table(search: Search, params: Params, records: Path, path: Path) -> None:
@@ -129,6 +130,9 @@ def write_table(search: Search, params: Params, records: Path, path: Path) -> No
 
 
 _COLUMNS = ("optimizer", "learning_rate", "iterations")
+
+
+_RECORDED = ("iterations", "psnr_y", "cpu_seconds", "seed", "device", "threads")
 
 
 def _leaves(value: Any) -> list[Any]:

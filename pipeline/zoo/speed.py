@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,11 +16,10 @@ from pipeline.evaluation.protocol import Image
 from pipeline.inference import channels_last, upscale
 from pipeline.packed import read
 from pipeline.packing import load
+from pipeline.records import BASELINE, PairTiming
 
-BASELINE = "torch_channels_last"
 
-
-def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, budget: float) -> dict[str, Any]:
+def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, budget: float) -> PairTiming:
     """Time a float network in PyTorch and its binary twin in every mode of the engine, in turns on one image.
 
     Parameters
@@ -33,12 +31,6 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
     threads : int
     repeats, budget
         See `pipeline.benchmark.timing.alternate`.
-
-    Returns
-    -------
-    dict
-        ``lr_size``, ``threads``, ``backends`` (name to `timing.summary`) and ``speedup`` (how many times
-        faster than PyTorch each mode is: the median over rounds).
     """
     keep_freed_memory()
     torch.set_num_threads(threads)
@@ -48,9 +40,9 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
     for name, arguments in MODES.items():
         functions[name] = partial(Engine(packed, **arguments, threads=threads).upscale, image)
     seconds = alternate(functions, repeats, budget=budget)
-    return {
-        "lr_size": list(image.shape[:2]),
-        "threads": threads,
-        "backends": {name: summary(values) for name, values in seconds.items()},
-        "speedup": ratios(seconds, BASELINE),
-    }
+    return PairTiming(
+        lr_size=(image.shape[0], image.shape[1]),
+        threads=threads,
+        backends={name: summary(values) for name, values in seconds.items()},
+        speedup=ratios(seconds, BASELINE),
+    )

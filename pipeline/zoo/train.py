@@ -14,7 +14,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministi
 import argparse
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -223,12 +223,13 @@ def _import(entry: Entry, params: Params, zoo: Path, here: dict[str, Any]) -> No
 
 def _publish(trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Path, here: dict[str, Any]) -> None:
     """Pack a trained network into the zoo, once for each of its scales."""
+    assert trained.record is not None
     for run in entry.runs:
         module: Any = trained.module.cpu()
         module.config = {**module.config, "scale": run.scale}
         record = {"variant": entry.variant, "plan": _plan_record(entry, run, plan, params, zoo), "environment": here}
         write_csv(zoo / "history" / f"{run.name}.csv", trained.history)
-        _pack(module, run, trained.record | record, validation_images(plan), plan, params, zoo)
+        _pack(module, run, asdict(trained.record) | record, validation_images(plan), plan, params, zoo)
 
 
 def _pack(

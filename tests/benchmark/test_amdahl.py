@@ -10,13 +10,13 @@ from pipeline.engine.kernels.channel import compiled as channel_kernels
 
 def test_layers_add_up_to_the_network(edsr):
     found = where_time_goes(edsr, edsr.input(16, 20), threads=1, repeats=3)
-    layers = {layer["name"]: layer for layer in found["layers"]}
-    assert layers["head"]["macs"] == 3 * 8 * 9 * 320 and layers["tail"]["macs"] == 8 * 3 * 9 * 4 * 320
-    assert [name for name, layer in layers.items() if layer["binary"]] == ["blocks.0.conv1", "blocks.0.conv2"]
-    assert found["binary_macs"] == 2 * 64 * 9 * 320
-    assert found["binary_macs"] + found["float_macs"] == sum(layer["macs"] for layer in layers.values())
-    assert 0 < found["binary_ms"] < found["total_ms"]
-    assert found["ceiling"] == pytest.approx(found["total_ms"] / (found["total_ms"] - found["binary_ms"]), rel=0.01)
+    layers = {layer.name: layer for layer in found.layers}
+    assert layers["head"].macs == 3 * 8 * 9 * 320 and layers["tail"].macs == 8 * 3 * 9 * 4 * 320
+    assert [name for name, layer in layers.items() if layer.binary] == ["blocks.0.conv1", "blocks.0.conv2"]
+    assert found.binary_macs == 2 * 64 * 9 * 320
+    assert found.binary_macs + found.float_macs == sum(layer.macs for layer in layers.values())
+    assert 0 < found.binary_ms < found.total_ms
+    assert found.ceiling == pytest.approx(found.total_ms / (found.total_ms - found.binary_ms), rel=0.01)
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -27,27 +27,25 @@ def record(edsr, folder):
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_backend_runs_or_says_in_one_line_why_not(record, name):
-    if name in record["missing"]:
-        assert record["missing"][name].count("\n") == 0
-        pytest.skip(record["missing"][name])
-    times = record["backends"][name]
-    assert 0 < times["min_ms"] <= times["q1_ms"] <= times["median_ms"] <= times["q3_ms"] <= times["max_ms"]
-    assert times["repeats"] == 3
-    assert times["snr_db"] >= (90 if name.startswith("torch") or name.endswith("float32") else 15)
+    if name in record.missing:
+        assert record.missing[name].count("\n") == 0
+        pytest.skip(record.missing[name])
+    times = record.backends[name]
+    assert 0 < times.min_ms <= times.q1_ms <= times.median_ms <= times.q3_ms <= times.max_ms
+    assert times.repeats == 3
+    assert times.snr_db >= (90 if name.startswith("torch") or name.endswith("float32") else 15)
 
 
 @pytest.mark.parametrize("name", ["onnxruntime_int8", "openvino_int8"])
 def test_what_is_called_int8_was_computed_so(record, name):
-    if name in record["missing"]:
-        pytest.skip(record["missing"][name])
-    assert record["backends"][name]["precision"].endswith("uint8")
+    if name in record.missing:
+        pytest.skip(record.missing[name])
+    assert record.backends[name]["precision"].endswith("uint8")
 
 
 def test_float32_is_not_replaced_by_a_shorter_type(record):
     assert all(
-        times["precision"].startswith("float32")
-        for name, times in record["backends"].items()
-        if name.endswith("float32")
+        times.precision.startswith("float32") for name, times in record.backends.items() if name.endswith("float32")
     )
 
 
@@ -59,14 +57,14 @@ def test_ratios_are_of_runs_that_lie_together():
 
 
 def test_ratios_of_the_fastest_runs(record):
-    fastest = {name: times["min_ms"] for name, times in record["backends"].items()}
-    for name, ratio in record["speedup_of_fastest"]["torch_channels_last"].items():
+    fastest = {name: times.min_ms for name, times in record.backends.items()}
+    for name, ratio in record.speedup_of_fastest["torch_channels_last"].items():
         assert ratio == pytest.approx(fastest["torch_channels_last"] / fastest[name], rel=0.01)
 
 
 def test_rows_have_all_backends_and_the_same_columns(record):
     table = rows(record, "network", model="edsr")
-    assert [row["backend"] for row in table] == [*record["backends"], *record["missing"]]
+    assert [row["backend"] for row in table] == [*record.backends, *record.missing]
     assert len({tuple(row) for row in table}) == 1
     assert table[0]["model"] == "edsr" and table[0]["speedup_over_torch_channels_last"] > 0
 
@@ -93,8 +91,8 @@ def test_a_missing_compiler_is_named(edsr, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     record = measure(edsr, 16, 16, SETTINGS, tmp_path, ["torch", "torch_compile"])
-    assert record["missing"] == {"torch_compile": "no C++ compiler: install g++, or name yours in CXX"}
-    assert list(record["backends"]) == ["torch"] and record["speedup"] == {}
+    assert record.missing == {"torch_compile": "no C++ compiler: install g++, or name yours in CXX"}
+    assert list(record.backends) == ["torch"] and record.speedup == {}
 
 
 def test_a_tool_that_fails_is_said_and_the_rest_measured(edsr, tmp_path, monkeypatch):
@@ -103,17 +101,17 @@ def test_a_tool_that_fails_is_said_and_the_rest_measured(edsr, tmp_path, monkeyp
 
     monkeypatch.setitem(PEERS, "torch_compile", fail)
     record = measure(edsr, 16, 16, SETTINGS, tmp_path, ["torch", "torch_compile"])
-    assert record["missing"] == {"torch_compile": "failed: RuntimeError: no such instruction"}
+    assert record.missing == {"torch_compile": "failed: RuntimeError: no such instruction"}
 
 
 def test_an_engine_that_cannot_run_the_network_says_why(edsr, tmp_path, monkeypatch):
     monkeypatch.setitem(ENGINES, "engine_int4", {"activations": "int4"})
     record = measure(edsr, 16, 16, SETTINGS, tmp_path, ["torch", "engine_int4"])
-    assert "int4" in record["missing"]["engine_int4"]
+    assert "int4" in record.missing["engine_int4"]
 
 
 def test_a_wrong_output_is_not_timed(edsr, tmp_path, monkeypatch):
     wrong = Backend(lambda: np.zeros((3, 32, 32), np.float32), "float32")
     monkeypatch.setitem(measuring.PEERS, "torch_compile", lambda *_: wrong)
     record = measure(edsr, 16, 16, SETTINGS, tmp_path, ["torch", "torch_compile"])
-    assert record["missing"]["torch_compile"].startswith("wrong output: 0.0 dB")
+    assert record.missing["torch_compile"].startswith("wrong output: 0.0 dB")

@@ -2,9 +2,8 @@
 
 import time
 
-import pytest
-
 from pipeline.benchmark.timing import FEWEST, alternate, summary
+from pipeline.records import Timing
 
 
 def test_functions_take_turns_and_warm_ups_do_not_count():
@@ -24,6 +23,4 @@ def test_what_has_spent_its_budget_sits_out_after_a_few_rounds():
 
 def test_the_summary_is_in_milliseconds():
     times = summary([0.005, 0.001, 0.002, 0.003, 0.004])
-    assert times == pytest.approx(
-        {"min_ms": 1.0, "q1_ms": 2.0, "median_ms": 3.0, "q3_ms": 4.0, "max_ms": 5.0, "repeats": 5}
-    )
+    assert times == Timing(min_ms=1.0, q1_ms=2.0, median_ms=3.0, q3_ms=4.0, max_ms=5.0, repeats=5)

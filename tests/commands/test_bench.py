@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pipeline.commands.bench import ranges_table, ratios, table
+from pipeline.records import CheckedTiming, Measurement
 from tests.conftest import ROOT
 
 
@@ -53,8 +54,9 @@ def test_wrong_arguments_are_said_in_one_line(tmp_path, arguments, said):
 
 
 def record(median, missing):
-    times = {"median_ms": median, "q1_ms": 2.0, "q3_ms": 6.0, "repeats": 7, "snr_db": 40.0, "precision": "uint8"}
-    return {"backends": {"engine_int8": times}, "missing": missing, "speedup": {"torch": {"engine_int8": 8 / median}}}
+    times = CheckedTiming(1.0, 2.0, median, 6.0, 9.0, repeats=7, snr_db=40.0, precision="uint8")
+    speedup = {"torch": {"engine_int8": 8 / median}}
+    return Measurement((128, 128), 2, {"engine_int8": times}, missing, speedup, speedup)
 
 
 def test_the_table_is_per_layer_and_names_what_is_missing():

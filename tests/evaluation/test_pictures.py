@@ -10,7 +10,8 @@ from pipeline.data.prepared import PreparedSet
 from pipeline.data.resize import imresize
 from pipeline.engine import Engine
 from pipeline.errors import InputError
-from pipeline.evaluation.pictures import Pair, extremes, gaps, psnr_by_image, write_pictures
+from pipeline.evaluation.gaps import image_gaps
+from pipeline.evaluation.pictures import Pair, extremes, torch_scores, write_pictures
 from pipeline.inference import upscale
 from pipeline.packing import load
 
@@ -29,19 +30,21 @@ def test_the_extremes_are_of_the_mean_over_the_networks():
 
 def test_scores_are_read_by_method_and_of_pytorch_alone(tmp_path):
     path = tmp_path / "scores.csv"
-    path.write_text("method,backend,image,psnr_y\nm,torch,a,30.5\nm,engine_int8,a,29\nn,torch,a,31\n")
-    real, binary = psnr_by_image(path, "n"), psnr_by_image(path, "m")
-    assert (real, binary) == ({"a": 31.0}, {"a": 30.5})
-    assert gaps(real, binary) == {"a": 0.5}
+    path.write_text(
+        "method,backend,image,psnr_y,psnr_rgb,ssim_y\nm,torch,a,30.5,,0.8\nm,engine_int8,a,29,,0.8\nn,torch,a,31,,0.8\n"
+    )
+    real, binary = torch_scores(path, "n"), torch_scores(path, "m")
+    assert (real["a"].psnr_y, binary["a"].psnr_y) == (31.0, 30.5)
+    assert image_gaps(real, binary) == {"a": 0.5}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "cannot be read"),
-        ("image,psnr_y\na,30\n", "not a table of scores"),
-        ("backend,image,psnr_y\ntorch,a,high\n", "not a table of scores"),
-        ("backend,image,psnr_y\nengine_int8,a,30\n", "torch: no scores"),
+        (None, "missing; run `dvc repro`"),
+        ("image,psnr_y\na,30\n", "0.backend: Field required; delete it and run `dvc repro`"),
+        ("backend,image,psnr_y,psnr_rgb,ssim_y\ntorch,a,high,,0.8\n", "0.psnr_y: Input should be a valid number"),
+        ("backend,image,psnr_y,psnr_rgb,ssim_y\nengine_int8,a,30,,0.8\n", "torch: no scores"),
     ],
 )
 def test_a_table_that_is_none_is_named(tmp_path, text, message):
@@ -49,19 +52,19 @@ def test_a_table_that_is_none_is_named(tmp_path, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=rf"scores.csv: .*{message}"):
-        psnr_by_image(path)
+        torch_scores(path)
 
 
 def test_kept_images_are_what_every_network_makes(published, tmp_path):
     images = PreparedSet.open(published.folder / "data/prepared/embedded-test")
     zoo, names = published.folder / "zoo", images.names
-    levels = {weights: psnr_by_image(zoo / "results.csv", f"edsr-x2-{weights}") for weights in ("float", "binary")}
+    real, binary = (torch_scores(zoo / "results.csv", f"edsr-x2-{weights}") for weights in ("float", "binary"))
     (tmp_path / "x2").mkdir()
     (tmp_path / "x2/old.png").touch()
-    write_pictures(tmp_path / "x2", images, 2, [pair(gaps(levels["float"], levels["binary"]), zoo=zoo)])
+    write_pictures(tmp_path / "x2", images, 2, [pair(image_gaps(real, binary), zoo=zoo)])
     records = json.loads((tmp_path / "x2/pictures.json").read_text())
     assert [record["choice"] for record in records] == ["largest", "smallest"]
-    lost = {name: levels["float"][name] - levels["binary"][name] for name in names}
+    lost = {name: real[name].psnr_y - binary[name].psnr_y for name in names}
     assert [record["image"] for record in records] == [max(lost, key=lost.get), min(lost, key=lost.get)]
     assert records[0]["gaps"] == {"edsr": lost[records[0]["image"]]}
     index = names.index(records[0]["image"])

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,23 @@ from skimage import data
 
 from pipeline.data.resize import imresize
 from pipeline.params import Params, load_params
+from pipeline.records import (
+    Amdahl,
+    Benchmark,
+    CheckedTiming,
+    Footprint,
+    LayerChain,
+    Layers,
+    Measurement,
+    Memories,
+    Memory,
+    PairTiming,
+    PictureRecord,
+    PublishedRun,
+    SearchTrial,
+    Timing,
+    TrainingRecord,
+)
 from tests.conftest import ROOT
 
 PHOTOGRAPHS = {"cat": data.chelsea, "cup": data.coffee, "portrait": data.astronaut}
@@ -143,20 +161,16 @@ def write_zoo(
     _csv(root / "zoo/results.csv", images)
     for optimizer, rate, weights, level in SEARCH:
         curve = [{"iteration": i, "loss": 0.1, "learning_rate": rate, "psnr_y": level - 20 / i} for i in (200, 400)]
-        trial = {
-            "model": "edsr", "scale": 4, "weights": weights, "iterations": 400, "psnr_y": level, "cpu_seconds": 290.0,
-            "changes": {"optimizer": optimizer, "learning_rate": rate}, "history": curve,
-        }  # fmt: skip
-        _json(root / f"zoo/search/{optimizer}-{rate}-{weights}.json", trial)
-    timing = {"median_ms": 412.5, "min_ms": 401.0, "max_ms": 433.0, "repeats": 5}
-    times = {
-        "lr_size": [96, 128], "threads": 2, "speedup": {"torch_channels_last": 1.0, "engine_int8": 3.3},
-        "backends": {"torch_channels_last": timing, "engine_int8": timing | {"median_ms": 125.0}},
-    }  # fmt: skip
+        changes = {"optimizer": optimizer, "learning_rate": rate}
+        trial = SearchTrial("edsr", 4, weights, changes, 400, level, 290.0, 0, "cpu", 1, curve, environment={})
+        _json(root / f"zoo/search/{optimizer}-{rate}-{weights}.json", asdict(trial))
+    timing = Timing(401.0, 405.0, 412.5, 420.0, 433.0, repeats=5)
+    backends = {"torch_channels_last": timing, "engine_int8": replace(timing, median_ms=125.0)}
+    times = PairTiming((96, 128), 2, backends, {"torch_channels_last": 1.0, "engine_int8": 3.3})
     for name in test_sets:
         here = {method: held["sets"]["Set5"] for method, held in methods.items()}
-        record = {"set": name, "methods": here, "times": {"srresnet-x4-binary": times}, "environment": {}}
-        _json(root / f"results/zoo/{name}.json", record)
+        run = PublishedRun(name, here, {"srresnet-x4-binary": times}, environment={})
+        _json(root / f"results/zoo/{name}.json", asdict(run))
 
 
 def _scores_on(levels: dict[str, float], loss: float, backends: tuple[str, ...]) -> dict[str, Any]:
@@ -185,13 +199,13 @@ def _write_network(
         name = f"{model}-x{scale}-{weights}"
         loss = gap if weights == "binary" else 0.0
         level = 31.2 - scale - loss
-        training = {
-            "iterations": iterations, "planned_iterations": 800, "loss": 0.0213, "psnr_y": level, "seconds": 58.4,
-            "images_per_second": 219.0, "device": "cpu", "threads": 2, "precision": "float32", "seed": 0, "batch": 16,
-            "training_set": training_set, "stopped": "finished", "start": None,
-            "cpu_seconds": 110.0,
-        }  # fmt: skip
-        _json(root / f"results/train/{name}.json", training)
+        training = TrainingRecord(
+            iterations=iterations, planned_iterations=800, stopped="finished", loss=0.0213, psnr_y=level, seconds=58.4,
+            cpu_seconds=110.0, images_per_second=219.0, batch=16, lr_patch=24, scales=[scale], precision="float32",
+            start=None, distillation=0.0, seed=0, training_set=training_set, validation_set="embedded-valid",
+            device="cpu", processes=1, threads=2,
+        )  # fmt: skip
+        _json(root / f"results/train/{name}.json", asdict(training))
         steps = np.linspace(50, iterations, 16).astype(int)
         curve = [
             {
@@ -208,15 +222,8 @@ def _write_network(
         layers = {"binary": packed, "float": size - packed - 30_000, "other": 22_000}
         inside = packed if weights == "binary" else round(size * 0.6)
         parts = {"blocks": inside + 20_000, "head": 3_000, "upsample": size - inside - 33_000, "tail": 2_000}
-        export = {
-            "bytes": size,
-            "layers": layers,
-            "parts": parts,
-            "header": 8_000,
-            "parameters": parameters,
-            "binary_parameters": packed * 8,
-        }
-        _json(root / f"results/export/{name}.json", export)
+        footprint = Footprint(size, 8_000, layers, parts, parameters, packed * 8)
+        _json(root / f"results/export/{name}.json", asdict(footprint))
         backends = {"torch": level, "engine_float32": level}
         if weights == "binary":
             backends["engine_int8"] = level - 0.004
@@ -228,58 +235,64 @@ def _write_network(
 def _write_benchmark(root: Path, model: str, scale: int, speedup: float, parameters: int) -> None:
     median = MILLISECONDS[model]
     whole = _measurement(median, speedup)
-    benchmark = {
-        "model": model, "scale": scale, "parameters": parameters, "repeats": 7, **whole,
-        "environment": {"cpu": "Example CPU at 3 GHz", "cores": 2, "python": "3.11", "packages": {"torch": "2.13.0"}},
-        "body": _measurement(0.7 * median, speedup),
-        "amdahl": {"total_ms": median, "binary_ms": 0.7 * median, "binary_macs": 8_000_000, "float_macs": 2_000_000,
-                   "ceiling": 3.3333, "layers": []},
-        "engine_layers": {
+    benchmark = Benchmark(
+        **vars(whole),
+        model=model,
+        scale=scale,
+        network={},
+        parameters=parameters,
+        repeats=7,
+        body=_measurement(0.7 * median, speedup),
+        amdahl=Amdahl([], median, 0.7 * median, 8_000_000, 2_000_000, 3.3333),
+        engine_layers={
             name: {"binary": 0.15 * median, "float": 0.3 * median, "other": 0.01 * median}
             for name in ("engine_float32", "engine_int8")
         },
-        "sizes": [_measurement(median * side**2 / 128**2, speedup * side / 128, side) for side in (64, 128, 256)],
-        "thread_counts": [_measurement(median * 2 / threads, speedup, threads=threads) for threads in (1, 2)],
-        "memory": {
-            "lr_size": [128, 128],
-            "backends": {
-                name: {"loaded_mib": 120.5, "peak_mib": 180.75, "forward_mib": 60.25} for name in whole["backends"]
-            },
-            "missing": {"torch_compile": "not measured"},
-        },
-    }  # fmt: skip
+        sizes=[_measurement(median * side**2 / 128**2, speedup * side / 128, side) for side in (64, 128, 256)],
+        thread_counts=[_measurement(median * 2 / threads, speedup, threads=threads) for threads in (1, 2)],
+        memory=Memories(
+            (128, 128), dict.fromkeys(whole.backends, Memory(120.5, 180.75, 60.25)), {"torch_compile": "not measured"}
+        ),
+        environment={"cpu": "Example CPU at 3 GHz", "cores": 2, "python": "3.11", "packages": {"torch": "2.13.0"}},
+    )
     path = root / f"results/benchmark/{model}-x{scale}.json"
-    _json(path, benchmark)
+    _json(path, asdict(benchmark))
     _csv(path.with_suffix(".csv"), [{"model": model, "median_ms": median}])
-    layers = {
-        name: {"channels": channels, "layers": count, **_measurement(median / 10, speedup)}
+    timed = vars(_measurement(median / 10, speedup))
+    chains = {
+        name: LayerChain(**timed, channels=channels, layers=count)
         for name, channels, count in (("layer", 64, 8), ("wide_layer", 256, 4))
     }
-    _json(root / "results/benchmark/layers.json", {"pieces": layers, "machine_limit": None})
+    layers = Layers(chains, machine_limit={}, repeats=7, environment={})
+    _json(root / "results/benchmark/layers.json", asdict(layers))
     _csv(root / "results/benchmark/layers.csv", [{"model": "", "median_ms": median / 10}])
 
 
-def _measurement(median: float, speedup: float, side: int = 128, threads: int = 2) -> dict[str, Any]:
+def _measurement(median: float, speedup: float, side: int = 128, threads: int = 2) -> Measurement:
     """Times of all backends but one, the engine's int8 `speedup` times as fast as PyTorch in channels_last."""
     times = {"torch": 2.6 * median, "torch_channels_last": median, "torch_compile": 0.9 * median}
     times |= {"onnxruntime_float32": 1.2 * median, "onnxruntime_int8": 0.6 * median, "openvino_int8": 0.3 * median}
     times |= {"engine_float32": 1.6 * median / speedup, "engine_int8": median / speedup}
-    return {
-        "lr_size": [side, side],
-        "threads": threads,
-        "backends": {
-            name: {
-                "median_ms": ms, "min_ms": 0.93 * ms, "q1_ms": 0.97 * ms, "q3_ms": 1.04 * ms, "max_ms": 1.1 * ms,
-                "repeats": 7, "snr_db": 40.0, "precision": "uint8" if name.endswith("int8") else "float32",
-            }
+    ratios = {
+        base: {name: times[base] / ms for name, ms in times.items()}
+        for base in ("torch_channels_last", "openvino_int8")
+    }
+    return Measurement(
+        lr_size=(side, side),
+        threads=threads,
+        backends={
+            name: CheckedTiming(
+                *(share * ms for share in (0.93, 0.97, 1, 1.04, 1.1)),
+                repeats=7,
+                snr_db=40.0,
+                precision="uint8" if name.endswith("int8") else "float32",
+            )
             for name, ms in times.items()
         },
-        "missing": {"openvino_float32": "openvino is not installed: pip install 'binsr[peers]'"},
-        "speedup": {
-            base: {name: times[base] / ms for name, ms in times.items()}
-            for base in ("torch_channels_last", "openvino_int8")
-        },
-    }  # fmt: skip
+        missing={"openvino_float32": "openvino is not installed: pip install 'binsr[peers]'"},
+        speedup=ratios,
+        speedup_of_fastest=ratios,
+    )
 
 
 def _write_scores(root: Path, test_set: str, method: str, levels: dict[str, float]) -> None:
@@ -297,11 +310,9 @@ def _write_scores(root: Path, test_set: str, method: str, levels: dict[str, floa
 def _write_pictures(folder: Path, models: list[Any], scale: int, images: bool) -> None:
     """Write what is kept of two photographs, or of none: each model nearer to HR than the one before."""
     chosen = {"largest": "cat", "smallest": "cup"} if images else {}
-    records = [
-        {"choice": choice, "image": name, "gaps": {model: 0.3 + index / 10 for index, model in enumerate(models)}}
-        for choice, name in chosen.items()
-    ]
-    _json(folder / "pictures.json", records)
+    gaps = {model: 0.3 + index / 10 for index, model in enumerate(models)}
+    records = [PictureRecord(choice, name, gaps) for choice, name in chosen.items()]
+    _json(folder / "pictures.json", [asdict(record) for record in records])
     for choice, name in chosen.items():
         hr = PHOTOGRAPHS[name]()[20 : 20 + 252, 100 : 100 + 348]
         bicubic = imresize(imresize(hr, 1 / scale), scale)

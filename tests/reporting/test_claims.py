@@ -44,9 +44,9 @@ def test_accuracy_verdict_follows_the_gap(tmp_path, small, gap, verdict):
 def test_the_upper_end_of_the_interval_decides_not_the_mean(tmp_path, small):
     results = results_of(tmp_path, small, gap=0.2)
     key = ("embedded-test", Run("vdsr", 2, "binary"))
-    rows = results.evaluations[key].images
-    for index, share in enumerate((0.2, -0.2, 0.0)):  # the same mean, images that disagree
-        rows[index] = replace(rows[index], psnr_y=rows[index].psnr_y + share)
+    scores = results.evaluations[key].scores["torch"]
+    for (image, score), share in zip(list(scores.items()), (0.2, -0.2, 0.0), strict=True):
+        scores[image] = replace(score, psnr_y=score.psnr_y + share)  # the same mean, images that disagree
     claim = judge(results, small.report.claims)[0]
     assert claim.headline == "0.20 dB" and claim.verdict == Verdict.PARTLY
     assert claim.headline_label.endswith("VDSR ×2 on embedded-test; 95 % interval 0.00 to 0.40 dB")
@@ -119,9 +119,8 @@ def test_one_bad_test_set_decides_the_accuracy_verdict(tmp_path, small):
     results = results_of(tmp_path, small, gap=0.1)
     key = ("embedded-test", Run("vdsr", 2, "binary"))
     evaluation = results.evaluations[key]
-    worse = {"torch": replace(evaluation.means["torch"], psnr_y=evaluation.means["torch"].psnr_y - 5)}
-    images = [replace(row, psnr_y=row.psnr_y - 5) for row in evaluation.images]
-    results.evaluations[key] = replace(evaluation, means=worse, images=images)
+    worse = {image: replace(score, psnr_y=score.psnr_y - 5) for image, score in evaluation.scores["torch"].items()}
+    results.evaluations[key] = replace(evaluation, scores={"torch": worse})
     claim = judge(results, small.report.claims)[0]
     assert claim.verdict == Verdict.NOT
     assert claim.measures[0].note == "VDSR ×2 on embedded-test, 5.10 to 5.10 dB"

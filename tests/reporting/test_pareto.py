@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.reporting.pareto import Point, front, pareto_panels, pareto_points, pareto_rows, size_of, time_of
+from pipeline.reporting.pareto import Point, front, pareto_panels, pareto_points, pareto_table, size_of, time_of
 from pipeline.reporting.results import read_results
 from tests.reporting.synthetic_run import make_params, write_run
 
@@ -36,9 +36,9 @@ def test_points_join_published_accuracy_with_the_time_of_this_run(tmp_path):
     assert (binary.by, binary.ms) == ("engine_int8", 125.0)
     assert real.psnr_y == (30.5 + 27.4 + 24.4) / 3
     assert abs(real.psnr_y - binary.psnr_y - 0.18) < 1e-9
-    rows = pareto_rows([real, binary])
-    assert [row.fronts for row in rows] == ["time and size", "time and size"]
-    assert [row.ms for row in rows] == ["412 ms", "125 ms"]
+    cells = [[cell.text for cell in row.cells] for row in pareto_table([real, binary]).rows]
+    assert [row[-1] for row in cells] == ["time and size", "time and size"]
+    assert [row[4] for row in cells] == ["412 ms", "125 ms"]
     over_time, over_size = pareto_panels([real, binary])
     assert "27.43 dB, 412 ms, on the front" in over_time.drawing
     assert "27.25 dB, 800 kB, on the front" in over_size.drawing

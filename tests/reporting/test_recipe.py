@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.reporting.recipe import describe, optimizer_panels, trial_rows
+from pipeline.reporting.recipe import describe, optimizer_panels, trial_table
 from pipeline.reporting.results import read_results
 from tests.reporting.synthetic_run import make_params, write_run
 
@@ -16,13 +16,13 @@ def trials(tmp_path_factory):
 
 
 def test_trials_with_the_same_changes_share_a_row_and_the_best_of_each_kind_is_marked(trials):
-    rows = trial_rows(trials)
-    assert [(row.changed, row.levels["float"], row.levels["binary"], sorted(row.best)) for row in rows] == [
-        ("optimizer muon, learning rate 0.001", "26.70", "26.50", ["float"]),
-        ("optimizer muon, learning rate 0.002", "26.60", "26.55", ["binary"]),
-        ("optimizer adam, learning rate 0.001", "26.10", "26.00", []),
+    rows = [row.cells for row in trial_table(trials).rows]
+    assert [[cell.text for cell in row] for row in rows] == [
+        ["optimizer muon, learning rate 0.001", "400", "26.70", "26.50", "4.8"],
+        ["optimizer muon, learning rate 0.002", "400", "26.60", "26.55", "4.8"],
+        ["optimizer adam, learning rate 0.001", "400", "26.10", "26.00", "4.8"],
     ]
-    assert {(row.iterations, row.core_minutes) for row in rows} == {("400", "4.8")}
+    assert [[cell.kind for cell in row[2:4]] for row in rows] == [["strong", ""], ["", "strong"], ["", ""]]
 
 
 def test_each_optimizer_is_drawn_at_its_best_rate(trials):

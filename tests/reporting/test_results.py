@@ -22,7 +22,7 @@ def test_reads_every_file_of_the_matrix(tmp_path):
     }
     binary = results.evaluations["embedded-test", Run("vdsr", 2, "binary")]
     assert set(binary.means) == {"torch", "engine_float32", "engine_int8"}
-    assert [row.image for row in binary.images if row.backend == "torch"] == ["cat", "cup", "portrait"]
+    assert list(binary.scores["torch"]) == ["cat", "cup", "portrait"]
     assert results.benchmarks["vdsr", 2].speed("engine_int8") == pytest.approx(3.0)
     assert len(results.histories[Run("srresnet", 2, "float")].iteration) == 16
 
@@ -83,4 +83,4 @@ def test_grey_images_have_no_rgb(tmp_path):
     (folder / "bicubic-x2.json").write_text('{"bicubic": {"psnr_y": 28.0, "psnr_rgb": null, "ssim_y": 0.8}}')
     bicubic = read(tmp_path).bicubic["embedded-test", 2]
     assert bicubic.means["bicubic"].psnr_rgb is None
-    assert bicubic.images[0].psnr_rgb is None
+    assert bicubic.scores["bicubic"]["coins"].psnr_rgb is None

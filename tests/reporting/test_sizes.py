@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.reporting.results import Export
-from pipeline.reporting.sizes import size_findings, size_rows
+from pipeline.records import Footprint
+from pipeline.reporting.sizes import size_findings, size_table
 from pipeline.runs import Run
 
 
@@ -11,7 +11,7 @@ def export(blocks, upsample, packed=0):
     parts = {"head": 50, "blocks": blocks, "upsample": upsample, "tail": 30, "norm": 10}
     total = sum(parts.values()) + 100
     layers = {"binary": packed, "float": total - packed - 110, "other": 10}
-    return Export(total, layers, parts, 100, 1000, 0)
+    return Footprint(total, 100, layers, parts, 1000, 0)
 
 
 FILES = {
@@ -29,10 +29,11 @@ def test_findings_give_the_shares_and_the_reason():
 
 
 def test_rows_split_the_file_into_its_parts():
-    row = size_rows(FILES)[3]
-    assert (row.total, row.saved, row.most) == ("2,500", "50.0 %", "56.0 %")
-    assert row.parts == ["310", "2,000", "80", "10", "100"]
-    assert sum(int(part.replace(",", "")) for part in row.parts) == 2500
+    *_, row = size_table("size", "Size", FILES).rows
+    total, saved, most, *parts = [cell.text for cell in row.cells[2:10]]
+    assert (total, saved, most) == ("2,500", "50.0 %", "56.0 %")
+    assert parts == ["310", "2,000", "80", "10", "100"]
+    assert sum(int(part.replace(",", "")) for part in parts) == 2500
 
 
 @pytest.mark.parametrize("wanted", [0.4, 0.99])

@@ -78,7 +78,7 @@ def test_milliseconds_and_seconds_sort_together_and_what_is_missing_comes_last(o
 def test_names_that_were_left_out_are_seen_once_rows_leave_their_group(opened, report):
     page = opened(report).page
     table = page.locator('table[data-name="accuracy-Set5-x2"]')
-    again = table.locator("th.again").first
+    again = table.locator(".again th").first
     colour = "element => getComputedStyle(element).color"
     assert again.evaluate(colour) == "rgba(0, 0, 0, 0)"
     table.get_by_role("button", name="PSNR-Y").click()

@@ -1,6 +1,6 @@
 """Planned trainings: float and binary networks in lockstep, what is refused, and what is recorded."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -87,7 +87,7 @@ def test_a_binary_network_starts_from_the_float_weights(tmp_path, place):
         if isinstance(layer, BinaryConv2d):
             scales = start.state[f"{name}.weight"].abs().mean(dim=(1, 2, 3))
             torch.testing.assert_close(layer.alpha.detach(), scales, rtol=0, atol=1e-6)
-    assert trained.record["start"] == "a.safetensors"
+    assert trained.record.start == "a.safetensors"
 
 
 def test_the_teacher_is_the_network_that_was_started_from(tmp_path, place):
@@ -99,7 +99,7 @@ def test_the_teacher_is_the_network_that_was_started_from(tmp_path, place):
     losses = [train_planned(replace(binary, distillation=share), tmp_path / f"{share}", ALONE) for share in (0, 0.5, 1)]
     none, half, all_ = (trained.history[0]["loss"] for trained in losses)
     assert all_ > 0 and half == pytest.approx((none + all_) / 2) and none != pytest.approx(all_)
-    assert [trained.record["distillation"] for trained in losses] == [0, 0.5, 1]
+    assert [trained.record.distillation for trained in losses] == [0, 0.5, 1]
 
 
 @pytest.mark.parametrize("weights", ["float", "binary"])
@@ -128,7 +128,7 @@ def test_the_images_for_validation_are_of_every_scale(place):
 
 def test_the_record_says_how_it_was_made(tmp_path, place):
     trained = train_planned(plan("vdsr", scales=(2, 3, 4)), tmp_path, ALONE)
-    record = trained.record
+    record = asdict(trained.record)
     assert (record["iterations"], record["planned_iterations"], record["stopped"]) == (8, 8, "finished")
     assert record["scales"] == [2, 3, 4] and record["batch"] == 6 and record["seed"] == 3
     assert record["psnr_y"] == trained.history[-1]["psnr_y"] and record["start"] is None
@@ -159,7 +159,7 @@ def test_an_interrupted_training_gives_no_record_and_goes_on_to_the_same_weights
     asked = Interruption()
     asked.asked = True
     stopped = train_planned(chosen, tmp_path / "a", ALONE, asked)
-    assert stopped.interrupted and not stopped.finished and stopped.record == {}
+    assert stopped.interrupted and not stopped.finished and stopped.record is None
     capsys.readouterr()
     resumed = train_planned(chosen, tmp_path / "a", ALONE, Interruption())
     assert "at iteration 1\n" in capsys.readouterr().err

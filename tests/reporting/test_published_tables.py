@@ -2,10 +2,11 @@
 
 import pytest
 
-from pipeline.reporting.distributions import image_gaps, zoo_distributions
-from pipeline.reporting.durations import stage_rows
+from pipeline.reporting.distributions import zoo_distributions
 from pipeline.reporting.gap_curves import gap_curves
-from pipeline.reporting.published_networks import ablation_tables, gap_rows, quality_rows, zoo_claim, zoo_tables
+from pipeline.reporting.provenance_tables import stage_table
+from pipeline.reporting.published_claim import zoo_claim
+from pipeline.reporting.published_tables import ablation_tables, gap_table, quality_table, score_tables
 from pipeline.reporting.results import read_results
 from pipeline.reporting.verdicts import Verdict
 from tests.reporting.synthetic_run import make_params, write_run, write_zoo
@@ -31,18 +32,19 @@ def read_zoo(root, params):
 
 
 def test_every_pair_has_its_gap_with_an_interval_and_seeds_their_mean(results, params):
-    sets, rows = gap_rows(results.zoo, params.report.claims.accuracy_gap_db)
-    assert sets == ["Set5", "Set14", "Urban100"]
-    assert [(row.name, row.iterations) for row in rows] == [
+    table = gap_table(results.zoo, params.report.claims.accuracy_gap_db)
+    assert list(table.columns)[2:] == ["Set5", "Set14", "Urban100"]
+    rows = [row.cells for row in table.rows]
+    assert [(row[0].text, row[1].text) for row in rows] == [
         ("SRResNet ×4", "6,000"),
         ("SRResNet ×4, seed 0", "1,500"),
         ("SRResNet ×4, seed 1", "1,500"),
         ("SRResNet ×4, seed 2", "1,500"),
         ("SRResNet ×4, mean of 3 seeds", ""),
     ]
-    pair, *_, mean = (row.cells[0] for row in rows)
-    assert (pair.value, pair.note, pair.gap_kind) == ("0.18", "0.09 to 0.27", "middle")  # images of 0.09, 0.18, 0.27
-    assert (mean.value, mean.note) == ("0.21", "0.10 to 0.32")  # of 0.20, 0.10 and 0.32
+    pair, *_, mean = (row[2] for row in rows)
+    assert (pair.text, pair.note, pair.kind) == ("0.18", "0.09 to 0.27", "gap middle")  # images of 0.09, 0.18, 0.27
+    assert (mean.text, mean.note) == ("0.21", "0.10 to 0.32")  # of 0.20, 0.10 and 0.32
 
 
 def test_the_gap_is_drawn_as_training_goes_on(results):
@@ -52,19 +54,20 @@ def test_the_gap_is_drawn_as_training_goes_on(results):
 
 
 def test_gaps_are_called_by_the_limits_of_the_verdict(results, params):
-    (table,) = zoo_tables(results.zoo, params.report.claims.accuracy_gap_db)
-    binary = next(row for row in table.rows if row.weights == "binary")
-    assert {(cell.note, cell.gap_kind) for cell in binary.cells} == {("−0.18", "small")}
+    (table,) = score_tables(results.zoo, params.report.claims.accuracy_gap_db)
+    binary = next(row.cells for row in table.rows if row.cells[1].text == "binary")
+    assert {(cell.note, cell.kind) for cell in binary[4:]} == {("−0.18", "gap small")}
 
 
 def test_an_ablation_sets_its_variants_beside_the_paper_s_method(results):
     (table,) = ablation_tables(results.zoo)
-    assert [row.name for row in table.rows] == ["float", "learnable scale, residual blocks (the paper)", "no scale"]
-    real, base, unscaled = (row.cells[0] for row in table.rows)
-    assert (real.value, real.note) == ("30.50", "+0.20") and (base.value, base.note) == ("30.30", "")
-    assert (unscaled.value, unscaled.note) == ("29.52", "−0.78")
-    assert (table.network, table.iterations) == ("SRResNet ×4", "1,500")
-    assert {cell.gap_kind for row in table.rows for cell in row.cells} == {""}  # no gap to a float network
+    rows = [row.cells for row in table.rows]
+    assert [row[0].text for row in rows] == ["float", "learnable scale, residual blocks (the paper)", "no scale"]
+    real, base, unscaled = (row[2] for row in rows)
+    assert (real.text, real.note) == ("30.50", "+0.20") and (base.text, base.note) == ("30.30", "")
+    assert (unscaled.text, unscaled.note) == ("29.52", "−0.78")
+    assert table.title == "Ablation, SRResNet ×4, 1,500 iterations"
+    assert {cell.kind for row in rows for cell in row} == {""}  # no gap to a float network
 
 
 def test_the_verdict_names_the_commit_that_froze_it_and_counts_the_pair_alone(results, params):
@@ -95,10 +98,11 @@ def test_networks_that_were_not_trained_alike_are_no_pair(params, tmp_path):
     zoo = read_zoo(tmp_path, params)
     limits = params.report.claims.accuracy_gap_db
     assert zoo_claim(zoo, limits).verdict == Verdict.UNMEASURED
-    assert ablation_tables(zoo) == [] and zoo_distributions(zoo) == [] and gap_rows(zoo, limits)[1] == []
+    assert ablation_tables(zoo) == [] and zoo_distributions(zoo) == [] and not gap_table(zoo, limits)
     assert gap_curves(zoo) == []
-    (table,) = zoo_tables(zoo, limits)
-    assert {cell.note for row in table.rows if row.weights == "binary" for cell in row.cells} == {""}
+    (table,) = score_tables(zoo, limits)
+    binary = [row.cells for row in table.rows if row.cells[1].text == "binary"]
+    assert {cell.note for cells in binary for cell in cells[4:]} == {""}
 
 
 def test_a_zoo_without_variants_has_no_such_table(params, tmp_path):
@@ -107,23 +111,20 @@ def test_a_zoo_without_variants_has_no_such_table(params, tmp_path):
 
 
 def test_every_score_is_a_row(results):
-    rows = quality_rows(results.zoo)
+    rows = [[cell.text for cell in row.cells] for row in quality_table(results.zoo).rows]
     scores = [len(backends) for sets in results.zoo.published.values() for backends in sets.values()]
     assert len(rows) == sum(scores)
-    assert ("srresnet-x4-binary", "engine, int8", "Set5", "30.32", "28.72", "0.8500") in rows
+    assert ["srresnet-x4-binary", "engine, int8", "Set5", "30.32", "28.72", "0.8500"] in rows
 
 
 def test_gaps_of_images_are_drawn_with_their_range(results):
-    zoo = results.zoo
-    gaps = image_gaps(zoo.images["srresnet-x4-float", "Set5"], zoo.images["srresnet-x4-binary", "Set5"])
-    assert gaps == pytest.approx([0.09, 0.18, 0.27])
-    (panel,) = zoo_distributions(zoo)
+    (panel,) = zoo_distributions(results.zoo)
     assert "Set5: median +0.18 dB, from +0.09 dB to +0.27 dB over 3 images" in panel.drawing
 
 
 def test_durations_are_those_of_this_run_s_stages_the_longest_first(results):
-    rows = stage_rows(results.seconds)
-    assert [(row.stage, row.runs, row.total, row.of) for row in rows] == [
-        ("footprint", 1, "4 s", ""),
-        ("prepare", 1, "2 s", "embedded-test"),
+    rows = stage_table(results.seconds).rows
+    assert [[cell.text for cell in row.cells] for row in rows] == [
+        ["footprint", "1", "4 s", "4 s", ""],
+        ["prepare", "1", "2 s", "2 s", "embedded-test"],
     ]

@@ -1,0 +1,78 @@
+"""Reading result files: every field is checked, and one that is wrong is named with the remedy."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.errors import InputError
+from pipeline.records import ScoreRow
+
+T = TypeVar("T")
+Scores = dict[str, dict[str, ScoreRow]]  # by backend, then by image
+REMEDY = "run `dvc repro`"
+
+
+def read_text(path: Path, remedy: str = REMEDY) -> str:
+    """Read a file of text.
+
+    Raises
+    ------
+    InputError
+        If it is missing or cannot be read; says so with the `remedy`.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; {remedy}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; {remedy}") from None
+
+
+def read_json(path: Path, kind: type[T], remedy: str = REMEDY) -> T:
+    """Read a record of `pipeline.records`, or a collection of them.
+
+    Raises
+    ------
+    InputError
+        As for `read_text`, or if a field is missing or wrong.
+    """
+    text = read_text(path, remedy)
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        raise _malformed(path, error, remedy) from None
+
+
+def read_csv(path: Path, kind: type[T], remedy: str = REMEDY) -> list[T]:
+    """Read a table, a record of `kind` from each row; empty cells are None, and those of other columns are left out.
+
+    Raises
+    ------
+    InputError
+        As for `read_json`.
+    """
+    rows = csv.DictReader(read_text(path, remedy).splitlines())
+    cells = [{key: value or None for key, value in row.items() if key is not None} for row in rows]
+    try:
+        return TypeAdapter(list[kind]).validate_python(cells)  # type: ignore[valid-type]  # a type made at run time
+    except ValidationError as error:
+        raise _malformed(path, error, remedy) from None
+
+
+def by_backend(rows: Iterable[ScoreRow]) -> Scores:
+    """Arrange the scores of one method on one set."""
+    scores: Scores = {}
+    for row in rows:
+        scores.setdefault(row.backend, {})[row.image] = row
+    return scores
+
+
+def _malformed(path: Path, error: ValidationError, remedy: str) -> InputError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "file"
+    return InputError(f"{path}: {where}: {first['msg']}; delete it and {remedy}")

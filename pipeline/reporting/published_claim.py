@@ -1,0 +1,117 @@
+"""The claim on accuracy by the published networks, and what limits it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline import labels
+from pipeline.params import Thresholds
+from pipeline.reporting.gaps import equivalence, equivalence_rule, gap_label, gap_measures, published_gaps
+from pipeline.reporting.published import published
+from pipeline.reporting.reservations import count_span, papers_train
+from pipeline.reporting.results import Zoo
+from pipeline.reporting.verdicts import Claim, Measure, Verdict
+from pipeline.runs import Run
+from pipeline.zoo.catalogue import Model, pairs, seed_pairs
+
+
+def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
+    """Judge "comparable results" by the published pairs on their test sets: the gaps in PSNR-Y and their intervals.
+
+    `frozen` is the commit that fixed the thresholds and the protocol.
+    """
+    compared = [pair for pair in pairs(zoo.models) if not any(burst(zoo, model) for model in pair)]
+    gaps = published_gaps(zoo, compared)
+    sets = list(dict.fromkeys(gap.test_set for gap in gaps))
+    worst = max(gaps, key=lambda pair: pair.gap.high, default=None)
+    conditions = "No pair of networks is published whose training was stable."
+    if worst is not None:
+        trained_on = list(dict.fromkeys(m.training["training_set"] for _, m in compared))
+        conditions = (
+            f"Pairs on equal terms, trained on {labels.listing(trained_on)}: float and binary from fresh weights, for "
+            "the same iterations, on the same crops in the same order, with the same optimizer and schedule; an "
+            "imported float network is its binary one’s start instead. Means over "
+            f"{labels.listing(sets)}, run by PyTorch in float32. Variants, which are in the ablation, do not count."
+        )
+    fixed = f" Thresholds and protocol are those of commit {frozen[:10]}." if frozen else ""
+    return Claim(
+        key="published_accuracy",
+        title="Accuracy comparable with the float network: the published networks",
+        quote="comparable qualitative and quantitative results as their real-weight counterparts",
+        verdict=Verdict.UNMEASURED if worst is None else equivalence(gaps, limits),
+        value=None if worst is None else worst.gap.psnr_y,
+        headline="—" if worst is None else labels.decibels(worst.gap.psnr_y),
+        headline_label="no published pair to judge by yet" if worst is None else gap_label(worst),
+        rule=equivalence_rule(limits) + fixed,
+        conditions=conditions,
+        measures=[] if worst is None else [*gap_measures(gaps, limits), *_against_the_paper(zoo)],
+        reservations=[*_reservations([m for pair in compared for m in pair], zoo.models), *_bursts(zoo)],
+        reach="these networks",
+    )
+
+
+def _against_the_paper(zoo: Zoo) -> list[Measure]:
+    """On how many of the paper's numbers its binarized SRResNet is reached, under both readings of their channel."""
+    measures = []
+    for scale in (2, 4):
+        mine = zoo.published.get(Run("srresnet", scale, "binary").name, {})
+        theirs = {
+            name: entry.psnr
+            for name in mine
+            for entry in published(name, scale, ["srresnet"])
+            if entry.channel is None  # the paper alone names none
+        }
+        for channel, title in (("psnr_y", "luma"), ("psnr_rgb", "RGB")):
+            values = {name: getattr(mine[name]["torch"], channel) for name in theirs}
+            if not values or None in values.values():
+                continue
+            reached = sum(values[name] >= theirs[name] for name in theirs)
+            note = ", ".join(f"{name} {labels.number(values[name], 2)} of {theirs[name]:.2f}" for name in theirs)
+            label = f"SRResNet ×{scale}, the paper’s numbers read as {title}"
+            measures.append(Measure(label, f"{reached} of {len(theirs)} reached", note))
+    return measures
+
+
+def burst(zoo: Zoo, model: Model) -> tuple[int, float, float] | None:
+    """Find where a training became unstable: the mean loss since the last validation more than twice that before.
+
+    Returns
+    -------
+    tuple or None
+        The iteration, and the mean losses before and since; None for a stable training, and for an imported network.
+    """
+    history = zoo.histories.get(model.name)
+    if history is None:
+        return None
+    steps = zip(history.iteration[1:], history.loss, history.loss[1:], strict=False)
+    return next((step for step in steps if step[2] > 2 * step[1]), None)
+
+
+def _bursts(zoo: Zoo) -> list[str]:
+    """Say which pairs do not count because one of their trainings was unstable."""
+    said = []
+    for model in (model for pair in pairs(zoo.models) for model in pair):
+        if (unstable := burst(zoo, model)) is not None:
+            iteration, before, since = unstable
+            said.append(
+                f"{labels.network(model.model, model.scale, model.variant)}: its pair does not count, since the "
+                f"{model.weights} network’s training was unstable: "
+                f"up to iteration {iteration:,} its mean loss rose from {before:.3f} to {since:.3f}."
+            )
+    return said
+
+
+def _reservations(compared: Sequence[Model], models: Sequence[Model]) -> list[str]:
+    short = [model for model in compared if model.short]
+    reasons = []
+    if short:
+        span = count_span([model.training["iterations"] for model in short])
+        batches = sorted({model.training["batch"] for model in short})
+        reasons.append(
+            f"Short runs: {span} iterations of {labels.listing([str(batch) for batch in batches])} crops, where "
+            f"{papers_train(dict.fromkeys(model.model for model in short))}."
+        )
+    seeded = seed_pairs(models)
+    if compared and not any(len(several) > 1 for several in seeded.values()):
+        reasons.append("Trained from one seed: the intervals say what the choice of images, not of the seed, changes.")
+    return reasons
