@@ -95,7 +95,7 @@ def test_the_other_commands_with_the_core_dependencies_alone(tmp_path, network, 
     for name, seed in (("a.png", 0), ("b.png", 1)):
         Image.fromarray(picture(seed)).save(tmp_path / name)
     done = without("compare", tmp_path / "a.png", tmp_path / "b.png", "--json")
-    assert done.returncode == 0 and done.stderr == "note: SSIM needs scikit-image: pip install scikit-image\n"
+    assert done.returncode == 0 and done.stderr == "note: SSIM needs scikit-image; run: pip install scikit-image\n"
     mean = json.loads(done.stdout)["mean"]
     assert mean["ssim_y"] is None and mean["psnr_y"] > 5 and mean["psnr_rgb"] > 5
 
