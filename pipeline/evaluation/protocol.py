@@ -16,7 +16,7 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Score:
-    """How near an SR image comes to its HR image; dB, and ``ssim_y`` in [-1, 1]. Grey images have no ``psnr_rgb``."""
+    """PSNR in dB and SSIM in [-1, 1] of an SR image against its HR image. Grey images have no ``psnr_rgb``."""
 
     image: str
     psnr_y: float
@@ -36,7 +36,7 @@ def evaluate(upscale: Callable[[Image], Image], images: PreparedSet, scale: int)
     Parameters
     ----------
     upscale : callable
-        LR uint8 H×W×3 or H×W to SR of the same kind.
+        Takes LR, uint8, H×W×3 or H×W, and returns SR of the same type.
     images : PreparedSet
     scale : int
     """
@@ -47,7 +47,7 @@ def evaluate(upscale: Callable[[Image], Image], images: PreparedSet, scale: int)
 
 
 def means(scores: Sequence[Score]) -> dict[str, float | None]:
-    """Means over a set, to 4 decimals; ``psnr_rgb`` over the colour images, None where there is none."""
+    """Average over a set: PSNR to 4 decimals, SSIM to 5; ``psnr_rgb`` over the colour images, None without any."""
     rgb = [s.psnr_rgb for s in scores if s.psnr_rgb is not None]
     return {
         "psnr_y": round(float(np.mean([s.psnr_y for s in scores])), 4),

@@ -1,4 +1,4 @@
-"""How long published networks take on an image, from 8-bit pixels to 8-bit pixels."""
+"""Timing published networks on an image, from 8-bit pixels to 8-bit pixels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
     real, binary : Path
         Packed networks.
     image : uint8, H×W×3 or H×W
-        LR.
+        The LR image.
     threads : int
     repeats, budget
         See `pipeline.benchmark.timing.alternate`.
@@ -37,17 +37,17 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
     Returns
     -------
     dict
-        ``lr_size``, ``threads``, ``backends`` (name to `timing.summary`) and ``speedup`` (how many times
-        faster than PyTorch each mode is: the median over rounds).
+        ``lr_size``, ``threads``, ``backends`` (name to `timing.summary`) and ``speedup`` (of each mode over
+        PyTorch: the median over rounds).
     """
     keep_freed_memory()
     torch.set_num_threads(threads)
     module = channels_last(load(real))
-    functions: dict[str, Callable[[], Image]] = {BASELINE: lambda: upscale(module, image)}
+    runs: dict[str, Callable[[], Image]] = {BASELINE: lambda: upscale(module, image)}
     packed = read(binary)
     for name, arguments in MODES.items():
-        functions[name] = partial(Engine(packed, **arguments, threads=threads).upscale, image)
-    seconds = alternate(functions, repeats, budget=budget)
+        runs[name] = partial(Engine(packed, **arguments, threads=threads).upscale, image)
+    seconds = alternate(runs, repeats, budget=budget)
     return {
         "lr_size": list(image.shape[:2]),
         "threads": threads,

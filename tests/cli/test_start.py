@@ -104,7 +104,7 @@ def test_bench_says_that_pytorch_is_missing(without):
     done = without("bench", "--size", "8x8", "--repeats", "3", "--json")
     assert done.returncode == 0, done.stderr
     missing = json.loads(done.stdout)["missing"]["torch_channels_last"]
-    assert missing == "PyTorch is not installed; pip install torch"
+    assert missing == "PyTorch is not installed; run: pip install torch"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["upscale", "--help"], ["--version"]])
