@@ -1,7 +1,8 @@
-# Two commands: `make repro` runs the pipeline, `make test` the tests. Both set everything up first.
-# `make ratios` measures every speed ratio three times, in some twenty minutes, and writes ratios/*.json.
-# `make verify` evaluates the published networks anew; `make train MINUTES=60` trains further ones, `make
-# status` says how far they are, and `make publish` scores them. `make readme` brings the README's verdicts and picture up to date with the last report.
+# `make repro` runs the pipeline and `make test` the tests; both set everything up first.
+# `make ratios` measures every speed ratio three times, in about twenty minutes, and writes ratios/*.json.
+# `make verify` re-evaluates the published networks; `make train MINUTES=60` trains the next ones of the queue,
+# `make status` shows their progress, and `make publish` scores them.
+# `make readme` updates the README's verdicts and picture from the last report.
 .PHONY: setup repro test lint ratios verify train status publish readme
 
 PYTHON ?= python3

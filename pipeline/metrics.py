@@ -1,4 +1,4 @@
-"""PSNR and SSIM as super-resolution papers compute them."""
+"""PSNR and SSIM as computed in super-resolution papers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966])
 
 
 def luma(image: NDArray) -> NDArray[np.float64]:
-    """Give the luma of an image by ITU-R BT.601, as MATLAB's `rgb2ycbcr` but not rounded.
+    """Compute the luma of an image by ITU-R BT.601, as MATLAB's `rgb2ycbcr`, but unrounded.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def luma(image: NDArray) -> NDArray[np.float64]:
     Returns
     -------
     (H, W) float64 array
-        In 16..235 for RGB; a greyscale image is returned as it is.
+        In 16..235 for RGB; a grey image is returned unchanged.
 
     Raises
     ------
@@ -40,15 +40,15 @@ def luma(image: NDArray) -> NDArray[np.float64]:
 
 
 def psnr(sr: NDArray, hr: NDArray, border: int = 0, channel: Channel = "y") -> float:
-    """Give the peak signal-to-noise ratio of two images, in dB, for a peak of 255.
+    """Compute the peak signal-to-noise ratio of two images, in dB, for a peak of 255.
 
     Parameters
     ----------
     sr, hr : (H, W, 3) or (H, W) uint8 arrays of the same shape
     border : int
-        Pixels left out on each side; the papers leave out as many as the scale.
+        Pixels cut off each side; papers cut off as many as the scale.
     channel : {"y", "rgb"}
-        Compare luma (greyscale images directly) or all three channels.
+        Compare luma (grey images directly) or all three channels.
 
     Returns
     -------
@@ -58,21 +58,21 @@ def psnr(sr: NDArray, hr: NDArray, border: int = 0, channel: Channel = "y") -> f
     Raises
     ------
     ValueError
-        For images of another dtype or of unequal shapes, a border that leaves nothing, or "rgb" of greyscale.
+        For another dtype, unequal shapes, a border that leaves no pixels, or "rgb" for grey images.
     """
-    sr, hr = _compared(sr, hr, border, channel)
+    sr, hr = _compared_pixels(sr, hr, border, channel)
     error = float(np.mean((sr - hr) ** 2))
     return 10 * math.log10(255**2 / error) if error > 0 else math.inf
 
 
 def ssim(sr: NDArray, hr: NDArray, border: int = 0, channel: Channel = "y") -> float:
-    """Give the mean structural similarity of two images, as the authors' MATLAB program.
+    """Compute the mean structural similarity of two images, as the authors' MATLAB code does.
 
-    An 11x11 Gaussian window of sigma 1.5, wherever it fits into the image; population variances; K1 = 0.01,
-    K2 = 0.03, L = 255. For "rgb", the mean over the channels.
+    An 11x11 Gaussian window of sigma 1.5 at every position where it fits into the image; population variances;
+    K1 = 0.01, K2 = 0.03, L = 255. For "rgb", the mean over the channels.
 
-    Parameters and errors are those of `psnr`; images (less their borders) of fewer than 11 pixels a side are
-    refused with a ValueError too.
+    Parameters and errors are those of `psnr`. Images of fewer than 11 pixels a side, without their borders, also
+    raise a ValueError.
 
     References
     ----------
@@ -81,7 +81,7 @@ def ssim(sr: NDArray, hr: NDArray, border: int = 0, channel: Channel = "y") -> f
     """
     from skimage.metrics import structural_similarity
 
-    sr, hr = _compared(sr, hr, border, channel)
+    sr, hr = _compared_pixels(sr, hr, border, channel)
     if min(hr.shape[:2]) < 11:
         raise ValueError(f"SSIM needs 11x11 pixels inside the border, not {hr.shape[0]}x{hr.shape[1]}")
     return float(
@@ -97,14 +97,14 @@ def ssim(sr: NDArray, hr: NDArray, border: int = 0, channel: Channel = "y") -> f
     )
 
 
-def _compared(sr: NDArray, hr: NDArray, border: int, channel: Channel) -> tuple[NDArray, NDArray]:
-    """Check two images and give what is compared of them, as float64."""
+def _compared_pixels(sr: NDArray, hr: NDArray, border: int, channel: Channel) -> tuple[NDArray, NDArray]:
+    """Check two images and give their pixels inside the border, as luma or RGB in float64."""
     if sr.dtype != np.uint8 or hr.dtype != np.uint8:
         raise ValueError(f"the images must be uint8, not {sr.dtype} and {hr.dtype}")
     if sr.shape != hr.shape or hr.ndim not in (2, 3):
-        raise ValueError(f"the images must be HxWx3 or HxW of one shape, not {sr.shape} and {hr.shape}")
+        raise ValueError(f"the images must be HxWx3 or HxW and of the same shape, not {sr.shape} and {hr.shape}")
     if border < 0 or min(hr.shape[:2]) <= 2 * border:
-        raise ValueError(f"a border of {border} leaves nothing of {hr.shape[0]}x{hr.shape[1]} pixels")
+        raise ValueError(f"a border of {border} leaves none of {hr.shape[0]}x{hr.shape[1]} pixels")
     inside = slice(border, -border or None)
     sr, hr = sr[inside, inside], hr[inside, inside]
     if channel == "y":
@@ -112,5 +112,5 @@ def _compared(sr: NDArray, hr: NDArray, border: int, channel: Channel) -> tuple[
     if channel != "rgb":
         raise ValueError(f'the channel must be "y" or "rgb", not {channel!r}')
     if hr.ndim != 3:
-        raise ValueError("a greyscale image has no RGB channels to compare")
+        raise ValueError("a grey image has no RGB channels to compare")
     return sr.astype(np.float64), hr.astype(np.float64)

@@ -104,13 +104,13 @@ def test_ssim_needs_its_window():
 @pytest.mark.parametrize(
     ("sr", "hr", "options", "message"),
     [
-        (COLOUR[1:], COLOUR, {}, "one shape"),
-        (COLOUR[..., 0], COLOUR, {}, "one shape"),
+        (COLOUR[1:], COLOUR, {}, "the same shape"),
+        (COLOUR[..., 0], COLOUR, {}, "the same shape"),
         (COLOUR.astype(float), COLOUR, {}, "must be uint8"),
         (COLOUR, COLOUR.astype(np.int16), {}, "must be uint8"),
-        (COLOUR, COLOUR, {"border": 12}, "leaves nothing"),
+        (COLOUR, COLOUR, {"border": 12}, "leaves none"),
         (COLOUR, COLOUR, {"border": -1}, "border of -1"),
-        (COLOUR[..., 0], COLOUR[..., 0], {"channel": "rgb"}, "greyscale"),
+        (COLOUR[..., 0], COLOUR[..., 0], {"channel": "rgb"}, "grey image"),
         (COLOUR, COLOUR, {"channel": "cb"}, 'must be "y" or "rgb"'),
     ],
 )

@@ -1,1 +1,1 @@
-"""The command line `binsr`: upscaling images, and what the published networks are, score and take."""
+"""The command line `binsr`: upscale images; list, describe and time the published networks; compare images."""

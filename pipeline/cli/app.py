@@ -1,6 +1,6 @@
-"""The commands of `binsr` with their options; each one's work is in the module of its name.
+"""The commands of `binsr` with their options; the module of the same name implements each command.
 
-Those modules are imported when they are called: help and completion come at once.
+These modules are imported only when a command runs, so that help and completion appear at once.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ FloatLayers = Literal["float32", "int8"]
 Format = Literal["png", "jpeg", "webp", "tiff", "bmp"]
 
 app = typer.Typer(
-    help="Upscale images with binarized super-resolution networks, on the CPU; see what the networks are and score.",
+    help="Upscale images with binarized super-resolution networks, on the CPU; list, inspect and time the networks.",
     epilog="Exit codes: 0 done, 2 wrong input (one line on standard error for each), 130 interrupted.",
     pretty_exceptions_enable=False,
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line; by default with the program's own arguments."""
+    """Run the command line, by default with the arguments of this process."""
     code: int | None = None
     with one_line_errors():
         try:
             code = app(None if arguments is None else list(arguments), prog_name="binsr", standalone_mode=False)
-            sys.stdout.flush()  # a reader that is gone, such as head, shows here
+            sys.stdout.flush()  # raises here if the reader, such as head, has exited
         except TyperException as error:
             context = getattr(error, "ctx", None)
             command = "binsr" if context is None else context.command_path
             message = " ".join(error.format_message().split()).rstrip(".")
             raise InputError(f"{message}; see {command} --help") from error
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes the rest at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes the rest there at exit
             code = 1
         except OSError as error:
             raise InputError(unusable(error)) from error
         except MemoryError as error:
-            raise InputError("takes more memory than there is; give a smaller image, --size or --tile") from error
+            raise InputError("memory: not enough; give a smaller image, --size or --tile") from error
         except KeyboardInterrupt:
             code = 130
     sys.exit(code)
 
 
 def _names() -> list[str]:
-    """Completion of --model: the names in the zoo's index."""
+    """Complete `--model` with the names in the zoo's index."""
     from pipeline.cli.networks import zoo_folder
     from pipeline.zoo.catalogue import read_index
 
@@ -68,17 +68,17 @@ Network = Annotated[
     typer.Option(
         "--model",
         metavar="NAME-OR-FILE",
-        help="A published network (binsr models lists them) or a packed .safetensors file. "
-        "Default: the binary one for the scale, SRResNet if there are several.",
+        help="A published network (see binsr models) or a packed .safetensors file. "
+        "Default: the binary network for the scale, SRResNet if there are several.",
         autocompletion=_names,
     ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads to run on. Default: all cores.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output instead.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Number of threads. Default: all cores.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output instead.")]
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
@@ -92,7 +92,7 @@ def _version(wanted: bool) -> None:
 def _binsr(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
@@ -105,7 +105,7 @@ def upscale(
         list[str],
         typer.Argument(
             metavar="IN",
-            help="Images (PNG, JPEG, WebP, TIFF, BMP), folders (with all below them), patterns such as 'photos/*.jpg'.",
+            help="Images (PNG, JPEG, WebP, TIFF, BMP), folders (and subfolders), patterns such as 'photos/*.jpg'.",
             show_default=False,
         ),
     ],
@@ -115,7 +115,7 @@ def upscale(
             "--output",
             "-o",
             metavar="OUT",
-            help="For one image, the image to write; else, or without a suffix, a folder: names are kept.",
+            help="The image to write, for one input image; otherwise, or without a suffix, a folder: names are kept.",
             show_default=False,
         ),
     ],
@@ -127,21 +127,21 @@ def upscale(
         Activations,
         typer.Option(
             metavar="TYPE",
-            help="What binary layers read: float32, int8, int6 or int1. float32 is the network exactly; int8 and int6 "
-            "are faster and lose a little (binsr bench and binsr models show it); int1 is for networks trained so.",
+            help="Inputs of the binary layers: float32, int8, int6 or int1. float32 is exact; int8 and int6 are faster "
+            "and lose a little accuracy (see binsr bench and binsr models); int1 is for networks trained with it.",
         ),
     ] = "float32",
     float_layers: Annotated[
         FloatLayers,
-        typer.Option(metavar="TYPE", help="What all other layers compute with: float32 or int8, which is faster."),
+        typer.Option(metavar="TYPE", help="Arithmetic of all other layers: float32, or int8, which is faster."),
     ] = "float32",
     threads: Threads = None,
     tile: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Side of the parts that larger images are computed in: less needs less memory, the result is the "
-            "same. Default: 1024, which takes some 7 GiB with SRResNet at scale 4; 256 takes 1.",
+            help="Side of the tiles that larger images are cut into. Smaller tiles need less memory and give the same "
+            "result. Default: 1024, which takes about 7 GiB for SRResNet at scale 4; 256 takes 1 GiB.",
             show_default=False,
         ),
     ] = None,
@@ -149,19 +149,19 @@ def upscale(
         Format | None,
         typer.Option(
             metavar="NAME",
-            help="Format of the images written: png, jpeg, webp, tiff or bmp. Default: the input's.",
+            help="Output format: png, jpeg, webp, tiff or bmp. Default: that of the input.",
             show_default=False,
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Overwrite outputs that exist; without it they are skipped.")
+        bool, typer.Option("--overwrite", help="Replace existing outputs, which are otherwise skipped.")
     ] = False,
     as_json: Json = False,
 ) -> int:
     """Upscale images.
 
-    Alpha, 16-bit grey, orientation and colour profiles are kept where the format can hold them; a note says where not.
-    An image that cannot be read or written is named, and the others are still upscaled.
+    Alpha, 16-bit grey, orientation and colour profiles are kept if the output format can hold them; a note says if not.
+    An image that cannot be read or written is reported, and the others are still upscaled.
     """
     from pipeline.cli.upscale import Settings, upscale_files
 
@@ -172,7 +172,7 @@ def upscale(
 
 @app.command()
 def models(as_json: Json = False) -> None:
-    """List the published networks with their size and scores."""
+    """List the published networks with their sizes and scores."""
     from pipeline.cli.models import show_models
 
     show_models(as_json)
@@ -202,12 +202,12 @@ def bench(
     model: Network = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="Height and width of the LR image.")] = "128x128",
     threads: Threads = None,
-    repeats: Annotated[int, typer.Option(min=3, max=1000, help="Timed runs of each, in turns.")] = 9,
+    repeats: Annotated[int, typer.Option(min=3, max=1000, help="Timed runs of each backend, in turns.")] = 9,
     as_json: Json = False,
 ) -> None:
-    """Time a network on this machine in the engine's modes, and its float twin in PyTorch where that is installed.
+    """Time a network on this machine in the engine's modes, and its float twin in PyTorch if that is installed.
 
-    python -m pipeline.engine.bench compares with more runtimes, on single layers too.
+    python -m pipeline.engine.bench has more baselines, and times single layers too.
     """
     from pipeline.cli.bench import show_bench
 
@@ -217,16 +217,18 @@ def bench(
 @app.command()
 def compare(
     one: Annotated[Path, typer.Argument(metavar="A", help="An image or a folder.", show_default=False)],
-    other: Annotated[Path, typer.Argument(metavar="B", help="What it is compared with.", show_default=False)],
+    other: Annotated[
+        Path, typer.Argument(metavar="B", help="The image or folder to compare it with.", show_default=False)
+    ],
     border: Annotated[
-        int, typer.Option(min=0, help="Pixels left out at each side; papers leave out as many as the scale.")
+        int, typer.Option(min=0, help="Pixels cut off each side; papers cut off as many as the scale.")
     ] = 0,
     as_json: Json = False,
 ) -> int:
     """Measure PSNR and SSIM between two images, or between the images of two folders.
 
-    Images of folders belong together when their names below the folder are equal but for the suffix. Y is luma by
-    ITU-R BT.601, as papers measure it.
+    Images of two folders are paired by their path below the folder, without the suffix. Y is luma by ITU-R BT.601, as
+    in papers.
     """
     from pipeline.cli.compare import show_comparison
 

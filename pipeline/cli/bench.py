@@ -1,4 +1,4 @@
-"""`binsr bench`: how long a network takes on this machine, from 8-bit pixels to 8-bit pixels."""
+"""`binsr bench`: time a network on this machine, from 8-bit pixels to 8-bit pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 
-import pipeline.benchmark  # noqa: F401  # before PyTorch: it says how idle threads wait
+import pipeline.benchmark  # noqa: F401  # before PyTorch: it sets how idle threads wait
 from pipeline.allocator import keep_freed_memory
 from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.cli.networks import Network, find_network, zoo_folder
@@ -25,25 +25,25 @@ from pipeline.runs import Run
 from pipeline.zoo.catalogue import read_index, twin_of
 
 TORCH = "torch_channels_last"
-SECONDS = 10.0  # what one backend may take in all, after three rounds
+SECONDS = 10.0  # time limit of one backend, checked after three rounds
 Image = np.typing.NDArray[np.uint8]
 
 
 def show_bench(model: str | None, size: str, threads: int | None, repeats: int, as_json: bool) -> None:
-    """Time a network and print what was measured.
+    """Time a network and print the results.
 
     Raises
     ------
     InputError
-        If there is no such network, or the size or the threads are wrong.
+        If there is no such network, or the size or the number of threads is invalid.
     """
     network = find_network(model)
     height, width = _size(size)
     threads = threads or numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at run time
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    functions, missing = _functions(network, image, threads)
-    seconds = alternate(functions, repeats, budget=SECONDS)
-    baseline = TORCH if TORCH in functions else "engine_float32"
+    runs, missing = _backends(network, image, threads)
+    seconds = alternate(runs, repeats, budget=SECONDS)
+    baseline = TORCH if TORCH in runs else "engine_float32"
     record: dict[str, Any] = {
         "model": network.name,
         "lr_size": [height, width],
@@ -59,7 +59,7 @@ def show_bench(model: str | None, size: str, threads: int | None, repeats: int, 
         return
     print(f"{network.name}, LR image {height}×{width}, {threads} threads, {record['cpu']}\n")
     print_table(
-        ["", "median, ms", "quartiles, ms", "repeats", f"times as fast as {baseline}"],
+        ["", "median, ms", "quartiles, ms", "repeats", f"speed-up over {baseline}"],
         [
             [
                 name,
@@ -75,31 +75,31 @@ def show_bench(model: str | None, size: str, threads: int | None, repeats: int, 
         note(f"{name}: {reason}")
 
 
-def _functions(network: Network, image: Image, threads: int) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
-    """What is timed, and what is not with the reason."""
-    functions: dict[str, Callable[[], Any]] = {}
+def _backends(network: Network, image: Image, threads: int) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
+    """Give the function that runs each backend, and for each backend that cannot run the reason."""
+    runs: dict[str, Callable[[], Any]] = {}
     missing: dict[str, str] = {}
     try:
-        functions[TORCH] = _torch(_float_twin(network), image, threads)
+        runs[TORCH] = _torch(_float_twin(network), image, threads)
     except InputError as error:
         missing[TORCH] = str(error)
     for name, arguments in MODES.items():
         try:
-            functions[name] = partial(Engine.load(network.path, **arguments, threads=threads).upscale, image)
+            runs[name] = partial(Engine.load(network.path, **arguments, threads=threads).upscale, image)
         except InputError as error:
             if name == "engine_float32":
                 raise
             missing[name] = str(error)
-    return functions, missing
+    return runs, missing
 
 
 def _float_twin(network: Network) -> Path:
     if network.published is None:
-        raise InputError("the float twin of a file is not known; name a published network")
+        raise InputError("the float twin of a packed file is unknown; name a published network")
     zoo, model = zoo_folder(), network.published
     models = read_index(zoo)
     twin = model if model.weights == "float" else twin_of(model, models)
-    if twin is None:  # time does not depend on how it was trained
+    if twin is None:  # the time does not depend on the training
         name = Run(model.model, model.scale, "float").name
         twin = next((other for other in models if other.name == name), None)
     if twin is None:
@@ -114,7 +114,7 @@ def _torch(path: Path, image: Image, threads: int) -> Callable[[], Image]:
         from pipeline.inference import channels_last, upscale
         from pipeline.packing import load
     except ImportError as error:
-        raise InputError("PyTorch is not installed; pip install torch") from error
+        raise InputError("PyTorch is not installed; run: pip install torch") from error
     keep_freed_memory()
     torch.set_num_threads(threads)
     module = channels_last(load(path))
@@ -124,5 +124,5 @@ def _torch(path: Path, image: Image, threads: int) -> Callable[[], Image]:
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d{0,3})[x×]([1-9]\d{0,3})", text)
     if match is None:
-        raise InputError(f"--size: {text!r}; give HEIGHTxWIDTH such as 270x480, each at most 9999")
+        raise InputError(f"--size: {text!r} is not a size; give HEIGHTxWIDTH, such as 270x480, each at most 9999")
     return int(match[1]), int(match[2])

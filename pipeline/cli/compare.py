@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cli.output import NONE, complain, note, print_json, print_table
+from pipeline.cli.jobs import images_below
+from pipeline.cli.output import NONE, note, print_error, print_json, print_table
 from pipeline.cli.pictures import FORMATS, read
-from pipeline.cli.places import images_below
 from pipeline.errors import InputError
 from pipeline.metrics import psnr, ssim
 
@@ -21,7 +21,7 @@ SMALLEST_FOR_SSIM = 11
 
 
 def show_comparison(one: Path, other: Path, border: int, as_json: bool) -> int:
-    """Compare two images, or the images of two folders that have a name in common, and print it.
+    """Compare two images, or the images of the same name in two folders, and print the scores.
 
     Returns
     -------
@@ -31,13 +31,13 @@ def show_comparison(one: Path, other: Path, border: int, as_json: bool) -> int:
     Raises
     ------
     InputError
-        If an argument is wrong or two single images cannot be compared.
+        If an argument is invalid or two single images cannot be compared.
     """
     for path in (one, other):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path")
     if one.is_dir() != other.is_dir():
-        raise InputError(f"{one} and {other}: one is a folder and one is not; name two images or two folders")
+        raise InputError(f"{one} and {other}: one is a folder and the other is not; give two images or two folders")
     unmatched: list[str] = []
     failed: list[str] = []
     if one.is_dir():
@@ -53,55 +53,57 @@ def show_comparison(one: Path, other: Path, border: int, as_json: bool) -> int:
                 raise
             failed.append(str(error))
     for text in failed:
-        complain(text)
+        print_error(text)
     for text in unmatched:
-        complain(f"{text}: no image of that name in the other folder; add it, or remove this one")
+        print_error(f"{text}: the other folder has no image of this name; add it, or remove this one")
     if not _has_ssim():
-        note("SSIM needs scikit-image: pip install scikit-image")
+        note("SSIM needs scikit-image; run: pip install scikit-image")
     mean = {key: _mean([record[key] for record in records]) for key in DIGITS}
     _show(records, mean, one.is_dir(), border, as_json, {"unmatched": unmatched, "failed": failed})
     return 2 if unmatched or failed else 0
 
 
 def _matched(one: Path, other: Path) -> tuple[list[tuple[str, Path, Path]], list[str]]:
-    """Pairs of one name, and the files that have none.
+    """Pair the images of the same name, and list the files without a counterpart.
 
     Raises
     ------
     InputError
-        If a name stands for two files of a folder, or no name is in both.
+        If two files of a folder have the same name but for the suffix, or the folders have no name in common.
     """
     first, second = _by_name(one), _by_name(other)
     common = sorted(first.keys() & second.keys())
     if not common:
-        raise InputError(f"{one} and {other}: no image's name is in both; names count without the suffix")
+        raise InputError(
+            f"{one} and {other}: the folders have no image name in common (suffixes do not count); give folders that do"
+        )
     single = [str(path) for files in (first, second) for name, path in files.items() if name not in common]
     return [(name, first[name], second[name]) for name in common], single
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for name in images_below(folder):
         path, key = folder / name, name.with_suffix("").as_posix()
-        if key in found:
-            raise InputError(f"{found[key]} and {path}: have one name but for the suffix; remove one")
-        found[key] = path
-    if not found:
-        raise InputError(f"{folder}: no image in this folder ({', '.join(FORMATS)}); name another")
-    return found
+        if key in by_name:
+            raise InputError(f"{by_name[key]} and {path}: differ only in the suffix; remove one")
+        by_name[key] = path
+    if not by_name:
+        raise InputError(f"{folder}: has no images ({', '.join(FORMATS)}); give another folder")
+    return by_name
 
 
 def _scores(a: Path, b: Path, border: int) -> dict[str, float | None]:
-    """PSNR in dB, infinite for equal images; None where something cannot be measured."""
+    """Measure PSNR in dB, infinite for equal images, and SSIM; None for what cannot be measured."""
     first, second = _pixels(a), _pixels(b)
     if first.shape[:2] != second.shape[:2]:
         sizes = " and ".join("×".join(map(str, image.shape[:2])) for image in (first, second))
-        raise InputError(f"{a} and {b}: their sizes differ, {sizes} (height×width); give images of one size")
-    if first.ndim != second.ndim:  # as a viewer shows them
+        raise InputError(f"{a} and {b}: their sizes differ: {sizes} (height×width); give images of the same size")
+    if first.ndim != second.ndim:  # compare grey as RGB
         first, second = (np.repeat(i[:, :, None], 3, axis=2) if i.ndim == 2 else i for i in (first, second))
     height, width = (length - 2 * border for length in first.shape[:2])
     if min(height, width) < 1:
-        raise InputError(f"--border: {border} leaves nothing of {a}; choose less")
+        raise InputError(f"--border: {border} leaves nothing of {a}; choose a smaller one")
     measured = min(height, width) >= SMALLEST_FOR_SSIM and _has_ssim()
     return {
         "psnr_y": psnr(first, second, border),
@@ -113,7 +115,7 @@ def _scores(a: Path, b: Path, border: int) -> dict[str, float | None]:
 def _pixels(path: Path) -> NDArray[np.uint8]:
     picture = read(path)
     if picture.pixels.dtype != np.uint8:
-        raise InputError(f"{path}: has 16 bits, and PSNR is measured on 8 bits here; save it with 8")
+        raise InputError(f"{path}: has 16 bits per channel, and PSNR is measured on 8; save it with 8 bits")
     if picture.alpha is not None:
         note(f"{path}: transparency is not compared")
     return picture.pixels.astype(np.uint8, copy=False)
@@ -121,7 +123,7 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
 
 def _has_ssim() -> bool:
     try:
-        import skimage.metrics  # noqa: F401  # only whether it can be: pipeline.metrics uses it
+        import skimage.metrics  # noqa: F401  # used by pipeline.metrics
     except ImportError:
         return False
     return True
@@ -153,7 +155,7 @@ def _show(
 
 
 def _rounded(scores: dict[str, Any]) -> dict[str, float | None]:
-    """For JSON, which has no infinity: null for the PSNR of equal images."""
+    """Round scores for JSON, which has no infinity: the PSNR of equal images becomes null."""
     return {
         key: round(scores[key], digits) if scores[key] is not None and math.isfinite(scores[key]) else None
         for key, digits in DIGITS.items()

@@ -1,4 +1,4 @@
-"""`binsr info`: what is in a packed network."""
+"""`binsr info`: describe a packed network."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipeline.packed import PackedNetwork, pack_bits, read
 
 
 def show_info(model: str, as_json: bool) -> None:
-    """Print what is in a network that is named or in a file."""
+    """Print the description of a published network or a packed file."""
     network = find_network(model)
     about = {"name": network.name} | describe(network.path)
     if as_json:
         print_json(about)
         return
     print_table(
-        ["layer", "kind", "shape", "bits a weight", "bytes"],
+        ["layer", "kind", "shape", "bits per weight", "bytes"],
         [
             [
                 layer["name"],
@@ -46,16 +46,16 @@ def describe(path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``network`` (its configuration), ``layers`` in the order in which they run (``name``, ``kind``, ``shape``
+        ``network`` (its configuration), ``layers`` in execution order (``name``, ``kind``, ``shape``
         (O, I, k, k), ``bits_per_weight`` with scales and padding, ``bytes``), ``bytes`` (``file``, ``binary``,
         ``float``, ``other``, ``header``), ``weights`` (filters: ``binary``, ``float``), ``float32_bytes`` (all numbers
         of the network as float32), ``compression`` (how many times the file is smaller), ``activations`` that the
-        engine can run with, and ``training``.
+        engine supports for it, and ``training``.
 
     Raises
     ------
     InputError
-        If it is no packed network.
+        If the file is not a packed network.
     """
     packed = read(path)
     itemsize = np.dtype(packed.float_type).itemsize
@@ -66,7 +66,7 @@ def describe(path: Path) -> dict[str, Any]:
     layers = [_layer(name, packed, itemsize) for name in order]
     weights = {kind: sum(math.prod(e["shape"]) for e in layers if e["kind"] == kind) for kind in ("binary", "float")}
     stored = {kind: sum(e["bytes"] for e in layers if e["kind"] == kind) for kind in ("binary", "float")}
-    # A float network has no scales of binary filters.
+    # The scales of binary filters belong to `stored`; a float network has none.
     others = sum(value.size for name, value in packed.tensors.items() if value.ndim != 4 and not _is_scale(name))
     file, other = path.stat().st_size, itemsize * others
     float32 = 4 * (sum(weights.values()) + others)
@@ -86,12 +86,12 @@ def describe(path: Path) -> dict[str, Any]:
 def _layer(name: str, packed: PackedNetwork, itemsize: int) -> dict[str, Any]:
     if name in packed.binary:
         kind, shape = "binary", packed.binary[name].shape
-        held = pack_bits(packed.binary[name]).nbytes + itemsize * packed.tensors[f"{name}.alpha"].size
+        size = pack_bits(packed.binary[name]).nbytes + itemsize * packed.tensors[f"{name}.alpha"].size
     else:
         kind, shape = "float", packed.tensors[f"{name}.weight"].shape
-        held = itemsize * math.prod(shape)
-    bits = round(8 * held / math.prod(shape), 3)
-    return {"name": name, "kind": kind, "shape": list(shape), "bits_per_weight": bits, "bytes": held}
+        size = itemsize * math.prod(shape)
+    bits = round(8 * size / math.prod(shape), 3)
+    return {"name": name, "kind": kind, "shape": list(shape), "bits_per_weight": bits, "bytes": size}
 
 
 def _is_scale(name: str) -> bool:
@@ -104,14 +104,14 @@ def _activations(packed: PackedNetwork) -> list[str]:
 
 
 def _totals(about: dict[str, Any]) -> str:
-    weights, held = about["weights"], about["bytes"]
+    weights, sizes = about["weights"], about["bytes"]
     config = ", ".join(f"{key} {value}" for key, value in about["network"].items())
-    parts = ", ".join(f"{held[kind]:,} {kind}" for kind in ("binary", "float", "other", "header"))
+    parts = ", ".join(f"{sizes[kind]:,} {kind}" for kind in ("binary", "float", "other", "header"))
     lines = [
         ("network", config),
         ("weights", f"{weights['binary']:,} binary, {weights['float']:,} float"),
-        ("bytes", f"{held['file']:,}: {parts}"),
-        ("in float32", f"{about['float32_bytes']:,} bytes: {about['compression']:.2f} times as many"),
+        ("bytes", f"{sizes['file']:,}: {parts}"),
+        ("in float32", f"{about['float32_bytes']:,} bytes, {about['compression']:.2f} times the file"),
         ("activations", ", ".join(about["activations"])),
         *_provenance(about["training"]),
     ]
@@ -122,7 +122,7 @@ def _provenance(training: Any) -> list[tuple[str, str]]:
     if not isinstance(training, dict):
         return [("training", "not recorded")]
     imported = training.get("imported") or {}
-    places = {
+    fields = {
         "imported": imported.get("address"),
         "licence": imported.get("licence"),
         "trained on": training.get("training_set"),
@@ -133,4 +133,4 @@ def _provenance(training: Any) -> list[tuple[str, str]]:
         "device": training.get("device"),
         "commit": (training.get("environment") or {}).get("commit"),
     }
-    return [(name, str(value)) for name, value in places.items() if value is not None]
+    return [(name, str(value)) for name, value in fields.items() if value is not None]

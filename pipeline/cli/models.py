@@ -1,4 +1,4 @@
-"""`binsr models`: the published networks."""
+"""`binsr models`: list the published networks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pipeline.cli.networks import zoo_folder
 from pipeline.cli.output import number, print_json, print_table
 from pipeline.zoo.catalogue import Model, Published, read_index, read_published, scores_of
 
-BACKENDS = ("engine_int8", "torch")  # the first that was published: binary networks run in int8, float ones do not
+BACKENDS = ("engine_int8", "torch")  # the first published one is shown: float networks have no int8 scores
 
 
 def show_models(as_json: bool) -> None:
-    """Print the published networks."""
+    """Print a table of the published networks."""
     zoo = zoo_folder()
     models, published = read_index(zoo), read_published(zoo)
     records = [_record(model, published) for model in models]
@@ -24,11 +24,11 @@ def show_models(as_json: bool) -> None:
         ["network", "scale", "weights", "bytes", "iterations", *(f"{name}, dB" for name in sets)],
         [_row(record, sets) for record in records],
     )
-    print("\nPSNR-Y of binary networks by the engine with int8 activations, of float ones by PyTorch.")
+    print("\nPSNR-Y: binary networks in the engine with int8 activations, float networks in PyTorch.")
     if any(record["start"] is not None for record in records):
-        print("+ From the weights of a float network: `binsr info` says of which.")
+        print("+ Started from the weights of a float network, which `binsr info` names.")
     if any(record["short"] for record in records):
-        print("* A short run, less than half of its paper's iterations: no measure of what the network can reach.")
+        print("* A short run, less than half of the paper's iterations: it does not show what the network can reach.")
 
 
 def _record(model: Model, published: Published) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Finding a network by a published name or in a file."""
+"""Find a network by its published name or in a packed file."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ DEFAULT_SCALE = 4
 
 
 def zoo_folder() -> Path:
-    """The folder of the published networks: beside the package, in a checkout as in an installation."""
+    """Give the folder of the published networks: beside the package, in a checkout and in an installation."""
     return Path(__file__).resolve().parents[2] / "zoo"
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network that was found.
+    """A network to run: a published one, or a packed file.
 
     Attributes
     ----------
     name : str
-        Its published name, or its file's.
+        Its published name, or the name of its file.
     path : Path
         The packed file.
     scale : int
     published : Model, optional
-        Its entry in the zoo's index; none for a file.
+        Its entry in the zoo's index; None for a file.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Network:
 
 
 def find_network(model: str | None, scale: int | None = None) -> Network:
-    """Find a network.
+    """Find a network by name, by file, or by default.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def find_network(model: str | None, scale: int | None = None) -> Network:
         A name in the zoo or a packed file; by default the published binary network for the scale, the first in the
         order of `pipeline.runs.MODELS` if there are several.
     scale : {2, 3, 4}, optional
-        What the network has to have; by default `DEFAULT_SCALE` if there is no `model`.
+        The scale that the network must have. Without `model` and `scale`, `DEFAULT_SCALE`.
 
     Raises
     ------
@@ -64,24 +64,27 @@ def find_network(model: str | None, scale: int | None = None) -> Network:
         path = Path(name)
         if not path.is_file():
             names = ", ".join(m.name for m in published)
-            raise InputError(f"{name}: neither a packed .safetensors file nor a published network ({names})")
+            raise InputError(
+                f"{name}: no such file or published network; name one of {names}, or a packed .safetensors file"
+            )
         network = Network(path.name, path, read(path).config.get("scale", 0))
     if scale not in (None, network.scale):
-        found = _of_scale(published, scale)
-        raise InputError(f"--scale: {network.name} is for scale {network.scale}, not {scale}; {found}")
+        raise InputError(
+            f"--scale: {network.name} is for scale {network.scale}, not {scale}; {_of_scale(published, scale)}"
+        )
     return network
 
 
 def _default(published: Sequence[Model], scale: int) -> str:
     names = {model.name for model in published}
-    wanted = [Run(model, scale, "binary").name for model in MODELS]
-    found = next((name for name in wanted if name in names), None)
-    if found is None:
+    candidates = [Run(model, scale, "binary").name for model in MODELS]
+    default = next((name for name in candidates if name in names), None)
+    if default is None:
         raise InputError(
-            f"--scale: no binary network is published for scale {scale} ({', '.join(wanted)}); "
+            f"--scale: no binary network is published for scale {scale} ({', '.join(candidates)}); "
             f"{_of_scale(published, scale)}; name a network or a packed file with --model"
         )
-    return found
+    return default
 
 
 def _of_scale(published: Sequence[Model], scale: int | None) -> str:

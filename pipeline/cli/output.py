@@ -1,4 +1,4 @@
-"""What commands print: tables, JSON, and notes beside them."""
+"""Output of the commands: tables, JSON, notes and errors."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 NONE = "–"
-PIPED_WIDTH = 200  # columns where no terminal says how many
+PIPED_WIDTH = 200  # columns if standard output is no terminal
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on standard output."""
+    """Print one JSON document to standard output."""
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table, the first column to the left and the others to the right."""
+    """Print a table; the first column is aligned left, the others right."""
     from rich.console import Console
     from rich.table import Table
 
@@ -31,21 +31,21 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def number(value: float | None, digits: int) -> str:
-    """A number with so many decimals; a dash for none."""
+    """Format a number with `digits` decimals; a dash for None."""
     return NONE if value is None else f"{value:,.{digits}f}"
 
 
 def note(text: str) -> None:
-    """One line on standard error: something that the user may want to know."""
+    """Print a line that the user may want to know to standard error."""
     print(f"note: {text}", file=sys.stderr)
 
 
 def unusable(error: OSError) -> str:
-    """What the system says of a path that cannot be used, in one line."""
-    named = f"{error.filename}: " if error.filename else ""
-    return f"{named}{error.strerror or error}; check the path and what it links to"
+    """Give the operating system's reason why a path cannot be used, in one line."""
+    path = f"{error.filename}: " if error.filename else ""
+    return f"{path}{error.strerror or error}; check the path and any links in it"
 
 
-def complain(text: object) -> None:
-    """One line on standard error: something that failed while the rest goes on."""
+def print_error(text: object) -> None:
+    """Print an error to standard error, for a failure that does not stop the command."""
     print(f"error: {text}", file=sys.stderr)

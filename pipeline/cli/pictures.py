@@ -1,4 +1,4 @@
-"""Image files as people have them, to what a network takes and back."""
+"""Reading image files of any kind as pixels for a network, and writing the results."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
 }  # fmt: skip
 READ = tuple(dict.fromkeys(FORMATS.values()))
-LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels of a side
+LARGEST = {"JPEG": 65500, "WEBP": 16383}  # longest side, pixels
 
 WITH_16_BITS = ("PNG", "TIFF")
 WITH_ALPHA = ("PNG", "WEBP", "TIFF")
 WITH_GREY = ("PNG", "JPEG", "TIFF", "BMP")
 LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
-# What EXIF says of the scene. What it says of the pixels (size, orientation, a preview) is no longer true.
+# EXIF tags that describe the scene. Those that describe the pixels (size, orientation, preview) no longer hold.
 KEPT_TAGS = (
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
@@ -51,20 +51,20 @@ Pixels = NDArray[np.uint8 | np.uint16]
 
 @dataclass(frozen=True)
 class Picture:
-    """An image upright, in grey or RGB.
+    """A decoded image, upright, in grey or RGB.
 
     Attributes
     ----------
     pixels : uint8, H×W×3 or H×W; or uint16, H×W
     alpha : uint8, H×W, optional
     profile : bytes, optional
-        The ICC profile of the pixels; without one they are sRGB.
+        The ICC profile of the pixels; None is sRGB.
     exif : bytes
-        What is true of the upscaled image too.
+        The tags that also hold for the upscaled image.
     lossless : bool
-        Whether its file held these pixels exactly.
+        Whether the file stored these pixels exactly.
     notes : tuple of str
-        What of the file is not here.
+        What was lost in reading the file.
     """
 
     pixels: Pixels
@@ -76,15 +76,15 @@ class Picture:
 
 
 def read(path: Path) -> Picture:
-    """Decode an image file, the first frame or page of it.
+    """Decode an image file: its first frame or page.
 
     Raises
     ------
     InputError
-        If it cannot be decoded, or its pixels are of a kind that is not known here.
+        If it cannot be decoded, or its pixel type is not supported.
     """
     try:
-        # Pillow warns of a large image and of broken tags.
+        # Pillow warns about large images and broken tags.
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=READ) as image:
             return _picture(image, path)
     except BROKEN as error:
@@ -93,14 +93,14 @@ def read(path: Path) -> Picture:
 
 
 def write(picture: Picture, path: Path) -> list[str]:
-    """Encode an image in the format of the path's suffix, whole or not at all.
+    """Write an image, atomically, in the format of the path's suffix.
 
-    JPEG is written at quality 95 without subsampling; WebP exactly if the source was exact, else at quality 95.
+    JPEG has quality 95 and no chroma subsampling; WebP is lossless if the source was lossless, else of quality 95.
 
     Returns
     -------
     list of str
-        What of the image the format cannot hold.
+        What the format cannot hold.
 
     Raises
     ------
@@ -110,13 +110,13 @@ def write(picture: Picture, path: Path) -> list[str]:
     format, pixels, alpha, profile = FORMATS[path.suffix.lower()], picture.pixels, picture.alpha, picture.profile
     notes = []
     if pixels.dtype == np.uint16 and format not in WITH_16_BITS:
-        notes.append(f"{format} holds no 16 bits: written with 8")
+        notes.append(f"{format} cannot hold 16 bits; written with 8")
         pixels = np.rint(pixels / 257).astype(np.uint8)
     if alpha is not None and format not in WITH_ALPHA:
-        notes.append(f"{format} holds no transparency: laid on white")
+        notes.append(f"{format} cannot hold transparency; composited on white")
         pixels, alpha = _on_white(pixels, alpha), None
     if profile is not None and (format == "BMP" or (_space(profile) == "GRAY" and format not in WITH_GREY)):
-        notes.append(f"{format} does not hold its colour profile: left out")
+        notes.append(f"{format} cannot hold the colour profile; left out")
         profile = None
     image = Image.fromarray(pixels)
     if alpha is not None:
@@ -136,12 +136,12 @@ def write(picture: Picture, path: Path) -> list[str]:
             image.save(temporary, format, **options)
     except (OSError, ValueError, RuntimeError, struct.error) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be written ({reason}); choose another folder or another format") from error
+        raise InputError(f"{path}: cannot be written ({reason}); choose another folder or format") from error
     return notes
 
 
 def check_writable(path: Path, height: int, width: int) -> None:
-    """Check that the format of the path's suffix is known and holds an image of this size.
+    """Check that the path has the suffix of a known format that can hold an image of this size.
 
     Raises
     ------
@@ -150,19 +150,21 @@ def check_writable(path: Path, height: int, width: int) -> None:
     """
     format = FORMATS.get(path.suffix.lower())
     if format is None:
-        raise InputError(f"{path}: of no known format ({', '.join(FORMATS)}); choose one with --format")
+        raise InputError(f"{path}: unknown image format; choose one with --format, or one of {', '.join(FORMATS)}")
     if max(height, width) > LARGEST.get(format, max(height, width)):
-        raise InputError(f"{path}: {height}×{width} is beyond {format}'s {LARGEST[format]}; add --format png")
+        raise InputError(
+            f"{path}: {height}×{width} pixels exceed the limit of {format}, {LARGEST[format]}; add --format png"
+        )
 
 
 def _picture(image: Image.Image, path: Path) -> Picture:
     stored, frames = str(getattr(image, "tile", "")), getattr(image, "n_frames", 1)
-    image.load()  # some tags come after the pixels; how these were stored is forgotten then
+    image.load()  # some tags follow the pixels; loading discards how the pixels were stored
     notes = []
     if frames > 1:
-        notes.append(f"has {frames} frames or pages: the first is taken")
+        notes.append(f"has {frames} frames or pages; only the first is used")
     if ";16" in stored and not image.mode.startswith("I"):
-        notes.append("has 16 bits a channel: read with 8, as 16 are kept in grey alone")
+        notes.append("has 16 bits per channel; read with 8, since only grey is kept at 16 bits")
     profile, exif = image.info.get("icc_profile"), _exif(image)
     lossless = _is_lossless(image, path)
     image = ImageOps.exif_transpose(image)
@@ -173,14 +175,14 @@ def _picture(image: Image.Image, path: Path) -> Picture:
 
 
 def _decoded(image: Image.Image, grey: bool) -> tuple[Pixels, NDArray[np.uint8] | None]:
-    """The pixels, and alpha where there is any; `grey` says that RGB has equal channels."""
+    """Give the pixels, and alpha or None; `grey` means that the channels of RGB are equal."""
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
-            raise ValueError("its values take more than 16 bits")
+            raise ValueError("its values need more than 16 bits")
         return values.astype(np.uint16), None
     if image.mode == "F":
-        raise ValueError("its values are floating-point; 8 and 16 bits are known here")
+        raise ValueError("its values are floating-point; only 8 and 16 bits are supported")
     base = "L" if grey or image.mode in ("1", "L", "LA", "La") else "RGB"
     if not image.has_transparency_data:
         return np.array(image.convert(base)), None
@@ -189,7 +191,7 @@ def _decoded(image: Image.Image, grey: bool) -> tuple[Pixels, NDArray[np.uint8] 
 
 
 def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """CMYK as sRGB, by its profile if it has one that is sound."""
+    """Convert CMYK to sRGB, by its profile if that is valid."""
     if profile is not None:
         try:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
@@ -207,7 +209,7 @@ def _on_white(pixels: Pixels, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _space(profile: bytes) -> str:
-    """The colour space that an ICC profile is for, by its header."""
+    """Read the colour space of an ICC profile from its header."""
     return profile[16:20].decode("latin-1").strip()
 
 
@@ -225,9 +227,9 @@ def _exif(image: Image.Image) -> bytes:
 
 
 def _has_folders(exif: bytes) -> bool:
-    found = Image.Exif()
-    found.load(exif)
-    return any(folder in found for folder in FOLDERS)
+    tags = Image.Exif()
+    tags.load(exif)
+    return any(folder in tags for folder in FOLDERS)
 
 
 def _is_lossless(image: Image.Image, path: Path) -> bool:
@@ -237,11 +239,11 @@ def _is_lossless(image: Image.Image, path: Path) -> bool:
 
 
 def _is_lossless_webp(file: bytes) -> bool:
-    """Whether the first image in a WebP file, or its first frame, is in the lossless format."""
-    at = 12  # after the header: chunks, each a name, a length and a body padded to even length
+    """Whether the first image, or the first frame, of a WebP file is lossless."""
+    at = 12  # after the header come chunks: name, length, body padded to even length
     while at + 8 <= len(file):
         name, length = struct.unpack_from("<4sI", file, at)
-        if name == b"ANMF":  # a frame: sixteen bytes about it, then chunks again
+        if name == b"ANMF":  # a frame: a header of sixteen bytes, then chunks
             at += 8 + 16
         elif name in (b"VP8L", b"VP8 "):
             return name == b"VP8L"

@@ -1,4 +1,4 @@
-"""`binsr upscale`: images from files to files."""
+"""`binsr upscale`: upscale image files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from pipeline.cli.jobs import Job, jobs_of
 from pipeline.cli.networks import find_network
-from pipeline.cli.output import complain, note, print_json, unusable
+from pipeline.cli.output import note, print_error, print_json, unusable
 from pipeline.cli.pictures import check_writable, read, write
-from pipeline.cli.places import Job, jobs_of
 from pipeline.data.resize import imresize
 from pipeline.engine import Engine
 from pipeline.engine.runner import TILE, Activations, FloatLayers
@@ -25,7 +25,7 @@ from pipeline.errors import InputError
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of `binsr upscale`; None where one was not given."""
+    """The options of `binsr upscale`; None for one that was not given."""
 
     model: str | None = None
     scale: int | None = None
@@ -38,7 +38,7 @@ class Settings:
 
 
 def upscale_files(arguments: Sequence[str], out: Path, settings: Settings, as_json: bool) -> int:
-    """Upscale what the arguments stand for (see `jobs_of`), and go on where one image fails.
+    """Upscale the images that the arguments name (see `jobs_of`); if one fails, go on with the others.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def upscale_files(arguments: Sequence[str], out: Path, settings: Settings, as_js
     Raises
     ------
     InputError
-        If an argument or a setting is wrong; nothing is written then.
+        If an argument or an option is invalid; nothing is written then.
     """
     network = find_network(settings.model, settings.scale)
     jobs = jobs_of(arguments, out, settings.format)
@@ -70,7 +70,7 @@ def upscale_files(arguments: Sequence[str], out: Path, settings: Settings, as_js
 
 
 def _record(job: Job, engine: Engine, overwrite: bool) -> dict[str, Any]:
-    """Do one job and say how it went."""
+    """Run one job and record its outcome."""
     record: dict[str, Any] = {"input": str(job.input), "output": str(job.output)}
     started = time.perf_counter()
     try:
@@ -78,7 +78,7 @@ def _record(job: Job, engine: Engine, overwrite: bool) -> dict[str, Any]:
             return record | {"status": "skipped"}
         sizes, notes = _upscale(job, engine)
     except MemoryError:
-        error = f"{job.input}: takes more memory than there is; cut it into parts"
+        error = f"{job.input}: not enough memory; choose a smaller --tile, or cut the image into parts"
     except OSError as caught:
         error = unusable(caught)
     except InputError as caught:
@@ -88,12 +88,12 @@ def _record(job: Job, engine: Engine, overwrite: bool) -> dict[str, Any]:
             note(f"{job.input}: {text}")
         seconds = round(time.perf_counter() - started, 3)
         return record | sizes | {"seconds": seconds, "notes": notes, "status": "upscaled"}
-    complain(error)
+    print_error(error)
     return record | {"error": error, "status": "failed"}
 
 
 def _upscale(job: Job, engine: Engine) -> tuple[dict[str, Any], list[str]]:
-    """The sizes, height first, and the notes."""
+    """Upscale one image; give its sizes (height first) and the notes."""
     picture, scale = read(job.input), engine.architecture.scale
     height, width = picture.pixels.shape[:2]
     check_writable(job.output, scale * height, scale * width)
@@ -107,7 +107,7 @@ def _summary(counts: Counter[str], name: str, scale: int) -> str:
     done = counts["upscaled"]
     parts = [f"{done} image{'' if done == 1 else 's'} upscaled ×{scale} by {name}"]
     if counts["skipped"]:
-        parts.append(f"{counts['skipped']} skipped (the output exists; --overwrite replaces it)")
+        parts.append(f"{counts['skipped']} skipped (the output exists; use --overwrite to replace it)")
     if counts["failed"]:
         parts.append(f"{counts['failed']} failed")
     return ", ".join(parts)

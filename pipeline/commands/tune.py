@@ -17,8 +17,8 @@ from pipeline.engine.kernels.channel import compiled as channel_kernels
 from pipeline.engine.kernels.channel.blocking import Blocking, Kind
 from pipeline.engine.kernels.channel.convolutions import Convolution
 from pipeline.engine.layers import Layer
+from pipeline.engine.output_formats import OutputFormat
 from pipeline.engine.quantization import Quantization
-from pipeline.engine.wanted import Wanted
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 
@@ -61,12 +61,14 @@ def layer(kind: Kind, candidate: Blocking, rng: np.random.Generator) -> Convolut
     binary = kind == "bits" or kind.startswith("table")
     bits = {"int8": 8, "table_int8": 8, "table_int6": 6, "bits": 8}.get(kind)
     quantization = None if bits is None else Quantization.of(0.0, 1.0, bits)
-    wanted = Wanted(planes=True) if kind == "few" else Wanted(quantization=Quantization.of(-1.0, 1.0, 8))
+    output_format = (
+        OutputFormat(planes=True) if kind == "few" else OutputFormat(quantization=Quantization.of(-1.0, 1.0, 8))
+    )
     with channel_blocking.trying(kind, candidate):
         return Convolution(
             Layer(filters > 0 if binary else filters, Epilogue(one, one, one)),
             quantization,
-            wanted,
+            output_format,
             Workspace(),
             "popcount" if kind == "bits" else "tables",
         )
@@ -74,7 +76,7 @@ def layer(kind: Kind, candidate: Blocking, rng: np.random.Generator) -> Convolut
 
 def _ready(convolution: Convolution, x: np.ndarray) -> Callable[[], Any]:
     """The layer with its input as it comes from another layer."""
-    entered = convolution.images.enter(x, 1)
+    entered = convolution.images.from_planes(x, 1)
     if convolution.quantization is not None:
         entered = convolution.images.with_levels(entered, convolution.quantization, 1)
     return lambda: convolution(entered)

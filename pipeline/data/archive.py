@@ -1,4 +1,4 @@
-"""Unpacking a zip archive of images, trusting none of its members."""
+"""Unpack a zip archive of images, without trusting its members."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from pipeline.errors import InputError
 def unpack(archive: Path, destination: Path, images: int) -> None:
     """Unpack a zip archive of `images` images into the folder `destination`, without its inner folders.
 
-    Every member is checked before the first is written; `destination` appears (or is replaced) whole, or not
-    at all.
+    Every member is checked before the first is written. `destination` is created (or replaced) atomically.
 
     Raises
     ------
     InputError
         If the archive is broken or cannot be unpacked, has another number of images, or has a member that is
-        neither an image nor a folder, has an unsafe path, is a link, or has the file name of another member.
+        neither an image nor a folder, has an unsafe path, is a link, or has the same file name as another member.
     """
     try:
         with zipfile.ZipFile(archive) as opened, atomic_folder(destination) as folder:
@@ -36,18 +35,18 @@ def unpack(archive: Path, destination: Path, images: int) -> None:
                 with opened.open(member) as source, (folder / name).open("wb") as target:
                     shutil.copyfileobj(source, target)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        remedy = "make sure that the disk has room, or delete it and fetch it again"
+        remedy = "free disk space, or delete it and fetch it again"
         raise InputError(f"{archive}: cannot be unpacked ({error}); {remedy}") from error
 
 
 def _checked_members(archive: Path, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    """Give the archive's images by the name that each will have."""
+    """Give the archive's images by their file name, refusing unsafe members."""
     members: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         name = PurePosixPath(info.filename).name
         problem = _problem(info)
         if problem is None and not info.is_dir() and name.lower() in map(str.lower, members):
-            problem = "has the file name of another member"
+            problem = "has the same file name as another member"
         if problem is not None:
             raise InputError(f"{archive}: member {info.filename!r} {problem}; nothing was unpacked")
         if not info.is_dir():
@@ -56,10 +55,10 @@ def _checked_members(archive: Path, infos: list[zipfile.ZipInfo]) -> dict[str, z
 
 
 def _problem(info: zipfile.ZipInfo) -> str | None:
-    """Say why a member is refused; None if it is fine."""
+    """Say why a member is refused; None if it is accepted."""
     path = PurePosixPath(info.filename)
     if path.is_absolute() or ".." in path.parts or "\\" in info.filename:
-        return "leads out of the folder"
+        return "points outside the folder"
     if PureWindowsPath(info.filename).drive:
         return "names a drive"
     if stat.S_ISLNK(info.external_attr >> 16):

@@ -1,4 +1,4 @@
-"""Random training crops, cut and augmented in one indexed operation from a data set that stays on the device."""
+"""Random training crops, cut and augmented in one indexed operation from a data set that resides on the device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.data.resize import resize_matrix
 from pipeline.errors import InputError
 from pipeline.metrics import LUMA_OFFSET, LUMA_WEIGHTS
 
-MARGIN = 2  # LR pixels on each side that bicubic upscaling reads
+MARGIN = 2  # LR pixels that bicubic upscaling reads on each side
 
 
 class Crops:
@@ -27,9 +27,9 @@ class Crops:
         Side of the LR crops, pixels.
     bicubic_luma : bool
         False: inputs are N×3×size×size RGB LR crops. True (VDSR): inputs are the luma of the LR crops upscaled
-        bicubically, N×1×(scale·size)×(scale·size), and targets are luma. All over 255.
+        bicubically, N×1×(scale·size)×(scale·size), and targets are luma. All values are divided by 255.
     device : torch.device
-        Where the pixels lie: on the CPU they are memory-mapped, on a GPU they are copied once.
+        Where the pixels reside: memory-mapped on the CPU, copied once to a GPU.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class Crops:
             height, width = image["height"] // scale, image["width"] // scale
             if min(height, width) < size:
                 raise InputError(
-                    f"{prepared.name}: {image['name']}: {height}×{width} LR pixels hold no crop of {size}; "
+                    f"{prepared.name}: {image['name']}: {height}×{width} LR pixels are too few for a crop of {size}; "
                     "lower train.*.patch.size"
                 )
         self._images = _table([[i["offset"], i["height"], i["width"], i["channels"]] for i in prepared.images])
@@ -62,9 +62,9 @@ class Crops:
             self._upscale = torch.tensor(padded, dtype=torch.float32, device=self.device)
 
     def batch(self, rng: np.random.Generator, count: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Draw `count` crops, each flipped and turned at random, and cut those of `part`.
+        """Draw `count` crops, each flipped and transposed at random, and cut those of `part`.
 
-        Every process of a distributed run draws the same `count` crops and cuts its own part.
+        Every process of a distributed run draws the same `count` crops and cuts only its own part.
 
         Returns
         -------
@@ -75,25 +75,25 @@ class Crops:
         lr = self._lr_images[image]
         top = rng.integers(lr[:, 1] - self.size + 1)
         left = rng.integers(lr[:, 2] - self.size + 1)
-        turns = rng.integers(2, size=(3, count)).astype(bool)
-        image, lr, top, left, turns = image[part], lr[part], top[part], left[part], turns[:, part]
+        flips = rng.integers(2, size=(3, count)).astype(bool)
+        image, lr, top, left, flips = image[part], lr[part], top[part], left[part], flips[:, part]
         s, size, margin = self.scale, self.size, MARGIN if self.bicubic_luma else 0
-        inputs = self._cut(self._lr, lr, top - margin, left - margin, size + 2 * margin, turns)
-        targets = self._cut(self._hr, self._images[image], s * top, s * left, s * size, turns)
+        inputs = self._cut(self._lr, lr, top - margin, left - margin, size + 2 * margin, flips)
+        targets = self._cut(self._hr, self._images[image], s * top, s * left, s * size, flips)
         if self.bicubic_luma:
             return self._upscale @ _luma(inputs) @ self._upscale.T, _luma(targets)
         return inputs, targets
 
     def _cut(
-        self, pixels: Tensor, images: np.ndarray, top: np.ndarray, left: np.ndarray, size: int, turns: np.ndarray
+        self, pixels: Tensor, images: np.ndarray, top: np.ndarray, left: np.ndarray, size: int, flips: np.ndarray
     ) -> Tensor:
-        """N×3×size×size crops over 255; what lies outside an image is its mirror image; grey becomes RGB."""
+        """Cut N×3×size×size crops, divided by 255; images are mirrored at their edges, and grey becomes RGB."""
 
         def on_device(values: np.ndarray) -> Tensor:
             return torch.from_numpy(values).to(self.device, non_blocking=True)[:, None, None]
 
         offset, height, width, channels = (on_device(column) for column in np.ascontiguousarray(images.T))
-        flip_rows, flip_columns, transpose = (on_device(turn) for turn in turns)
+        flip_rows, flip_columns, transpose = (on_device(flip) for flip in flips)
         i = torch.arange(size, device=self.device)
         rows, columns = i[None, :, None], i[None, None, :]
         rows, columns = torch.where(transpose, columns, rows), torch.where(transpose, rows, columns)
@@ -114,7 +114,7 @@ def _mirror(index: Tensor, length: Tensor) -> Tensor:
 
 
 def _luma(rgb: Tensor) -> Tensor:
-    """Luma over 255 of N×3×h×w RGB over 255 (`pipeline.metrics.luma`), N×1×h×w."""
+    """Give the luma, N×1×h×w, of N×3×h×w RGB (see `pipeline.metrics.luma`); both are divided by 255."""
     weights = torch.tensor(LUMA_WEIGHTS / 255, dtype=rgb.dtype, device=rgb.device)
     return torch.einsum("nchw,c->nhw", rgb, weights)[:, None] + LUMA_OFFSET / 255
 

@@ -1,4 +1,4 @@
-"""Writing whole folders so that a reader never sees half of one."""
+"""Write folders atomically."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def atomic_folder(destination: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `destination`; on success it takes its place, on failure it is removed.
+    """Yield an empty temporary folder; on success it replaces `destination`, on failure it is removed.
 
-    What an interrupted run left of it is removed first.
+    The leftover of an interrupted run is removed first.
     """
     temporary = destination.with_name(f".{destination.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Finding and decoding image files."""
+"""Find and decode image files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Give every image file below `folder` (by its suffix), sorted; none if there is no such folder."""
+    """Give every image file below `folder` (by its suffix), sorted; an empty list if there is no such folder."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
@@ -24,7 +24,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Returns
     -------
     (H, W) or (H, W, 3) uint8 array
-        Greyscale stays greyscale; whatever else (palette, transparency, CMYK) becomes RGB.
+        Grey stays grey; any other mode (palette, transparency, CMYK) becomes RGB.
 
     Raises
     ------
@@ -34,5 +34,5 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return np.array(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow reports broken files as any of these
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises any of these for broken files
         raise InputError(f"{path}: cannot be decoded as an image ({error}); fetch it again") from error

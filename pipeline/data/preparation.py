@@ -1,4 +1,4 @@
-"""Making a prepared set from fetched images (the format is described in `pipeline.data.prepared`)."""
+"""Make a prepared set from fetched images; `pipeline.data.prepared` describes the format."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from pipeline.files import write_json
 
 
 def prepare(raw_folder: Path, destination: Path, scales: Sequence[int]) -> None:
-    """Prepare the images below `raw_folder` into the folder `destination`, whose name names the set.
+    """Prepare the images below `raw_folder` into the folder `destination`, whose name becomes the name of the set.
 
-    The result depends on the images and scales alone, byte by byte. One image is in memory at a time.
-    `destination` appears (or is replaced) whole, or not at all.
+    The same images and scales always give the same bytes. One image is in memory at a time. `destination` is
+    created (or replaced) atomically.
 
     Raises
     ------
     InputError
         If there are no images, or one cannot be decoded, is smaller than the largest scale, or differs from
-        another in its suffix only.
+        another only in its suffix.
     """
     paths = {path.relative_to(raw_folder).with_suffix("").as_posix(): path for path in image_files(raw_folder)}
     if not paths:
         raise InputError(f"{raw_folder}: has no images; run `dvc repro fetch`")
     if len(paths) < len(image_files(raw_folder)):
-        raise InputError(f"{raw_folder}: has images that differ in their suffix only; remove all but one")
+        raise InputError(f"{raw_folder}: has images that differ only in the suffix; remove all but one")
     with atomic_folder(destination) as folder:
         hr_file = _HashedFile(folder / "hr.bin")
         lr_files = {scale: _HashedFile(folder / f"x{scale}.bin") for scale in scales}
@@ -44,7 +44,7 @@ def prepare(raw_folder: Path, destination: Path, scales: Sequence[int]) -> None:
             hr = read_image(path)
             height, width = hr.shape[:2]
             if min(height, width) < max(scales):
-                raise InputError(f"{path}: {width}x{height} pixels are too few for x{max(scales)}; remove it")
+                raise InputError(f"{path}: {height}×{width} pixels are too few for ×{max(scales)}; remove it")
             images.append(
                 ImageEntry(
                     name=name,
@@ -74,7 +74,7 @@ def _append_lr(file: _HashedFile, hr: NDArray, scale: int) -> LREntry:
 
 
 class _HashedFile:
-    """A file of images that is hashed while it is written."""
+    """A file of images, hashed while it is written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -82,7 +82,7 @@ class _HashedFile:
         self._hash = hashlib.sha256()
 
     def append(self, image: NDArray[np.uint8]) -> int:
-        """Write an image and give the byte where it begins."""
+        """Append an image and give its offset in bytes."""
         offset = self._file.tell()
         data = image.tobytes()
         self._file.write(data)

@@ -1,8 +1,8 @@
 """Prepared sets: a data set decoded once into a few memory-mapped files, with its LR images.
 
-A prepared set is a folder. `hr.bin` has the HR images, uint8, HxWxC row-major, one after the other;
-`x<scale>.bin` the LR images of a scale, made by `imresize` from the HR image cropped (from its top-left
-corner) to a multiple of the scale, and rounded; `index.json` says where each image begins.
+A prepared set is a folder. `hr.bin` holds the HR images, uint8, HxWxC row-major, one after the other.
+`x<scale>.bin` holds the LR images of a scale: `imresize` of the HR image, which is first cropped from its
+top-left corner to a multiple of the scale; the result is rounded. `index.json` has the offset of each image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REMEDY = "run `dvc repro prepare`"
 
 
 class LREntry(TypedDict):
-    """Where an LR image is in `x<scale>.bin`."""
+    """Size of an LR image, and its offset in `x<scale>.bin` in bytes."""
 
     height: int
     width: int
@@ -30,7 +30,7 @@ class LREntry(TypedDict):
 
 
 class ImageEntry(TypedDict):
-    """An image in the index: its HR size, the byte where it begins in `hr.bin`, and its LR images."""
+    """An image in the index: its HR size, its offset in `hr.bin` in bytes, and its LR images by scale."""
 
     name: str
     height: int
@@ -41,13 +41,13 @@ class ImageEntry(TypedDict):
 
 
 def crop_to_multiple(image: NDArray, scale: int) -> NDArray:
-    """Crop an image, from its top-left corner, to a multiple of `scale` in both axes (a view)."""
+    """Crop an image, from its top-left corner, to a multiple of `scale` along both axes (a view)."""
     height, width = image.shape[:2]
     return image[: height - height % scale, : width - width % scale]
 
 
 class PreparedSet:
-    """A prepared set, read through memory maps that are opened when first needed.
+    """A prepared set, read through memory maps that are opened on demand.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class PreparedSet:
     images : list of ImageEntry
         The index, sorted by name.
     sha256 : dict of str to str
-        Each file's SHA-256 when it was prepared.
+        The SHA-256 of each file at preparation.
     """
 
     def __init__(
@@ -72,12 +72,18 @@ class PreparedSet:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Open a prepared set; an `InputError` names the file that is missing, broken or truncated."""
+        """Open a prepared set.
+
+        Raises
+        ------
+        InputError
+            If a file is missing, broken or truncated.
+        """
         path = Path(folder) / "index.json"
         try:
             index = json.loads(path.read_text(encoding="utf-8"))
             if index["format"] != FORMAT:
-                raise InputError(f"{path}: format: {index['format']} instead of {FORMAT}; {REMEDY}")
+                raise InputError(f"{path}: format: is {index['format']} instead of {FORMAT}; {REMEDY}")
             opened = cls(Path(folder), index["set"], index["scales"], index["images"], index["sha256"])
             sizes = {"hr.bin": _end(opened.images[-1], opened.images[-1]["channels"])}
             for scale in opened.scales:
@@ -86,7 +92,7 @@ class PreparedSet:
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
         except (ValueError, LookupError, TypeError) as error:
-            raise InputError(f"{path}: is not an index of a prepared set; {REMEDY}") from error
+            raise InputError(f"{path}: is not the index of a prepared set; {REMEDY}") from error
         for name, size in sizes.items():
             _check_size(path.with_name(name), size)
         return opened
@@ -117,14 +123,14 @@ class PreparedSet:
     def lr_bytes(self, scale: int) -> NDArray[np.uint8]:
         """Give the read-only memory map of `x<scale>.bin`."""
         if scale not in self.scales:
-            raise InputError(f"{self.folder}: x{scale} is not prepared; add it to matrix.scales and {REMEDY}")
+            raise InputError(f"{self.folder}: ×{scale} is not prepared; add it to matrix.scales and {REMEDY}")
         if scale not in self._lr_bytes:
             self._lr_bytes[scale] = np.memmap(self.folder / f"x{scale}.bin", dtype=np.uint8, mode="r")
         return self._lr_bytes[scale]
 
 
 def _end(entry: ImageEntry | LREntry, channels: int) -> int:
-    """Give the byte after an image."""
+    """Give the offset of the byte after an image."""
     return entry["offset"] + entry["height"] * entry["width"] * channels
 
 
@@ -135,6 +141,6 @@ def _view(data: NDArray[np.uint8], entry: ImageEntry | LREntry, channels: int) -
 
 def _check_size(path: Path, size: int) -> None:
     if not path.is_file():
-        raise InputError(f"{path}: is missing; {REMEDY}")
+        raise InputError(f"{path}: missing; {REMEDY}")
     if path.stat().st_size != size:
         raise InputError(f"{path}: has {path.stat().st_size} bytes instead of {size}; {REMEDY}")

@@ -9,19 +9,19 @@ from pipeline.runs import SCALES, prepared_folder, raw_folder
 
 
 def ready(name: str, mirror: str | None = None) -> PreparedSet:
-    """Open a prepared set with every scale; fetch and prepare it first where it is not there.
+    """Open a prepared set with all scales; fetch and prepare it first if it is missing.
 
     Parameters
     ----------
     name : str
-        A set of the registry.
+        Name of a set in the registry.
     mirror : str, optional
         See `pipeline.data.download.fetch`.
     """
     folder = prepared_folder(name)
     if (folder / "index.json").exists() and set(SCALES) <= set((opened := PreparedSet.open(folder)).scales):
         return opened
-    from pipeline.data.download import fetch  # what it imports is not needed where the set is there
+    from pipeline.data.download import fetch  # heavy imports, not needed if the set is there
 
     fetch(dataset(name), raw_folder(name), mirror)
     prepare(raw_folder(name), folder, SCALES)

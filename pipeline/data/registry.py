@@ -1,4 +1,4 @@
-"""The data sets: which files each has, what they must hash to, and where they come from (`registry.json`)."""
+"""The registry of data sets, `registry.json`: their files with sizes and hashes, and where to fetch them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.errors import InputError
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to fetch: its name (with "/" for folders), its size and its SHA-256 in hexadecimal."""
+    """A file to fetch: its name (with "/" for folders), its size in bytes and its SHA-256 in hexadecimal."""
 
     name: str
     bytes: int
@@ -27,10 +27,10 @@ class Dataset:
     ----------
     name : str
     folder : str or None
-        Its folder in a mirror; None where a mirror is of no use.
+        Its folder in a mirror; None if mirrors do not apply.
     addresses : tuple of str
-        Templates with `{file}` for the file's name, tried in order: http(s), or `package://<package>/<path>`
-        for a file that ships inside an installed Python package.
+        Templates with `{file}` for the file name, tried in order: http(s), or `package://<package>/<path>` for a
+        file inside an installed Python package.
     images : int
         Number of images in the set.
     files : tuple of RemoteFile
@@ -45,13 +45,13 @@ class Dataset:
 
     @property
     def is_archive(self) -> bool:
-        """Whether the images come in one zip archive."""
+        """Whether the images are in one zip archive."""
         return self.files[0].name.endswith(".zip")
 
 
 @cache
 def registry() -> dict[str, Dataset]:
-    """Read the registry: every known data set by its name."""
+    """Read the registry: every known data set by name."""
     text = Path(__file__).with_name("registry.json").read_text(encoding="utf-8")
     return {
         name: Dataset(
@@ -68,5 +68,5 @@ def registry() -> dict[str, Dataset]:
 def dataset(name: str) -> Dataset:
     """Give the data set of this name; an `InputError` lists the known names."""
     if name not in registry():
-        raise InputError(f"{name}: unknown data set; the known ones are {', '.join(registry())}")
+        raise InputError(f"{name}: unknown data set; choose one of {', '.join(registry())}")
     return registry()[name]

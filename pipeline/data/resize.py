@@ -1,4 +1,4 @@
-"""MATLAB's bicubic `imresize`, the resize that every super-resolution benchmark is defined by."""
+"""MATLAB's bicubic `imresize`, which super-resolution benchmarks are defined by."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-# Output rows computed at a time: few enough to stay in the cache while the taps are added up.
+# Output rows per block: few enough to stay in the cache while the taps are summed.
 BLOCK = 16
 
-# Sizes and sums that exact arithmetic would put on an integer (or on a half) may come out just below it.
+# Rounding errors can put a size or sum just below the integer (or half) that exact arithmetic gives.
 FUZZ = 1e-9
 
 
 def imresize(image: NDArray, scale: float) -> NDArray:
-    """Resize an image as MATLAB's `imresize(image, scale)`: bicubic, with antialiasing when it shrinks.
+    """Resize an image as MATLAB's `imresize(image, scale)`: bicubic, with antialiasing for downscaling.
 
-    Rows are resized first, then columns, as MATLAB does for equal scales. The image continues beyond its
-    edges as its mirror image.
+    Rows are resized first, then columns, as in MATLAB for equal scales. The image is mirrored at its edges.
 
     Parameters
     ----------
@@ -30,12 +29,12 @@ def imresize(image: NDArray, scale: float) -> NDArray:
     Returns
     -------
     (ceil(scale H), ceil(scale W)) or (..., C) array of the input's dtype
-        Computed in float64. uint8 is rounded once, at the end, halves upwards, and clamped to 0..255.
+        Computed in float64. uint8 is rounded once at the end, halves up, and clamped to 0..255.
 
     Raises
     ------
     ValueError
-        For another dtype, another number of axes, an empty image, or a scale that is not positive.
+        For another dtype or number of axes, an empty image, or a scale that is not positive.
 
     References
     ----------
@@ -57,7 +56,7 @@ def imresize(image: NDArray, scale: float) -> NDArray:
 
 
 def round_to_uint8(values: NDArray) -> NDArray[np.uint8]:
-    """Round to the nearest integer in 0..255, halves upwards, as MATLAB's `uint8(values)`."""
+    """Round to the nearest integer in 0..255, halves up, as MATLAB's `uint8(values)`."""
     return np.clip(np.floor(values + (0.5 + FUZZ)), 0, 255).astype(np.uint8)
 
 
@@ -76,7 +75,7 @@ def resize_taps(length: int, scale: float) -> tuple[NDArray[np.float64], NDArray
     weights : (ceil(scale * length), taps) float64 array
         Every row sums to 1.
     indices : (ceil(scale * length), taps) integer array
-        In 0..length-1; an index occurs twice in a row where the input is mirrored at its edge.
+        In 0..length-1; an index occurs twice in a row if the input is mirrored there.
 
     Raises
     ------
@@ -120,8 +119,8 @@ def _cubic(x: NDArray) -> NDArray:
 def _resize_rows(plane: NDArray, weights: NDArray, indices: NDArray) -> NDArray:
     """Resize the first axis of a (H, W) float64 plane: gather rows, tap by tap.
 
-    Plain array arithmetic gives the same bits on every machine. Products with blocks of the matrix take as
-    long on a free machine, and many times as long on a busy one, where the threads of BLAS wait for each other.
+    Plain array arithmetic gives the same bits on every machine. Matrix products are no faster on an idle machine,
+    and many times slower on a busy one, where the BLAS threads wait for each other.
     """
     plane = np.ascontiguousarray(plane)
     resized = np.zeros((len(weights), plane.shape[1]))

@@ -1,4 +1,4 @@
-"""A few LR crops that stand for a whole set."""
+"""A few LR crops as a sample of a set."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pipeline.data.prepared import PreparedSet
 
 
 def lr_crops(prepared: PreparedSet, scale: int, size: int, count: int, seed: int) -> list[NDArray[np.uint8]]:
-    """Cut `count` LR crops at random places, from as many different images as there are.
+    """Cut `count` LR crops at random positions, from as many different images as possible.
 
     Parameters
     ----------
     prepared : PreparedSet
     scale : int
     size : int
-        Side of a crop in LR pixels; an image that is smaller gives a smaller one.
+        Side of a crop in LR pixels; a smaller image gives a smaller crop.
     count : int
     seed : int
 

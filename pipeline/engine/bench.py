@@ -1,4 +1,4 @@
-"""The command `python -m pipeline.engine.bench`, which is written in `pipeline.commands`."""
+"""The command `python -m pipeline.engine.bench`; `pipeline.commands.bench` implements it."""
 
 from pipeline.commands.bench import main
 from pipeline.errors import one_line_errors

@@ -1,4 +1,4 @@
-"""The ranges of a network's activations, for running it on 8 or 6 bits."""
+"""Calibration: the ranges of a network's activations, for running it with 8, 6 or 1 bits."""
 
 from __future__ import annotations
 
@@ -19,32 +19,31 @@ from pipeline.upscaling import upscale_image
 
 Ranges = dict[str, Any]
 
-CLEARLY = 0.9  # of the widest range's loss, at most
-SMALLEST_RANGE = 1e-6  # for a layer whose input is all zero: any range that is not empty represents it
+CLEAR_GAIN = 0.9  # a narrower range is kept if its loss is at most this share of the widest range's
+SMALLEST_RANGE = 1e-6  # for a layer whose input is all zero, which any non-empty range represents
 
 
 def calibrate(
     network: str | Path | PackedNetwork, images: Sequence[NDArray[np.uint8]], percentiles: Sequence[float] = (100.0,)
 ) -> dict[str, Ranges]:
-    """Measure the range of each layer's input, and keep for each number of bits the percentile that loses least.
+    """Measure the range of each layer's input, with the best percentile for each bit width.
 
     Parameters
     ----------
     network : path or PackedNetwork
     images : sequence of uint8, shape (h, w, 3) or (h, w)
-        LR images like those to come.
+        LR images that are representative of the input.
     percentiles : sequence of float
-        Those to try, see `measure_ranges`; 100 is from minimum to maximum. With ranges from every other image, the one
-        is kept whose outputs for the other images have the smallest mean squared difference from those with float32
-        activations: what a range cuts off shows on images that it does not come from. The widest is kept unless
-        another is clearly better.
+        Candidates, see `measure_ranges`; 100 is from minimum to maximum. Ranges are measured on every other image, and
+        outputs on the rest are compared with those for float32 activations, so that clipping shows. The percentile
+        with the smallest mean squared error is kept; the widest range unless another is clearly better.
 
     Returns
     -------
     dict
-        "int8", "int6" and "int1" to the ranges of binary layers' inputs as [low, high], for signs minus and plus the
-        mean absolute value; "float_layers" to the others', see `measure_channels`. It is what `pipeline.packing.save`
-        expects as ``metadata["activations"]``.
+        "int8", "int6" and "int1": the range of each binary layer's input as [low, high]; for int1, minus and plus the
+        mean absolute value. "float_layers": see `measure_channels`. `pipeline.packing.save` takes it as
+        ``metadata["activations"]``.
 
     Raises
     ------
@@ -52,7 +51,7 @@ def calibrate(
         If there are no images or no percentiles, one of these is out of range, or the network cannot be read.
     """
     if not images:
-        raise InputError("images: none to calibrate with; give one or more")
+        raise InputError("images: none given; calibration needs at least one")
     packed = network if isinstance(network, PackedNetwork) else read(network)
     architecture = Architecture.of(packed)
     inputs: list[Array] = []
@@ -70,9 +69,9 @@ def calibrate(
 def calibrate_inputs(
     packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array], percentiles: Sequence[float] = (100.0,)
 ) -> dict[str, Ranges]:
-    """Calibrate any architecture on its own inputs: float32 of shape (C, h, w)."""
+    """Calibrate any architecture on network inputs: float32 of shape (C, h, w)."""
     if not percentiles:
-        raise InputError("percentiles: none to try; give one or more, such as 100")
+        raise InputError("percentiles: none given; give at least one, such as 100")
     kinds: tuple[Activations, ...] = ("int8", "int6")
     kept: dict[str, Ranges] = {
         "int1": measure_magnitudes(packed, architecture, inputs),
@@ -90,7 +89,7 @@ def calibrate_inputs(
             outputs = _outputs(ranged, architecture, others, kind)
             losses.append(sum(float(((a - b) ** 2).sum()) for a, b in zip(outputs, exact, strict=True)))
         widest, least = int(np.argmax(percentiles)), int(np.argmin(losses))
-        best = least if losses[least] <= CLEARLY * losses[widest] else widest
+        best = least if losses[least] <= CLEAR_GAIN * losses[widest] else widest
         kept[kind] = measure_ranges(packed, architecture, inputs, percentiles[best])
     return kept
 
@@ -105,47 +104,48 @@ def measure_ranges(
     packed : PackedNetwork
     architecture : Architecture
     inputs : sequence of float32, shape (C, h, w)
-        The network's own.
+        Network inputs.
     percentile : float
-        Above 50, up to 100: of each input, so much of a layer's activations lies below the range's end, and so much
-        above its beginning. The layer's range is the smallest that holds all inputs' ranges, and zero.
+        Above 50, up to 100. For each network input, this share of a layer's activations lies below the upper end of the
+        range, and this share above its lower end. The layer's range is the smallest that contains those of all inputs,
+        and zero.
 
     Returns
     -------
     dict of str to [low, high]
     """
     if not 50 < percentile <= 100:
-        raise InputError(f"percentile: {percentile}; choose one above 50, up to 100")
+        raise InputError(f"percentile: {percentile} is out of range; choose one above 50, up to 100")
     ranges: Ranges = {}
 
     def widen(layer: str, values: Array) -> None:
         low, high = (float(v) for v in np.percentile(values, [100 - percentile, percentile]))
-        before = ranges.get(layer, [0.0, SMALLEST_RANGE])
-        ranges[layer] = [min(before[0], low), max(before[1], high)]
+        lowest, highest = ranges.get(layer, [0.0, SMALLEST_RANGE])
+        ranges[layer] = [min(lowest, low), max(highest, high)]
 
-    _watch(packed, architecture, inputs, widen)
-    return {layer: found for layer, found in ranges.items() if layer in packed.binary}
+    _observe(packed, architecture, inputs, widen)
+    return {layer: ends for layer, ends in ranges.items() if layer in packed.binary}
 
 
 def measure_channels(packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array]) -> Ranges:
-    """Measure the largest absolute value of each channel of each float layer's input; see `measure_ranges`.
+    """Measure the largest absolute value in each input channel of each float layer; see `measure_ranges`.
 
     Returns
     -------
     dict of str to dict
-        ``largest``: a list by channel, to four digits; ``signed``: whether anything is below zero.
+        ``largest``: one value per channel, to four digits; ``signed``: whether any activation is negative.
     """
-    found: dict[str, tuple[Array, bool]] = {}
+    by_layer: dict[str, tuple[Array, bool]] = {}
 
     def widen(layer: str, values: Array) -> None:
-        largest, signed = found.get(layer, (np.zeros(len(values), np.float32), False))
+        largest, signed = by_layer.get(layer, (np.zeros(len(values), np.float32), False))
         here = np.abs(values).max(axis=(1, 2))
-        found[layer] = (np.maximum(largest, here), signed or bool((values < 0).any()))
+        by_layer[layer] = (np.maximum(largest, here), signed or bool((values < 0).any()))
 
-    _watch(packed, architecture, inputs, widen)
+    _observe(packed, architecture, inputs, widen)
     return {
         layer: {"largest": [float(f"{value:.4g}") for value in largest], "signed": signed}
-        for layer, (largest, signed) in found.items()
+        for layer, (largest, signed) in by_layer.items()
         if layer not in packed.binary
     }
 
@@ -159,7 +159,7 @@ def measure_magnitudes(packed: PackedNetwork, architecture: Architecture, inputs
         total[0] += float(np.abs(values).sum(dtype=np.float64))
         total[1] += values.size
 
-    _watch(packed, architecture, inputs, add)
+    _observe(packed, architecture, inputs, add)
     means = {layer: max(total / count, SMALLEST_RANGE) for layer, (total, count) in sums.items()}
     return {layer: [-mean, mean] for layer, mean in means.items() if layer in packed.binary}
 
@@ -171,22 +171,22 @@ def _outputs(
     return [engine.forward(x) for x in inputs]
 
 
-def _watch(
-    packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array], look: Callable[[str, Array], None]
+def _observe(
+    packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array], observe: Callable[[str, Array], None]
 ) -> None:
-    """Run the network with float32 activations and look at what each layer reads."""
-    ops = _WatchedOps(layers_of(packed, architecture), look)
+    """Run the network with float32 activations and pass each layer's input to `observe`."""
+    ops = _ObservedOps(layers_of(packed, architecture), observe)
     for x in inputs:
         architecture.forward(ops, x)
 
 
-class _WatchedOps(EngineOps):
-    """The engine's operation with float32 activations, each input looked at."""
+class _ObservedOps(EngineOps):
+    """The engine's operation with float32 activations; each layer's input is passed to `observe` first."""
 
-    def __init__(self, layers: Mapping[str, Layer], look: Callable[[str, Array], None]) -> None:
+    def __init__(self, layers: Mapping[str, Layer], observe: Callable[[str, Array], None]) -> None:
         super().__init__(layers, {})
-        self.look = look
+        self.observe = observe
 
     def conv(self, layer: str, x: Any, **arguments: Any) -> Any:
-        self.look(layer, x if isinstance(x, np.ndarray) else x.inside)
+        self.observe(layer, x if isinstance(x, np.ndarray) else x.inside)
         return super().conv(layer, x, **arguments)

@@ -1,4 +1,4 @@
-"""What follows a convolution's sums: per-channel scale, bias and slope, folded from the layers that ask for them."""
+"""The epilogue of a convolution: per-channel scale, bias and slope, folded from the layers that follow it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Epilogue:
     Attributes
     ----------
     scale, bias, slope : float32, shape (O,)
-        A slope of 1 is no activation, 0 is ReLU.
+        A slope of 1 means no activation, 0 means ReLU.
     """
 
     scale: Array
@@ -28,7 +28,7 @@ class Epilogue:
     slope: Array
 
     def times(self, step: np.float32 | Array) -> Epilogue:
-        """The epilogue for sums in units of `step`, for all outputs or for each."""
+        """Give the epilogue for sums in units of `step`: one for all output channels, or one for each."""
         return Epilogue(self.scale * step, self.bias, self.slope)
 
 
@@ -38,7 +38,7 @@ def fold(packed: PackedNetwork, layer: str, norm: str | None, activation: str | 
     Raises
     ------
     KeyError, ValueError
-        If a tensor is missing or has another shape than its filters ask for.
+        If a tensor is missing, or its shape does not fit the filters.
     """
 
     def vector(name: str, otherwise: float | None = None) -> NDArray[np.float64]:
@@ -59,6 +59,6 @@ def fold(packed: PackedNetwork, layer: str, norm: str | None, activation: str | 
 def _slope(packed: PackedNetwork, activation: str | None, outputs: int) -> NDArray:
     if activation in (None, RELU):
         return np.array([1.0 if activation is None else 0.0])
-    # One slope, or one a channel; after a pixel shuffle, one for the several channels that it makes into one.
+    # One slope, or one per channel; with a pixel shuffle, one per group of channels that become one.
     slope = packed.tensors[f"{activation}.weight"]
     return np.repeat(slope, outputs // slope.size)

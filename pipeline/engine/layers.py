@@ -1,4 +1,4 @@
-"""The convolutions of a packed network, checked and made ready at load."""
+"""The convolutions of a packed network, checked and folded at load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.packed import PackedNetwork
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution with what follows it.
+    """A convolution with its epilogue, and how its output is used.
 
     Attributes
     ----------
@@ -26,9 +26,9 @@ class Layer:
     shuffle : int
         Factor of the pixel shuffle after it; 1 for none.
     readers : tuple of str
-        The layers that convolve its output next.
+        The layers whose input is its output.
     added : bool
-        Whether its output is added to another's. An output that is neither convolved nor added is the caller's.
+        Whether its output is a residual of another layer. An output without any use is that of the network.
     """
 
     filters: NDArray
@@ -44,12 +44,12 @@ class Layer:
 
 
 def layers_of(packed: PackedNetwork, architecture: Architecture) -> dict[str, Layer]:
-    """Fold every convolution that the network runs, by its name.
+    """Give every convolution that the network runs, folded, by name.
 
     Raises
     ------
     InputError
-        If a tensor is missing or does not fit.
+        If a tensor is missing or its shape does not fit.
     """
     folding = _Folding(packed)
     try:
@@ -60,29 +60,29 @@ def layers_of(packed: PackedNetwork, architecture: Architecture) -> dict[str, La
     return folding.finished()
 
 
-def reach_of(layers: Mapping[str, Layer]) -> int:
-    """How far from an output pixel its inputs lie at most, in pixels of the network's input.
+def receptive_radius(layers: Mapping[str, Layer]) -> int:
+    """Compute the radius of the network's receptive field, in pixels of its input.
 
-    An output is only ever added to what was convolved since, so that additions reach no further.
+    A residual is only added to later layers computed from it, so that additions do not enlarge the radius.
     """
     reach = 0.0
-    arrives: dict[str, tuple[float, int]] = {}
-    for name, layer in layers.items():  # in the order in which they run
-        before, factor = arrives.get(name, (0.0, 1))
+    entering: dict[str, tuple[float, int]] = {}
+    for name, layer in layers.items():  # in execution order
+        before, factor = entering.get(name, (0.0, 1))
         after = before + layer.filters.shape[2] // 2 / factor
         reach = max(reach, after)
         for reader in layer.readers:
-            arrives[reader] = (max(after, arrives.get(reader, (0.0, 1))[0]), factor * layer.shuffle)
+            entering[reader] = (max(after, entering.get(reader, (0.0, 1))[0]), factor * layer.shuffle)
     return math.ceil(reach)
 
 
 class _Folding:
-    """The network's operation on shapes alone: it folds each layer that is asked for, and gives zeros."""
+    """The networks' operation without arithmetic: it folds each layer and returns zeros of the output's shape."""
 
     def __init__(self, packed: PackedNetwork) -> None:
         self.packed = packed
         self.layers: dict[str, Layer] = {}
-        self.outputs: dict[str, Array] = {}  # by layer: also to know a reader's input again
+        self.outputs: dict[str, Array] = {}  # by layer, to identify the layer that made an input
         self.readers: dict[str, list[str]] = {}
         self.added: set[str] = set()
 
@@ -101,7 +101,7 @@ class _Folding:
         filters = self.packed.binary[layer] if binary else self.packed.tensors[f"{layer}.weight"]
         outputs, inputs, rows, columns = filters.shape
         if inputs != len(x) or rows != columns or rows % 2 == 0 or outputs % shuffle**2:
-            raise ValueError(f"{layer}: filters of shape {filters.shape} for {len(x)} channels")
+            raise ValueError(f"{layer}: filters of shape {filters.shape} do not fit {len(x)} input channels")
         self.readers.setdefault(self._maker(x), []).append(layer)
         if residual is not None:
             self.added.add(self._maker(residual))
@@ -109,17 +109,17 @@ class _Folding:
         height, width = x.shape[1] * shuffle, x.shape[2] * shuffle
         out = np.zeros((outputs // shuffle**2, height, width), np.float32)
         if residual is not None and residual.shape != out.shape:
-            raise ValueError(f"{layer}: a residual of shape {residual.shape} for {out.shape}")
+            raise ValueError(f"{layer}: a residual of shape {residual.shape} does not fit the output, {out.shape}")
         self.outputs[layer] = out
         return out
 
     def finished(self) -> dict[str, Layer]:
-        """The layers, each with what reads its output."""
+        """Give the layers, each with the readers of its output."""
         return {
             name: replace(layer, readers=tuple(self.readers.get(name, [])), added=name in self.added)
             for name, layer in self.layers.items()
         }
 
     def _maker(self, x: Array) -> str:
-        """The layer whose output `x` is; empty for the network's input and what was computed since."""
+        """Give the layer whose output is `x`; empty for the network's input and for derived arrays."""
         return next((name for name, out in self.outputs.items() if out is x), "")

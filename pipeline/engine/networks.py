@@ -1,4 +1,4 @@
-"""The three networks' forward passes, written once for every implementation of their one operation."""
+"""The forward passes of the three networks, written once for all implementations of their one operation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DIV2K_MEAN = np.array([0.4488, 0.4371, 0.4040], np.float32).reshape(3, 1, 1)
 
 
 class Ops(Protocol):
-    """What a network is made of: convolutions, each with all that follows it up to the next."""
+    """The one operation of the networks: a convolution with everything up to the next convolution."""
 
     def conv(
         self,
@@ -62,7 +62,7 @@ class Ops(Protocol):
 
 @dataclass(frozen=True)
 class Architecture:
-    """Which network to run, as far as its layers' shapes do not say.
+    """The properties of a network that the shapes of its layers do not determine.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Architecture:
     blocks : int
         Residual blocks; for VDSR its inner layers.
     residual_scale : float
-        What EDSR multiplies a block's change by.
+        The factor of a residual branch in EDSR.
     """
 
     model: str
@@ -81,18 +81,18 @@ class Architecture:
 
     @classmethod
     def of(cls, packed: PackedNetwork) -> Architecture:
-        """Read the architecture off a packed network, the number of blocks off its layers' names.
+        """Read the architecture of a packed network; the number of blocks follows from its layers' names.
 
         Raises
         ------
         InputError
-            If the network is none of those here.
+            If the network is unknown.
         """
         config = packed.config
         if config.get("model") not in NETWORKS or config.get("scale") not in UPSAMPLING:
             raise InputError(
                 f"network: {config.get('model')!r} at scale {config.get('scale')!r} is unknown; "
-                f"save one of {', '.join(NETWORKS)} at scale 2, 3 or 4"
+                f"use one of {', '.join(NETWORKS)} at scale 2, 3 or 4"
             )
         names = (name.split(".") for name in (*packed.tensors, *packed.binary))
         blocks = {int(parts[1]) for parts in names if parts[0] == "blocks"}

@@ -1,4 +1,4 @@
-"""Activations and filters as small integers: which real numbers they stand for."""
+"""Quantization of activations and filters: which real numbers their integer levels represent."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Quantization:
-    """Activations as integer multiples of a step, zero among them, so that zeros around an image stay exact.
+    """Activations as integer multiples (levels) of a step; zero is a level, so that zero padding is exact.
 
     Attributes
     ----------
     step : float32, or of shape (C,)
-        What one level stands for, in every channel or in each; only float layers can have the latter.
+        The step: one for all channels, or one per channel (float layers only).
     lowest, highest : int
         Smallest and largest level, ``lowest <= 0 <= highest``; at most 255 apart.
     signs : bool
-        Whether there are but two levels, -1 and +1, for what is not above zero and what is.
+        Whether there are only two levels: +1 for activations above zero, -1 for all others.
     """
 
     step: np.float32 | Array
@@ -31,9 +31,9 @@ class Quantization:
 
     @classmethod
     def of(cls, low: float, high: float, bits: int) -> Quantization:
-        """The 2^bits levels for activations in low..high; the range is widened to hold zero, and is not empty.
+        """Give 2^bits levels for activations in low..high, a non-empty range that is widened to contain zero.
 
-        One bit are signs, of half the range's length.
+        One bit means signs, with a step of half the range.
         """
         low, high = min(low, 0.0), max(high, 0.0)
         if bits == 1:
@@ -45,21 +45,21 @@ class Quantization:
 
     @classmethod
     def of_channels(cls, largest: Array, signed: bool) -> Quantization:
-        """8 bits, a step for each channel, by its largest absolute value; from -128 if `signed`, else from 0."""
+        """Give 8-bit levels, from -128 if `signed`, else from 0; each step is from a channel's largest absolute value."""
         highest = 127 if signed else 255
         steps = np.maximum(largest, np.float32(1e-6)).astype(np.float32) / np.float32(highest)
         return cls(steps, -128 if signed else 0, highest)
 
     @property
     def inverse_step(self) -> np.float32 | Array:
-        """Levels for an activation of 1."""
+        """The number of levels in an activation of 1."""
         return np.float32(1) / self.step
 
 
 def quantize(x: Array, quantization: Quantization) -> NDArray[np.int16]:
     """Round activations, shape (C, H, W), to levels (halves to even), saturating at the lowest and the highest.
 
-    Multiplying by the inverse is part of the definition: kernels do so, and their results must be the same to the bit.
+    Multiplication by the inverse step is part of the definition: the kernels' results must match it bit for bit.
     """
     if quantization.signs:
         return np.where(x > 0, 1, -1).astype(np.int16)
@@ -69,7 +69,7 @@ def quantize(x: Array, quantization: Quantization) -> NDArray[np.int16]:
 
 
 def quantize_filters(filters: Array) -> tuple[NDArray[np.int8], Array]:
-    """Round float filters to int8, symmetrically, each filter with a scale of its own.
+    """Round float filters to int8, symmetrically, with one scale per filter.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def quantize_filters(filters: Array) -> tuple[NDArray[np.int8], Array]:
     -------
     int8 in -127..127, shape of `filters`
     float32, shape (O,)
-        What each integer is to be multiplied by; 1 for a filter of zeros.
+        The scale of each filter; 1 for a filter of zeros.
     """
     largest = np.abs(filters).max(axis=(1, 2, 3))
     scales = np.where(largest > 0, largest / np.float32(127), np.float32(1)).astype(np.float32)
@@ -87,14 +87,14 @@ def quantize_filters(filters: Array) -> tuple[NDArray[np.int8], Array]:
 
 
 def with_steps(filters: NDArray, quantization: Quantization) -> tuple[NDArray, np.float32 | Array]:
-    """Filters for inputs in levels, and what their sums are to be multiplied by, for all filters or for each.
+    """Give the filters for inputs in levels, and the step of their sums: one for all filters, or one for each.
 
     Parameters
     ----------
     filters : bool or float32, shape (O, I, k, k)
-        Float filters become int8; each channel's step is in them before they are rounded.
+        Float filters become int8; each channel's step is multiplied in before rounding.
     quantization : Quantization
-        Of the input.
+        Quantization of the input.
     """
     if filters.dtype == np.bool_:
         return filters, np.float32(quantization.step)

@@ -1,4 +1,4 @@
-"""Large images in tiles, each read with so much around it that the result is that of the whole image."""
+"""Cutting large images into tiles with a halo, so that the result equals that of the whole image."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Span:
-    """One tile in one direction, in pixels of the network's input.
+    """A tile along one axis, in pixels of the network's input.
 
     Attributes
     ----------
     first, last : int
-        What the tile is to give: first..last-1.
+        The tile itself, without its halo: first..last-1.
     read : slice
-        What it is computed from.
+        The tile with its halo.
     """
 
     first: int
@@ -22,29 +22,29 @@ class Span:
     read: slice
 
     def write(self, scale: int) -> slice:
-        """Where its result belongs in the whole result, `scale` times as large."""
+        """Give the position of the tile in the output, which is `scale` times as large."""
         return slice(scale * self.first, scale * self.last)
 
     def inside(self, scale: int) -> slice:
-        """Where its result lies in what was computed."""
+        """Give the position of the tile in the output for its `read` slice."""
         return slice(scale * (self.first - self.read.start), scale * (self.last - self.read.start))
 
 
 def cut(length: int, tile: int, reach: int) -> list[Span]:
-    """Cut a length into tiles of at most `tile`, as even as they can be, that all read equally much.
+    """Cut a length into nearly equal tiles of at most `tile` pixels, with `read` slices of equal length.
 
     Parameters
     ----------
     length : int
     tile : int
     reach : int
-        How far around a tile its results depend on.
+        The halo: how many pixels beyond its edges a tile depends on.
     """
     count = -(-length // tile)
     size = -(-length // count)
-    room = min(size + 2 * reach, length)
+    reading = min(size + 2 * reach, length)
     spans = []
     for first in range(0, length, size):
-        begin = min(max(first - reach, 0), length - room)
-        spans.append(Span(first, min(first + size, length), slice(begin, begin + room)))
+        begin = min(max(first - reach, 0), length - reading)
+        spans.append(Span(first, min(first + size, length), slice(begin, begin + reading)))
     return spans

@@ -1,4 +1,4 @@
-"""The command `python -m pipeline.engine.tune`, which is written in `pipeline.commands`."""
+"""The command `python -m pipeline.engine.tune`; `pipeline.commands.tune` implements it."""
 
 from pipeline.commands.tune import main
 from pipeline.errors import one_line_errors

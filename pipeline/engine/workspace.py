@@ -1,4 +1,4 @@
-"""Memory for activations, used again instead of being taken from the system for every layer."""
+"""Buffers for activations, reused instead of being allocated for every layer."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from numpy.typing import NDArray
 ALIGNMENT = 64
 
 
-def _room(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
+def _allocate(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
     size = math.prod(shape) * dtype.itemsize
-    room = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % ALIGNMENT
-    return room[start : start + size].view(dtype).reshape(shape)
+    buffer = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT
+    return buffer[start : start + size].view(dtype).reshape(shape)
 
 
 def _references(arrays: list[NDArray], index: int) -> tuple[int, int]:
-    """To an array, and to the memory that all its views refer to."""
+    """Count the references to an array, and to the memory that its views share."""
     return sys.getrefcount(arrays[index]), sys.getrefcount(arrays[index].base)
 
 
-# What `_references` gives for an array that only its list refers to; it differs between versions of Python.
-_IDLE = _references([_room((1,), np.dtype(np.float32))], 0)
+# `_references` of an array that only its list refers to; the counts differ between versions of Python.
+_IDLE = _references([_allocate((1,), np.dtype(np.float32))], 0)
 
 
 def aligned(array: NDArray) -> NDArray:
-    """The same in C order, beginning at a multiple of 64 bytes, as vectors must."""
-    copy = _room(array.shape, array.dtype)
+    """Copy an array in C order, aligned to 64 bytes as vector loads require."""
+    copy = _allocate(array.shape, array.dtype)
     copy[:] = array
     return copy
 
 
 class Workspace:
-    """Arrays by shape and purpose; one that nothing else refers to any more is given again, as it was left.
+    """Buffers by shape and purpose; a buffer without other references is reused, with its content.
 
-    Fresh memory costs more than a layer's arithmetic on it: the system clears each page at its first use.
+    Fresh memory costs more than a layer's arithmetic on it, since the system clears each page at its first use.
     """
 
     def __init__(self) -> None:
         self._arrays: dict[Hashable, list[NDArray]] = {}
 
     def array(self, shape: tuple[int, ...], dtype: type, purpose: Hashable = None) -> NDArray:
-        """Give an array: zeros at first, later with what was last written to an array of the same purpose.
+        """Give a buffer: zeros at first, later with the content last written to a buffer of the same purpose.
 
-        It begins at a multiple of 64 bytes, as vectors must.
+        It is aligned to 64 bytes, as vector loads require.
         """
         kept = self._arrays.setdefault((shape, dtype, purpose), [])
         for index in range(len(kept)):
             if _references(kept, index) == _IDLE:
                 return kept[index]
-        kept.append(_room(shape, np.dtype(dtype)))
+        kept.append(_allocate(shape, np.dtype(dtype)))
         return kept[-1]
 
     def clear(self) -> None:
-        """Forget all arrays."""
+        """Drop all buffers."""
         self._arrays.clear()

@@ -1,1 +1,1 @@
-"""How a network is scored, whatever runs it."""
+"""Scoring networks, with any backend."""

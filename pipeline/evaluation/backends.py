@@ -1,4 +1,4 @@
-"""Every way in which a packed network can be run on an image."""
+"""The backends that run a packed network on an image."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pipeline.packing import unpack
 
 
 def upscalers(path: Path, modes: Collection[str] = MODES) -> dict[str, Callable[[Image], Image]]:
-    """Give a packed network's backends: ``torch`` (on a GPU where there is one), and modes of the engine.
+    """Give the backends of a packed network by name: ``torch`` (on a GPU if there is one), and modes of the engine.
 
-    A float network has ``engine_float32`` alone; a binary one has those of `modes`, by default all of
-    `pipeline.engine.runner.MODES`.
+    A binary network has the engine modes in `modes`, by default all of `pipeline.engine.runner.MODES`; a float
+    network has only ``engine_float32``, if it is among them.
     """
     keep_freed_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"

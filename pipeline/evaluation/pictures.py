@@ -1,4 +1,4 @@
-"""The images of a test set that the report shows: those where binarization costs most and least, by every network."""
+"""The pictures in the report: the test images with the largest and smallest binarization gap, by every network."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Pair:
 
 
 def torch_scores(path: Path, method: str = "") -> dict[str, ScoreRow]:
-    """Read each image's score by PyTorch from a table of scores, of one `method` where it has several.
+    """Read the score of each image, run by PyTorch, from a table of scores; only the rows of `method` if given.
 
     Raises
     ------
     InputError
-        If the table is missing, malformed or has no such scores.
+        If the table is missing or malformed, or has no such scores.
     """
     rows = read_csv(path, ScoreRow)
     scores = by_backend(row for row in rows if method in ("", row.method)).get("torch")
@@ -58,7 +58,7 @@ def torch_scores(path: Path, method: str = "") -> dict[str, ScoreRow]:
 def extremes(pairs: Sequence[Pair]) -> dict[Literal["largest", "smallest"], str]:
     """Name the images with the ``largest`` and the ``smallest`` gap, by the mean over the pairs.
 
-    A set of one image has the largest alone.
+    A set of one image has only the largest.
     """
     mean = {image: float(np.mean([pair.gaps[image] for pair in pairs])) for image in pairs[0].gaps}
     ranked = sorted(mean, key=lambda image: -mean[image])
@@ -66,11 +66,11 @@ def extremes(pairs: Sequence[Pair]) -> dict[Literal["largest", "smallest"], str]
 
 
 def write_pictures(folder: Path, images: PreparedSet, scale: int, pairs: Sequence[Pair]) -> None:
-    """Write the images of `extremes` as every network makes them, in place of what `folder` had.
+    """Write the images of `extremes`, upscaled by every network, and replace the content of `folder`.
 
-    ``pictures.json`` lists them; each has a folder, by its choice, with ``hr.png``, ``bicubic.png`` and, for every
-    model, ``<model>-float.png`` and ``<model>-binary.png`` by PyTorch and ``<model>-int8.png``, the binary network by
-    the engine with int8 activations.
+    ``pictures.json`` lists them. Each image has a folder (``largest``, ``smallest``) with ``hr.png``, ``bicubic.png``
+    and, for every model, ``<model>-float.png`` and ``<model>-binary.png`` by PyTorch and ``<model>-int8.png``, the
+    binary network in the engine with int8 activations.
 
     Raises
     ------
@@ -81,16 +81,16 @@ def write_pictures(folder: Path, images: PreparedSet, scale: int, pairs: Sequenc
     chosen = extremes(pairs)
     for image in chosen.values():
         if image not in images.names:
-            raise InputError(f"{images.folder}: has no {image}, which was evaluated; run `dvc repro evaluate zoo`")
+            raise InputError(f"{images.folder}: lacks the evaluated image {image}; run `dvc repro evaluate zoo`")
     indices = {choice: images.names.index(image) for choice, image in chosen.items()}
     for choice, index in indices.items():
         _save(images.hr(index, scale), folder / choice / "hr.png")
         _save(imresize(images.lr(index, scale), scale), folder / choice / "bicubic.png")
     for pair in pairs:
         real, binary = upscalers(pair.real), upscalers(pair.binary)
-        made = {"float": real["torch"], "binary": binary["torch"], "int8": binary["engine_int8"]}
+        backends = {"float": real["torch"], "binary": binary["torch"], "int8": binary["engine_int8"]}
         for choice, index in indices.items():
-            for kind, upscale in made.items():
+            for kind, upscale in backends.items():
                 _save(upscale(images.lr(index, scale)), folder / choice / f"{pair.model}-{kind}.png")
     records = [
         PictureRecord(choice, image, {pair.model: pair.gaps[image] for pair in pairs})

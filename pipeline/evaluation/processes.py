@@ -1,4 +1,4 @@
-"""Evaluating in several processes of one thread each, which does more than one process of as many threads."""
+"""Evaluation in several single-threaded processes: higher throughput than one process with as many threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def one_thread_each(count: int) -> ProcessPoolExecutor:
-    """A pool of processes with one thread for PyTorch and the engine; they end with this process, however it ends."""
+    """Make a pool of processes, each with one thread for PyTorch and the engine, that end with this process."""
     return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start)
 
 
@@ -23,7 +23,7 @@ def _start() -> None:
 
 
 def _end_with_parent() -> None:
-    """End with the parent: one that is killed cannot tell its pool."""
+    """Exit when the parent does: a killed parent cannot shut down its pool."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -26,7 +26,7 @@ def evaluate(upscale: Callable[[Image], Image], images: PreparedSet, scale: int)
     Parameters
     ----------
     upscale : callable
-        LR uint8 H×W×3 or H×W to SR of the same kind.
+        Takes LR, uint8, H×W×3 or H×W, and returns SR of the same type.
     images : PreparedSet
     scale : int
     """
@@ -37,7 +37,7 @@ def evaluate(upscale: Callable[[Image], Image], images: PreparedSet, scale: int)
 
 
 def means(scores: Sequence[Score]) -> Quality:
-    """Means over a set, to 4 decimals (SSIM 5); ``psnr_rgb`` over the colour images, None where there is none."""
+    """Average over a set: PSNR to 4 decimals, SSIM to 5; ``psnr_rgb`` over the colour images, None without any."""
     rgb = [s.psnr_rgb for s in scores if s.psnr_rgb is not None]
     return Quality(
         psnr_y=round(float(np.mean([s.psnr_y for s in scores])), 4),

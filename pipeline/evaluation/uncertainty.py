@@ -1,4 +1,4 @@
-"""How much of a mean gap is chance: paired bootstrap over the images of a test set."""
+"""The uncertainty of a mean gap: paired bootstrap over the images of a test set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESAMPLES = 9999
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean difference, and the interval that holds it with 95 % confidence; infinite for fewer than two images."""
+    """A mean difference with its 95 % confidence interval; infinite for fewer than two images."""
 
     mean: float
     low: float
@@ -23,9 +23,9 @@ class Interval:
 
 
 def paired_interval(above: Mapping[str, float], below: Mapping[str, float]) -> Interval:
-    """Estimate the mean of `above` minus `below` over images, resampling the images (Efron, 1979; percentiles).
+    """Estimate the mean of `above` minus `below` over images, by bootstrap (Efron, 1979; percentile interval).
 
-    Both networks see the same images, so that each resample keeps an image's two values together.
+    Both networks are scored on the same images, so each resample keeps the two values of an image together.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ def paired_interval(above: Mapping[str, float], below: Mapping[str, float]) -> I
     mean = float(differences.mean())
     if len(differences) < 2:
         return Interval(mean, -np.inf, np.inf, len(differences))
-    found = bootstrap(
+    interval = bootstrap(
         (differences,),
         np.mean,
         n_resamples=RESAMPLES,
         confidence_level=LEVEL,
         method="percentile",
-        rng=np.random.default_rng(0),  # the same numbers always give the same interval
+        rng=np.random.default_rng(0),  # fixed, so that the interval is reproducible
     ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high), len(differences))
+    return Interval(mean, float(interval.low), float(interval.high), len(differences))

@@ -1,4 +1,4 @@
-"""The model cards of the zoo, rendered from its index and results."""
+"""The model cards and the README of the zoo, rendered from its index and results."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ NONE = "–"
 def write_cards(
     zoo: Path, models: Sequence[Model], results: Mapping[str, Any], gaps: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write a card for every network, and the zoo's README; `gaps` are those of `pipeline.zoo.gaps`."""
+    """Write a card for every network, and the zoo's README; `gaps` come from `pipeline.zoo.gaps.gap_table`."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,  # Markdown; the values are our own
+        autoescape=False,  # Markdown, with values of our own
         keep_trailing_newline=True,
     )
     for model in models:
         text = environment.get_template("card.md.j2").render(_card(zoo, model, results, gaps))
         write_text(zoo / f"{model.name}.md", text)
-    sets = list(dict.fromkeys(name for held in results.values() for name in held["sets"]))
+    sets = list(dict.fromkeys(name for method in results.values() for name in method["sets"]))
     text = environment.get_template("readme.md.j2").render(
         sets=sets,
         rows=_overview(models, results, sets),
@@ -53,7 +53,7 @@ def _card(zoo: Path, model: Model, results: Mapping[str, Any], gaps: Sequence[Ma
             rows.append(
                 {
                     "set": test_set,
-                    "by": labels.backend(backend),
+                    "backend": labels.backend(backend),
                     "psnr_y": labels.number(scores["psnr_y"], 2),
                     "psnr_rgb": labels.number(scores["psnr_rgb"], 2),
                     "ssim_y": labels.number(scores["ssim_y"], 4),
@@ -81,8 +81,8 @@ def _card(zoo: Path, model: Model, results: Mapping[str, Any], gaps: Sequence[Ma
 def _overview(models: Sequence[Model], results: Mapping[str, Any], sets: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
     for scale in sorted({model.scale for model in models}):
-        held = results[f"bicubic-x{scale}"]["sets"]
-        rows.append(_overview_row(f"bicubic ×{scale}", held, "bicubic", sets, link=False))
+        bicubic = results[f"bicubic-x{scale}"]["sets"]
+        rows.append(_overview_row(f"bicubic ×{scale}", bicubic, "bicubic", sets, link=False))
         for model in models:
             if model.scale == scale:
                 row = _overview_row(model.name, results[model.name]["sets"], "torch", sets, link=True)
@@ -92,13 +92,13 @@ def _overview(models: Sequence[Model], results: Mapping[str, Any], sets: Sequenc
     return rows
 
 
-def _overview_row(name: str, held: Mapping[str, Any], backend: str, sets: Sequence[str], link: bool) -> dict[str, Any]:
-    scores = [labels.number(held[s][backend]["psnr_y"], 2) if s in held else NONE for s in sets]
+def _overview_row(name: str, means: Mapping[str, Any], backend: str, sets: Sequence[str], link: bool) -> dict[str, Any]:
+    scores = [labels.number(means[s][backend]["psnr_y"], 2) if s in means else NONE for s in sets]
     return {"name": name, "scores": scores, "link": link, "bytes": NONE, "iterations": NONE, "mark": ""}
 
 
 def _machine(path: Path) -> dict[str, Any]:
-    """The table of a file that `pipeline.commands.training_speed` wrote."""
+    """Give the table for a file that `pipeline.commands.training_speed` wrote."""
     measured = json.loads(path.read_text(encoding="utf-8"))
     rows = [
         {
@@ -111,7 +111,7 @@ def _machine(path: Path) -> dict[str, Any]:
             "share": f"{100 * row['share_of_matrix_rate']:.0f} %",
             "speedup": f"{row['speedup']:.2f}",
         }
-        for model, found in measured["models"].items()
-        for row in found
+        for model, variants in measured["models"].items()
+        for row in variants
     ]
     return {"file": path.name, "device": measured["device"], "scale": measured["scale"], "rows": rows}

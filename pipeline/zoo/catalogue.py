@@ -1,4 +1,4 @@
-"""The zoo's folder: its packed networks and the index that lists them with their hashes."""
+"""The catalogue of the zoo: its packed networks, and the index that lists them with their hashes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.runs import Run, Weights, is_brief
 
 ZOO = Path("zoo")
 FORMAT = 1
-IMPORTED = "imported"  # the variant, and the profile, of networks that others trained
+IMPORTED = "imported"  # variant and profile of networks that others trained
 Published = dict[str, dict[str, Any]]
 
 
@@ -27,13 +27,13 @@ class Model:
     Attributes
     ----------
     name, file : str
-        `file` lies in the zoo's folder.
+        `file` is relative to the zoo's folder.
     sha256 : str
     bytes : int
     model, scale, weights, variant
         See `pipeline.runs.Run`.
     training : dict
-        How it was trained: what `pipeline.zoo.train` wrote into the file.
+        The training record that `pipeline.zoo.train` wrote into the file.
     """
 
     name: str
@@ -48,17 +48,17 @@ class Model:
 
     @property
     def imported(self) -> dict[str, str] | None:
-        """Where a network that others trained comes from: file, SHA-256, address and licence."""
+        """The origin of a network that others trained: file, SHA-256, address and licence."""
         return self.training.get(IMPORTED)
 
     @property
     def iterations(self) -> int | None:
-        """Its training iterations, where they are known."""
+        """The number of training iterations, if known."""
         return self.training.get("iterations")
 
     @property
     def short(self) -> bool:
-        """Whether it was trained too briefly to be set beside its paper's numbers."""
+        """Whether its training was too short for a comparison with the paper's numbers."""
         return self.iterations is not None and is_brief(self.model, self.iterations)
 
     @property
@@ -68,22 +68,22 @@ class Model:
 
     @property
     def profile(self) -> str:
-        """The profile that says how it was trained."""
+        """The profile that it was trained with."""
         return self.training["plan"]["profile"]
 
     def path(self, zoo: Path = ZOO) -> Path:
-        """Where its file is.
+        """Give the path of its file, and check the file.
 
         Raises
         ------
         InputError
-            If the file is missing or is not the one that the index lists.
+            If the file is missing or its hash differs from the index.
         """
         path = zoo / self.file
         if not path.is_file():
             raise InputError(f"{path}: missing; restore it with git, or remove it from {zoo / 'index.json'}")
         if sha256(path.read_bytes()).hexdigest() != self.sha256:
-            raise InputError(f"{path}: its SHA-256 is not that of {zoo / 'index.json'}; restore it with git")
+            raise InputError(f"{path}: its SHA-256 differs from {zoo / 'index.json'}; restore it with git")
         return path
 
 
@@ -99,20 +99,20 @@ def read_index(zoo: Path = ZOO) -> list[Model]:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         if index["format"] != FORMAT:
-            raise InputError(f"{path}: format: {index['format']} instead of {FORMAT}; update this program")
+            raise InputError(f"{path}: format: is {index['format']} instead of {FORMAT}; update this program")
         return [Model(**entry) for entry in index["models"]]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{path}: is not the index of a zoo; run `python -m pipeline.zoo.publish`") from error
 
 
 def read_published(zoo: Path = ZOO) -> Published:
-    """Read what was published.
+    """Read the published scores.
 
     Returns
     -------
     dict
-        By a network's name, or ``bicubic-x<scale>``: ``sha256`` of its file (None for bicubic) and ``sets``, set to
-        backend to means.
+        By network name, or ``bicubic-x<scale>``: ``sha256`` of the file (None for bicubic), and ``sets``, which maps
+        a test set to backends to means.
 
     Raises
     ------
@@ -123,19 +123,19 @@ def read_published(zoo: Path = ZOO) -> Published:
     try:
         return json.loads(path.read_text(encoding="utf-8"))["methods"]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{path}: is not a zoo's results; run `python -m pipeline.zoo.publish`") from error
+        raise InputError(f"{path}: is not a results file of a zoo; run `python -m pipeline.zoo.publish`") from error
 
 
 def scores_of(model: Model, published: Published) -> dict[str, Any]:
-    """Give a network's published scores by test set; none where they are those of another file of its name."""
-    held = published.get(model.name, {})
-    return held.get("sets", {}) if held.get("sha256") == model.sha256 else {}
+    """Give a network's published scores by test set; none if they belong to another file of this name."""
+    entry = published.get(model.name, {})
+    return entry.get("sets", {}) if entry.get("sha256") == model.sha256 else {}
 
 
 def twin_of(model: Model, models: Sequence[Model]) -> Model | None:
-    """Find the float network on equal terms with a binary one: trained alike, or the imported one that it started from.
+    """Find the float twin of a binary network: one trained alike, or the imported one that it started from.
 
-    None for a float network, and where there is no such network.
+    None if there is no such network, and for a float network.
     """
     name = Run(model.model, model.scale, "float", model.variant).name
     real = next((other for other in models if other.name == name and model.weights == "binary"), None)
@@ -147,37 +147,38 @@ def twin_of(model: Model, models: Sequence[Model]) -> Model | None:
 
 
 def _terms(model: Model) -> dict[str, Any]:
-    """All that two networks have in common which are trained alike but for the binarization."""
+    """Give the settings that two networks must share to count as trained alike: all but the binarization."""
     plan = model.training["plan"]
     sizes = {key: value for key, value in plan.get("network", {}).items() if key not in ("scale_rule", "scope")}
     return {**plan, "network": sizes}
 
 
 def pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
-    """Give every float network with its binary twin: of each network the pair without a variant, and the imported one.
+    """Give the pairs of a float network and its binary twin: for each network the main pair and the imported one.
 
-    While the first is not there yet, that from seed 0 at a quarter of the length (see `seed_pairs`) stands in for it.
+    The main pair has no variant. While it is missing, the shorter pair of seed 0 (see `seed_pairs`) stands in for it.
     """
-    found = {(m.model, m.scale, m.variant): (real, m) for m in models if (real := twin_of(m, models)) is not None}
-    networks = list(dict.fromkeys((model, scale) for model, scale, _ in found))
-    whole = [found.get((*network, "")) or found.get((*network, "seed0")) for network in networks]
-    return [pair for pair in (*whole, *(found.get((*network, IMPORTED)) for network in networks)) if pair is not None]
+    by_variant = {(m.model, m.scale, m.variant): (real, m) for m in models if (real := twin_of(m, models)) is not None}
+    networks = list(dict.fromkeys((model, scale) for model, scale, _ in by_variant))
+    main = [by_variant.get((*network, "")) or by_variant.get((*network, "seed0")) for network in networks]
+    imported = [by_variant.get((*network, IMPORTED)) for network in networks]
+    return [pair for pair in (*main, *imported) if pair is not None]
 
 
 def seed_pairs(models: Sequence[Model]) -> dict[tuple[str, int], list[tuple[Model, Model]]]:
-    """Give, by model and scale, the pairs that differ in their seed alone; of several plans those of the last."""
-    found: dict[tuple[str, int], list[tuple[Model, Model]]] = {}
+    """Give, by model and scale, the pairs that differ only in their seed; of several plans, only the last counts."""
+    by_network: dict[tuple[str, int], list[tuple[Model, Model]]] = {}
     for model in models:
         if model.variant.startswith("seed") and (real := twin_of(model, models)) is not None:
-            alike = found.setdefault((model.model, model.scale), [])
+            alike = by_network.setdefault((model.model, model.scale), [])
             if alike and _terms(alike[0][0]) | {"seed": None} != _terms(real) | {"seed": None}:
                 alike.clear()
             alike.append((real, model))
-    return found
+    return by_network
 
 
 def write_index(zoo: Path = ZOO) -> list[Model]:
-    """List the networks that lie in the zoo, and write the index."""
+    """Write the index of the networks in the zoo's folder, and return it."""
     models = [_model(path) for path in zoo.glob("*.safetensors")]
     models.sort(key=lambda m: (m.variant, m.model, m.scale, m.weights != "float"))
     write_json(zoo / "index.json", {"format": FORMAT, "models": [asdict(model) for model in models]})
@@ -185,16 +186,18 @@ def write_index(zoo: Path = ZOO) -> list[Model]:
 
 
 def read_training(path: Path) -> dict[str, Any]:
-    """Read how a network of the zoo was trained, as `pipeline.zoo.train` wrote it.
+    """Read the training record that `pipeline.zoo.train` wrote into a network of the zoo.
 
     Raises
     ------
     InputError
-        If the file cannot be read or was made otherwise.
+        If the file cannot be read or was not made by `pipeline.zoo.train`.
     """
     training = read(path).metadata.get("training", {})
     if missing := {"variant", "plan"} - training.keys():
-        raise InputError(f"{path}: no {min(missing)} in its record; only networks of `make train` belong here")
+        raise InputError(
+            f"{path}: metadata.training.{min(missing)}: missing; keep only networks from `make train` here"
+        )
     return training
 
 

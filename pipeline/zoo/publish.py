@@ -1,6 +1,6 @@
-"""Bring the zoo's index, results, gaps and model cards up to date with its networks.
+"""Update the zoo's index, scores, gaps and model cards for the networks in its folder.
 
-A network that has no results yet, or is another than they were made with, is run on the test sets by every backend.
+A network without scores, or with scores of another file, is run on the test sets by every backend.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ TEST_SETS = ("Set5", "Set14", "B100", "Urban100")
 
 
 def publish(zoo: Path, sets: tuple[str, ...], mirror: str | None) -> None:
-    """Score what has no results yet, a network on each processor core, and write all files that follow from it."""
+    """Score networks that have no scores yet, one per processor core, and write all files that depend on them."""
     if not any(zoo.glob("*.safetensors")):
-        raise InputError(f"{zoo}: holds no trained network; train one with `python -m pipeline.zoo.train` first")
+        raise InputError(f"{zoo}: holds no trained network; train one with `make train`")
     models = write_index(zoo)
     published = read_published(zoo) if (zoo / "results.json").exists() else {}
     rows = _rows(zoo / "results.csv")
-    wanted: dict[str, Any] = {f"bicubic-x{scale}": None for scale in sorted({model.scale for model in models})}
-    wanted |= {model.name: model.sha256 for model in models}
+    hashes: dict[str, Any] = {f"bicubic-x{scale}": None for scale in sorted({model.scale for model in models})}
+    hashes |= {model.name: model.sha256 for model in models}
     by_name = {model.name: model for model in models}
-    results = {name: held for name, held in published.items() if wanted.get(name, "none") == held["sha256"]}
+    results = {name: entry for name, entry in published.items() if hashes.get(name, "none") == entry["sha256"]}
     rows = [row for row in rows if row["method"] in results]
-    for name, sha256 in wanted.items():
+    for name, sha256 in hashes.items():
         results.setdefault(name, {"sha256": sha256, "sets": {}})
-    missing = [(name, test_set) for name in wanted for test_set in sets if test_set not in results[name]["sets"]]
+    missing = [(name, test_set) for name in hashes for test_set in sets if test_set not in results[name]["sets"]]
     for test_set in dict.fromkeys(test_set for _, test_set in missing):
         ready(test_set, mirror)
     with one_thread_each(max(1, min(os.cpu_count() or 1, len(missing)))) as pool:
@@ -55,9 +55,9 @@ def publish(zoo: Path, sets: tuple[str, ...], mirror: str | None) -> None:
             scores = done.result()
             print(f"{name} on {test_set}", flush=True)
             results[name]["sets"][test_set] = mean_scores(scores)
-            rows += [_row(name, test_set, backend, score) for backend, found in scores.items() for score in found]
-            _write(zoo, results, rows, list(wanted))
-    _write(zoo, results, rows, list(wanted))
+            rows += [_row(name, test_set, backend, score) for backend, by_image in scores.items() for score in by_image]
+            _write(zoo, results, rows, list(hashes))
+    _write(zoo, results, rows, list(hashes))
     gaps = gap_table(models, rows)
     if gaps:
         write_csv(zoo / "gaps.csv", gaps)
@@ -74,13 +74,13 @@ def _scores(name: str, model: Model | None, test_set: str, zoo: Path) -> dict[st
 
 
 def _write(zoo: Path, results: dict[str, Any], rows: list[dict[str, Any]], order: list[str]) -> None:
-    """Write what there is by now, in the order of the networks and of the sets, whatever came first."""
-    places = {name: place for place, name in enumerate((*order, *TEST_SETS))}
-    rows.sort(key=lambda row: (places[row["method"]], places.get(row["set"], len(places)), row["set"]))
+    """Write the scores so far, ordered by network and test set, whichever finished first."""
+    positions = {name: position for position, name in enumerate((*order, *TEST_SETS))}
+    rows.sort(key=lambda row: (positions[row["method"]], positions.get(row["set"], len(positions)), row["set"]))
     write_csv(zoo / "results.csv", rows)
     methods = {
         name: results[name]
-        | {"sets": dict(sorted(results[name]["sets"].items(), key=lambda item: places.get(item[0], len(places))))}
+        | {"sets": dict(sorted(results[name]["sets"].items(), key=lambda item: positions.get(item[0], len(positions))))}
         for name in order
     }
     write_json(zoo / "results.json", {"format": 1, "methods": methods})
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=TEST_SETS, help="test sets (default: the four standard ones)")
     arguments = parser.parse_args()
     if not arguments.zoo.is_dir():
-        raise InputError(f"{arguments.zoo}: no such folder; train with `python -m pipeline.zoo.train` first")
+        raise InputError(f"{arguments.zoo}: no such folder; train a network with `make train`")
     publish(arguments.zoo, tuple(arguments.sets), os.environ.get("SR_MIRROR"))
 
 

@@ -1,4 +1,4 @@
-"""What is trained for the zoo, in which order."""
+"""The queue of trainings for the zoo."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ QUEUE = Path("conf", "queue.yaml")
 
 
 class Entry(Section):
-    """One training: a network of a profile, and in what it differs from the profile where it does.
+    """One training: a network of a profile, and where its settings differ from the profile.
 
     Attributes
     ----------
     scales : list of int
-        More than one for a network that is trained for all of them, and published once for each.
+        Several for one network that is trained for all of them and published once per scale.
     variant : str
-        Tells it from others of the same network in its name.
+        Part of the name that distinguishes it from other trainings of the same network.
     length : float
-        The share of the profile's iterations.
+        Its iterations as a fraction of the profile's.
     source : str, optional
-        The set of the registry that holds the float network, which is then imported, not trained.
+        The registry set with a float network to import instead of training one.
     start : str, optional
-        The variant of the float network whose weights it starts from; fresh weights by default.
+        The variant of the float network whose weights it starts from; None for fresh weights.
     """
 
     model: Model
@@ -48,24 +48,24 @@ class Entry(Section):
     @model_validator(mode="after")
     def _fits(self) -> Entry:
         if len(self.scales) > 1 and self.model not in ON_LUMA:
-            raise ValueError("scales: only a network on luma, as vdsr, serves several; give the others an entry each")
+            raise ValueError("scales: only networks on luma (vdsr) can have several; write one entry per scale")
         if self.distillation and self.start is None:
-            raise ValueError("distillation: takes the network that was started from as its teacher; name it in start")
+            raise ValueError("distillation: needs a teacher, the network that training starts from; name it in start")
         if self.weights == "float" and self.start is not None:
             raise ValueError("start: a float network starts from fresh weights; leave it out")
         if self.source is not None and self.weights != "float":
-            raise ValueError("source: is a float network; write weights: float")
+            raise ValueError("source: must be a float network; write weights: float")
         return self
 
     @property
     def name(self) -> str:
-        """Names the training; that of its network where it has one scale."""
+        """The name of the training; with one scale, also that of its network."""
         scales = "".join(map(str, self.scales))
         return f"{self.model}-x{scales}-{self.weights}" + (f"-{self.variant}" if self.variant else "")
 
     @property
     def runs(self) -> list[Run]:
-        """The networks that it gives, one for each scale."""
+        """The networks that it produces, one per scale."""
         return [Run(self.model, scale, self.weights, self.variant) for scale in self.scales]
 
     @property
@@ -74,7 +74,7 @@ class Entry(Section):
         return None if self.start is None else Run(self.model, self.scales[0], "float", self.start)
 
     def plan(self, params: Params, start: Start | None) -> Plan:
-        """How it is trained under a profile's params."""
+        """Give the training plan, with a profile's params."""
         settings = params.training(self.model)
         if self.length < 1:
             settings = settings.model_copy(update={"iterations": max(1, round(self.length * settings.iterations))})
@@ -103,19 +103,19 @@ def load_queue(path: Path = QUEUE) -> list[Entry]:
     Raises
     ------
     InputError
-        If the file cannot be read, a field is wrong, or two entries have one name.
+        If the file cannot be read, a field is invalid, or two entries have the same name.
     """
     try:
         entries = TypeAdapter(list[Entry]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); correct or restore it") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise InputError(f"{path}: {where}: {first['msg']}; correct it there") from error
+        where = ".".join(str(part) for part in first["loc"]) or "whole file"
+        raise InputError(f"{path}: {where}: {first['msg']}; correct it") from error
     seen: set[str] = set()
     for name in (run.name for entry in entries for run in entry.runs):
         if name in seen:
-            raise InputError(f"{path}: {name} comes twice; give one a variant")
+            raise InputError(f"{path}: {name}: occurs twice; give one of the two a variant")
         seen.add(name)
     return entries

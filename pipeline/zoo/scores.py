@@ -1,4 +1,4 @@
-"""What the published networks score here."""
+"""Scoring the published networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.evaluation.backends import upscalers
 from pipeline.evaluation.protocol import Score, evaluate, means
 from pipeline.zoo.catalogue import ZOO, Model
 
-# Variants are there to compare trainings; what rounding further costs is measured on the main networks.
+# Variants serve to compare trainings; the cost of the other modes is measured on the main networks.
 VARIANT_MODES = ("engine_float32", "engine_int8")
 
 Means = Mapping[str, float | None]  # of `pipeline.evaluation.protocol.means`
@@ -21,7 +21,7 @@ Means = Mapping[str, float | None]  # of `pipeline.evaluation.protocol.means`
 def model_scores(
     model: Model, images: PreparedSet, zoo: Path = ZOO, modes: Collection[str] = tuple(MODES)
 ) -> dict[str, list[Score]]:
-    """Score a published network on a set, with PyTorch and in those `modes` of the engine in which it is published."""
+    """Score a published network on a set: with PyTorch, and in those engine `modes` in which it is published."""
     backends = upscalers(model.path(zoo), set(VARIANT_MODES if model.variant else MODES) & set(modes))
     return {name: evaluate(upscale, images, model.scale) for name, upscale in backends.items()}
 
@@ -32,5 +32,5 @@ def bicubic_scores(images: PreparedSet, scale: int) -> list[Score]:
 
 
 def mean_scores(scores: Mapping[str, list[Score]]) -> dict[str, Means]:
-    """Give the means over a set by each backend."""
-    return {name: means(found) for name, found in scores.items()}
+    """Average the scores of each backend over a set."""
+    return {name: means(by_image) for name, by_image in scores.items()}

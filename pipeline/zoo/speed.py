@@ -1,4 +1,4 @@
-"""How long published networks take on an image, from 8-bit pixels to 8-bit pixels."""
+"""Timing published networks on an image, from 8-bit pixels to 8-bit pixels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
     real, binary : Path
         Packed networks.
     image : uint8, H×W×3 or H×W
-        LR.
+        The LR image.
     threads : int
     repeats, budget
         See `pipeline.benchmark.timing.alternate`.
@@ -35,11 +35,11 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
     keep_freed_memory()
     torch.set_num_threads(threads)
     module = channels_last(load(real))
-    functions: dict[str, Callable[[], Image]] = {BASELINE: lambda: upscale(module, image)}
+    runs: dict[str, Callable[[], Image]] = {BASELINE: lambda: upscale(module, image)}
     packed = read(binary)
     for name, arguments in MODES.items():
-        functions[name] = partial(Engine(packed, **arguments, threads=threads).upscale, image)
-    seconds = alternate(functions, repeats, budget=budget)
+        runs[name] = partial(Engine(packed, **arguments, threads=threads).upscale, image)
+    seconds = alternate(runs, repeats, budget=budget)
     return PairTiming(
         lr_size=(image.shape[0], image.shape[1]),
         threads=threads,

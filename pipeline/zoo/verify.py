@@ -1,8 +1,8 @@
-"""Re-evaluate the published networks, with PyTorch and with the engine, and compare with the published results.
+"""Re-evaluate the published networks in PyTorch and in the engine, and compare with the published scores.
 
-By default on all sets but Urban100, with PyTorch and with the engine in float32 and int8; `--all` takes every set and
-every mode of the engine. Each processor core evaluates a network of its own. A verification that was interrupted goes
-on where it was, if the code is still the same.
+By default on Set5, Set14 and B100, in PyTorch and in the engine's float32 and int8 modes; `--all` adds Urban100 and the
+other modes of the engine. Each processor core evaluates its own network. An interrupted verification resumes if the
+code is unchanged.
 """
 
 from __future__ import annotations
@@ -29,28 +29,31 @@ from pipeline.zoo.scores import Means, bicubic_scores, mean_scores, model_scores
 
 QUICK_SETS = ("Set5", "Set14", "B100")
 QUICK_MODES = ("engine_float32", "engine_int8")
-TOLERANCES = {"psnr_y": 0.01, "psnr_rgb": 0.01, "ssim_y": 0.0005}  # dB, dB, of 1
+TOLERANCES = {"psnr_y": 0.01, "psnr_rgb": 0.01, "ssim_y": 0.0005}  # dB, dB, absolute
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One backend of one method on one set: what was published and what was found."""
+    """One backend of one method on one set: the published and the measured means."""
 
     method: str
     test_set: str
     backend: str
     published: Means
-    found: Means
+    measured: Means
 
     @property
     def apart(self) -> list[str]:
-        """The means that are not within `TOLERANCES`; one that is missing on one side only is not."""
-        near = {key: _near(self.published.get(key), self.found.get(key), far) for key, far in TOLERANCES.items()}
-        return [key for key, agrees in near.items() if not agrees]
+        """The means that differ by more than `TOLERANCES`, or are missing on one side only."""
+        return [
+            key
+            for key, tolerance in TOLERANCES.items()
+            if not _near(self.published.get(key), self.measured.get(key), tolerance)
+        ]
 
     def __str__(self) -> str:
-        found, published = (side.get("psnr_y", float("nan")) for side in (self.found, self.published))
-        values = f"{found:8.4f}  published {published:8.4f}"
+        measured, published = (side.get("psnr_y", float("nan")) for side in (self.measured, self.published))
+        values = f"{measured:8.4f}  published {published:8.4f}"
         verdict = f"DIFFERENT in {', '.join(self.apart)}" if self.apart else "equal"
         return f"{self.method:28} {self.test_set:10} {self.backend:16} PSNR-Y {values}  {verdict}"
 
@@ -58,29 +61,33 @@ class Comparison:
 def compare(
     zoo: Path, sets: Sequence[str], modes: Sequence[str], only: Sequence[str] | None, mirror: str | None
 ) -> Iterator[list[Comparison]]:
-    """Evaluate and compare; `only` names some networks. Gives the backends of one method on one set at a time.
+    """Evaluate all networks, or those in `only`, and yield the comparisons of one method on one set at a time.
 
     Raises
     ------
     InputError
-        If a network is unknown or its file is not the published one, or nothing was published for it on a set.
+        If a network is unknown, its file is not the published one, or it has no published scores on a set.
     """
     published, models = read_published(zoo), read_index(zoo)
     names = [model.name for model in models]
     if unknown := [name for name in only or [] if name not in names]:
-        raise InputError(f"{zoo}: has no {unknown[0]}; it has {', '.join(names)}")
+        raise InputError(f"{zoo}: has no network {unknown[0]}; choose from {', '.join(names)}")
     chosen = [model for model in models if only is None or model.name in only]
     if not chosen:
-        raise InputError(f"{zoo / 'index.json'}: lists no network; train and publish one")
+        raise InputError(f"{zoo / 'index.json'}: lists no networks; train and publish one")
     for model in chosen:
         if published.get(model.name, {}).get("sha256") != model.sha256:
-            raise InputError(f"{zoo / 'results.json'}: {model.name}: its results are of another file; publish it again")
-        model.path(zoo)  # is there, and the one that was published
+            raise InputError(
+                f"{zoo / 'results.json'}: {model.name}: its scores are of another file; run `make publish`"
+            )
+        model.path(zoo)  # checks that the file exists and is the published one
     scales = sorted({model.scale for model in chosen})
     tasks = {task.key: task for name in sets for task in _tasks(name, scales, chosen, tuple(modes), zoo)}
     for task in tasks.values():
         if task.test_set not in published.get(task.method, {}).get("sets", {}):
-            raise InputError(f"{zoo / 'results.json'}: {task.method}: has no results on {task.test_set}; publish them")
+            raise InputError(
+                f"{zoo / 'results.json'}: {task.method}: has no scores on {task.test_set}; run `make publish`"
+            )
     for name in sets:
         ready(name, mirror)
     progress = Progress(zoo / "unfinished" / ".verify.json")
@@ -89,7 +96,7 @@ def compare(
         print(f"kept from an interrupted verification: {len(kept)} of {len(tasks)}")
     pool = one_thread_each(max(1, min(os.cpu_count() or 1, len(tasks) - len(kept))))
     try:
-        waiting = {pool.submit(task.find): key for key, task in tasks.items() if key not in progress}
+        waiting = {pool.submit(task.evaluate): key for key, task in tasks.items() if key not in progress}
         for key in chain(kept, (_keep(done, waiting[done], progress) for done in as_completed(waiting))):
             task = tasks[key]
             yield _compared(task, published[task.method]["sets"][task.test_set], progress[key])
@@ -100,7 +107,7 @@ def compare(
 
 @dataclass(frozen=True)
 class _Task:
-    """One method on one set: a network, or bicubic upscaling by `scale`."""
+    """One method on one set: a network, or bicubic upscaling by `scale` if `model` is None."""
 
     test_set: str
     scale: int
@@ -114,11 +121,11 @@ class _Task:
 
     @property
     def key(self) -> str:
-        """Names its results: other ones if the network's file or the modes are others."""
-        by = f" ({self.model.sha256}) in {', '.join(self.modes)}" if self.model else ""
-        return f"{self.method}{by} on {self.test_set}"
+        """Identifies its scores; it changes with the network's file and the modes."""
+        details = f" ({self.model.sha256}) in {', '.join(self.modes)}" if self.model else ""
+        return f"{self.method}{details} on {self.test_set}"
 
-    def find(self) -> Found:
+    def evaluate(self) -> Found:
         images = PreparedSet.open(prepared_folder(self.test_set))
         if self.model is None:
             return mean_scores({"bicubic": bicubic_scores(images, self.scale)})
@@ -139,31 +146,31 @@ def _keep(done: Future[Found], key: str, progress: Progress) -> str:
     return key
 
 
-def _compared(task: _Task, published: Mapping[str, Means], found: Mapping[str, Means]) -> list[Comparison]:
+def _compared(task: _Task, published: Mapping[str, Means], measured: Mapping[str, Means]) -> list[Comparison]:
     expected = {name for name in published if name in ("bicubic", "torch", *task.modes)}
     return [
-        Comparison(task.method, task.test_set, backend, published.get(backend, {}), found.get(backend, {}))
-        for backend in sorted(expected | found.keys())
+        Comparison(task.method, task.test_set, backend, published.get(backend, {}), measured.get(backend, {}))
+        for backend in sorted(expected | measured.keys())
     ]
 
 
-def _near(one: float | None, other: float | None, far: float) -> bool:
-    return one is other is None or (one is not None and other is not None and abs(one - other) <= far)
+def _near(one: float | None, other: float | None, tolerance: float) -> bool:
+    return one is other is None or (one is not None and other is not None and abs(one - other) <= tolerance)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zoo", type=Path, default=ZOO, help="the zoo's folder (default: %(default)s)")
     parser.add_argument("--sets", nargs="+", help="test sets (default: Set5, Set14 and B100)")
-    parser.add_argument("--models", nargs="+", help="some networks instead of all")
-    parser.add_argument("--all", action="store_true", help="every set and every mode of the engine: hours")
+    parser.add_argument("--models", nargs="+", help="networks to verify (default: all)")
+    parser.add_argument("--all", action="store_true", help="all test sets and all modes of the engine; takes hours")
     arguments = parser.parse_args()
     sets = arguments.sets or (TEST_SETS if arguments.all else QUICK_SETS)
     modes = tuple(MODES) if arguments.all else QUICK_MODES
     compared: list[Comparison] = []
-    for several in compare(arguments.zoo, sets, modes, arguments.models, os.environ.get("SR_MIRROR")):
-        compared += several
-        print("\n".join(map(str, several)), flush=True)
+    for comparisons in compare(arguments.zoo, sets, modes, arguments.models, os.environ.get("SR_MIRROR")):
+        compared += comparisons
+        print("\n".join(map(str, comparisons)), flush=True)
     different = sum(bool(comparison.apart) for comparison in compared)
     if different:
         print(f"error: {different} of {len(compared)} differ from {arguments.zoo / 'results.json'}", file=sys.stderr)

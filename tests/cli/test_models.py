@@ -56,7 +56,7 @@ def test_networks_that_others_trained_and_that_started_from_them_are_marked(zoo,
     assert rows["vdsr-x2-float-imported"][4:] == ["imported", "–"]
     assert rows["vdsr-x2-binary-imported"][4:] == ["+", "24,000", "*", "–"]
     assert "+" not in rows["srresnet-x2-binary"] and done.code == 0
-    assert "+ From the weights of a float network: `binsr info` says of which." in done.out
+    assert "+ Started from the weights of a float network, which `binsr info` names." in done.out
     told = {model["name"]: model for model in json.loads(binsr("models", "--json").out)["models"]}
     assert told["vdsr-x2-binary-imported"]["start"] == real.stem
     assert told[real.stem]["iterations"] is None and told[real.stem]["start"] is None and not told[real.stem]["short"]

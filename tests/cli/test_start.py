@@ -95,7 +95,7 @@ def test_the_other_commands_with_the_core_dependencies_alone(tmp_path, network, 
     for name, seed in (("a.png", 0), ("b.png", 1)):
         Image.fromarray(picture(seed)).save(tmp_path / name)
     done = without("compare", tmp_path / "a.png", tmp_path / "b.png", "--json")
-    assert done.returncode == 0 and done.stderr == "note: SSIM needs scikit-image: pip install scikit-image\n"
+    assert done.returncode == 0 and done.stderr == "note: SSIM needs scikit-image; run: pip install scikit-image\n"
     mean = json.loads(done.stdout)["mean"]
     assert mean["ssim_y"] is None and mean["psnr_y"] > 5 and mean["psnr_rgb"] > 5
 
@@ -104,7 +104,7 @@ def test_bench_says_that_pytorch_is_missing(without):
     done = without("bench", "--size", "8x8", "--repeats", "3", "--json")
     assert done.returncode == 0, done.stderr
     missing = json.loads(done.stdout)["missing"]["torch_channels_last"]
-    assert missing == "PyTorch is not installed; pip install torch"
+    assert missing == "PyTorch is not installed; run: pip install torch"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["upscale", "--help"], ["--version"]])

@@ -297,13 +297,13 @@ def link() -> zipfile.ZipInfo:
 @pytest.mark.parametrize(
     ("member", "message"),
     [
-        ("../0003.png", "leads out"),
-        ("DIV2K_train_HR/../../0003.png", "leads out"),
-        ("/etc/0003.png", "leads out"),
-        ("..\\0003.png", "leads out"),
+        ("../0003.png", "points outside"),
+        ("DIV2K_train_HR/../../0003.png", "points outside"),
+        ("/etc/0003.png", "points outside"),
+        ("..\\0003.png", "points outside"),
         ("C:0003.png", "names a drive"),
         ("DIV2K_train_HR/run.sh", "is not an image"),
-        ("other/0001.PNG", "the file name of another member"),
+        ("other/0001.PNG", "the same file name as another member"),
         (link(), "is a symbolic link"),
     ],
 )

@@ -125,8 +125,8 @@ def damage_same_stem(raw):
     [
         (damage_truncated, r"b\.png: cannot be decoded"),
         (damage_no_image, r"b\.png: cannot be decoded"),
-        (damage_too_small, r"b\.png: 40x3 pixels are too few for x4"),
-        (damage_same_stem, "suffix only"),
+        (damage_too_small, r"b\.png: 3×40 pixels are too few for ×4"),
+        (damage_same_stem, "only in the suffix"),
     ],
 )
 def test_a_bad_image_is_named_and_nothing_is_left(raw, tmp_path, damage, message):
@@ -159,11 +159,11 @@ def test_a_truncated_file_is_named_with_the_remedy(prepared, name):
 def test_another_format_is_refused(prepared):
     path = prepared / "index.json"
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(InputError, match="format: 2 instead of 1"):
+    with pytest.raises(InputError, match="format: is 2 instead of 1"):
         PreparedSet.open(prepared)
 
 
 def test_a_scale_that_was_not_prepared(raw, tmp_path):
     prepare(raw, tmp_path / "photos", [2])
-    with pytest.raises(InputError, match="x3 is not prepared"):
+    with pytest.raises(InputError, match="×3 is not prepared"):
         PreparedSet.open(tmp_path / "photos").lr(0, 3)

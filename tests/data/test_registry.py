@@ -73,5 +73,5 @@ def test_sizes_are_those_of_the_mirror(name):
 
 
 def test_an_unknown_name_is_told_the_known_ones():
-    with pytest.raises(InputError, match=r"Set6: unknown data set; the known ones are .*Set5, Set14"):
+    with pytest.raises(InputError, match=r"Set6: unknown data set; choose one of .*Set5, Set14"):
         dataset("Set6")

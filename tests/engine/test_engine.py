@@ -119,15 +119,15 @@ def test_a_view_and_a_read_only_array_run_too(saved):
         (
             "bare",
             {"activations": "int8"},
-            "metadata.activations.int8.blocks.0.conv1: None is no range; export with cal",
+            "metadata.activations.int8.blocks.0.conv1: None is not a range; export with cal",
         ),
         ("float", {"activations": "int8"}, "no binary layers"),
         ("bare", {"float_layers": "int8"}, "metadata.activations.float_layers.head: None has no ranges; export with"),
         ("bare", {"activations": "int4"}, "activations: 'int4'; choose"),
         ("bare", {"float_layers": "int6"}, "float_layers: 'int6'; choose"),
         ("bare", {"tile": 0}, "tile: 0; choose"),
-        ("bare", {"threads": 0}, "threads: 0; choose 1 to"),
-        ("bare", {"threads": 10_000}, "threads: 10000; choose 1 to"),
+        ("bare", {"threads": 0}, "threads: 0 is out of range; choose 1 to"),
+        ("bare", {"threads": 10_000}, "threads: 10000 is out of range; choose 1 to"),
         ("missing", {}, "no such file"),
     ],
 )
@@ -152,8 +152,8 @@ def test_a_range_must_be_two_numbers_apart(saved, range_):
         ([0, 1], "head: [0, 1] has no ranges"),
         ({"largest": [1.0] * 3}, "has no ranges"),
         ({"largest": [1.0] * 4, "signed": True}, "head.largest: not a list of 3 numbers"),
-        ({"largest": [1.0, -1.0, 1.0], "signed": True}, "are not all finite and at least 0"),
-        ({"largest": [1.0, float("nan"), 1.0], "signed": True}, "are not all finite and at least 0"),
+        ({"largest": [1.0, -1.0, 1.0], "signed": True}, "must all be finite and at least 0"),
+        ({"largest": [1.0, float("nan"), 1.0], "signed": True}, "must all be finite and at least 0"),
     ],
 )
 def test_ranges_by_channel_must_be_numbers(saved, found, message):

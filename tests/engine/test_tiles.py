@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.engine import Engine
 from pipeline.engine.calibration import calibrate
-from pipeline.engine.layers import layers_of, reach_of
+from pipeline.engine.layers import layers_of, receptive_radius
 from pipeline.engine.networks import Architecture
 from pipeline.engine.tiles import cut
 from pipeline.errors import InputError
@@ -35,7 +35,7 @@ def test_the_reach_is_as_far_as_a_pixel_shows(tmp_path, model, scale):
     path = tmp_path / "network.safetensors"
     save_random(path, model, scale, "float", **NETWORKS[model])
     packed = read(path)
-    reach = reach_of(layers_of(packed, Architecture.of(packed)))
+    reach = receptive_radius(layers_of(packed, Architecture.of(packed)))
     engine = Engine(packed)
     side = 2 * reach + 5
     x = np.zeros((engine.architecture.channels, side, side), np.float32)
@@ -84,5 +84,5 @@ def test_memory_is_bounded_by_the_tile(tmp_path):
 
 def test_a_tile_has_a_pixel_at_least(tmp_path):
     save_random(tmp_path / "network.safetensors", "vdsr", 2, layers=3, channels=4)
-    with pytest.raises(InputError, match="tile: 0; choose 1 or more"):
+    with pytest.raises(InputError, match="tile: 0 is too small; choose 1 or more"):
         Engine.load(tmp_path / "network.safetensors", tile=0)

@@ -86,6 +86,6 @@ def test_kept_images_are_what_every_network_makes(published, tmp_path):
 
 def test_scores_of_another_set_are_refused(published, tmp_path):
     images = PreparedSet.open(published.folder / "data/prepared/embedded-test")
-    with pytest.raises(InputError, match="has no butterfly"):
+    with pytest.raises(InputError, match="lacks the evaluated image butterfly"):
         write_pictures(tmp_path / "x2", images, 2, [pair({"butterfly": 0.1}, zoo=published.folder / "zoo")])
     assert not (tmp_path / "x2").exists()

@@ -11,8 +11,8 @@ from pipeline.engine.kernels.channel import convolutions as channel_convolutions
 from pipeline.engine.kernels.pixel import compiled as pixel_kernels
 from pipeline.engine.kernels.pixel import convolutions as pixel_convolutions
 from pipeline.engine.layers import Layer
+from pipeline.engine.output_formats import OutputFormat
 from pipeline.engine.quantization import Quantization, quantize
-from pipeline.engine.wanted import Wanted
 from pipeline.engine.workspace import Workspace
 from tests.engine.reference import ReferenceOps, convolution
 
@@ -22,7 +22,7 @@ SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40)) | st.sampled_from(
     [(1, 1), (1, 300), (300, 1), (2, 7), (17, 97)]
 )
 OUTPUTS = st.integers(1, 9) | st.sampled_from([16, 31, 64, 70, 130])
-PLANES = Wanted(planes=True)
+PLANES = OutputFormat(planes=True)
 
 both = pytest.mark.parametrize(
     "engine",
@@ -57,8 +57,8 @@ def random_layer(rng, outputs, inputs, k, binary, positive=0.5, **more):
     return Layer(filters, random_epilogue(rng, outputs), **more)
 
 
-def run(engine, layer, quantization, x, wanted=PLANES, **then):
-    return engine.Convolution(layer, quantization, wanted, Workspace())(x, shuffle=layer.shuffle, **then)
+def run(engine, layer, quantization, x, output_format=PLANES, **then):
+    return engine.Convolution(layer, quantization, output_format, Workspace())(x, shuffle=layer.shuffle, **then)
 
 
 def expected_of(layer, quantization, x, **then):
@@ -133,8 +133,8 @@ def test_steps_of_each_channel(engine, size, inputs, outputs, k, shuffle, signed
     np.testing.assert_allclose(run(engine, layer, quantization, planes), expected, rtol=1e-4, atol=1e-3)
     if inputs > 4:  # few outputs go by another kernel, whose rounding may fall to the other side of a half
         workspace = Workspace()
-        wanted = Wanted(quantization=quantization, levels_halo=k // 2)
-        passed = engine.Convolution(first, None, wanted, workspace)(x, shuffle=shuffle)
+        output_format = OutputFormat(quantization=quantization, levels_halo=k // 2)
+        passed = engine.Convolution(first, None, output_format, workspace)(x, shuffle=shuffle)
         got = engine.Convolution(layer, quantization, PLANES, workspace)(passed)
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
 
@@ -188,7 +188,7 @@ def test_rounding_is_half_to_even_and_saturates(engine):
     assert run(engine, layer, quantization, x.reshape(1, 2, 5)).ravel().tolist() == expected
     # The same on the way from another layer.
     first = engine.Convolution(Layer(np.ones((1, 1, 1, 1), np.float32), sums_only(1)), None,
-                               Wanted(quantization=quantization), Workspace())  # fmt: skip
+                               OutputFormat(quantization=quantization), Workspace())  # fmt: skip
     last = engine.Convolution(layer, quantization, PLANES, Workspace())
     assert last(first(x.reshape(1, 2, 5))).ravel().tolist() == expected
 
@@ -207,9 +207,9 @@ def test_readers_find_what_they_want(engine, binary, bits, size, outputs, k, oth
     rounding = Quantization.of(-1.0, 3.0, 6)
     residual = rng.standard_normal((outputs, size[0] * shuffle, size[1] * shuffle)).astype(np.float32)
     workspace = Workspace()
-    wanted = Wanted(halo=other // 2 if as_float else None, quantization=rounding, levels_halo=k // 2)
+    output_format = OutputFormat(halo=other // 2 if as_float else None, quantization=rounding, levels_halo=k // 2)
     planes = run(engine, first, quantization, x, residual=residual)
-    passed = engine.Convolution(first, quantization, wanted, workspace)(x, shuffle=shuffle, residual=residual)
+    passed = engine.Convolution(first, quantization, output_format, workspace)(x, shuffle=shuffle, residual=residual)
     got = engine.Convolution(reader, rounding, PLANES, workspace)(passed)
     np.testing.assert_array_equal(got, run(engine, reader, rounding, planes))
     if as_float:
@@ -258,5 +258,5 @@ def test_a_sign_is_plus_above_zero(engine, value):
     layer = Layer(np.ones((1, 1, 1, 1), bool), sums_only(1))
     assert run(engine, layer, quantization, x).tolist() == expected
     first = engine.Convolution(Layer(np.ones((1, 1, 1, 1), np.float32), sums_only(1)), None,
-                               Wanted(quantization=quantization), Workspace())  # fmt: skip
+                               OutputFormat(quantization=quantization), Workspace())  # fmt: skip
     assert engine.Convolution(layer, quantization, PLANES, Workspace())(first(x)).tolist() == expected

@@ -1,7 +1,7 @@
-"""The blocking parameters of the compiled kernels for AVX-512, fixed or tuned for this machine.
+"""The blocking parameters of the compiled kernels for AVX-512: defaults, or tuned for this machine.
 
-They change no result, only how soon it is there. `python -m pipeline.engine.tune` measures which are best here and
-writes them to a file in the user's cache; without it the defaults below are used.
+They affect only the speed, not the results. `python -m pipeline.engine.tune` measures the best ones for a machine and
+writes them to a file in the user's cache; without this file the defaults apply.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ MOST_PIXELS, MOST_SUMS, MOST_STRIP = 12, 28, 4096
 
 @dataclass(frozen=True)
 class Blocking:
-    """How much a microkernel and its surroundings hold.
+    """The blocking parameters of one kind of kernel.
 
     Attributes
     ----------
     sums : int
-        Vectors of sums in registers, pixels times vectors of outputs. Of the 32 registers, the others hold what is
-        read and the weights.
+        Accumulators in registers: pixels times vectors of outputs. The rest of the 32 registers hold inputs and
+        weights.
     strip : int
-        Columns of the image whose sums, and tables for binary filters, are kept in the caches; not for few filters.
+        Columns of the image whose sums (and tables, for binary filters) are kept in the caches; unused for few filters.
     """
 
     sums: int
     strip: int = 0
 
     def pixels(self, vectors: int) -> int:
-        """Neighbouring pixels of a microkernel for so many vectors of outputs."""
+        """Give the neighbouring pixels of a microkernel with this number of vectors of outputs."""
         return max(1, min(MOST_PIXELS, self.sums // vectors))
 
 
-# Measured on a Zen 5 server. Float tables take two registers for each pixel, hence fewer sums.
+# Measured on a Zen 5 server. Float tables take two registers per pixel, which leaves fewer for sums.
 DEFAULTS: dict[Kind, Blocking] = {
     "float32": Blocking(24, 48),
     "int8": Blocking(24, 48),
@@ -58,7 +58,7 @@ DEFAULTS: dict[Kind, Blocking] = {
 
 
 def path() -> Path:
-    """Where this machine's tuned parameters are kept; the folder can be set as BINSR_CACHE."""
+    """Give the file of this machine's tuned parameters; BINSR_CACHE sets its folder."""
     folder = os.environ.get("BINSR_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "binsr")
     return Path(folder).expanduser() / f"blocking-{binding.get_host_cpu_name()}.json"
 
@@ -69,29 +69,29 @@ _tried: dict[Kind, Blocking] = {}
 @cache
 def _tuned() -> dict[Kind, Blocking]:
     try:
-        found = json.loads(path().read_text(encoding="utf-8"))
-        read: dict[Kind, Blocking] = {
-            kind: Blocking(int(found[kind]["sums"]), int(found[kind]["strip"]))
+        stored = json.loads(path().read_text(encoding="utf-8"))
+        tuned: dict[Kind, Blocking] = {
+            kind: Blocking(int(stored[kind]["sums"]), int(stored[kind]["strip"]))
             for kind in get_args(Kind)
-            if kind in found
+            if kind in stored
         }
     except (OSError, ValueError, KeyError, TypeError):
-        return {}  # no such file, or not one of ours: the defaults are always right
+        return {}  # no such file, or an invalid one: the defaults are always correct
     return {
         kind: value
-        for kind, value in read.items()
+        for kind, value in tuned.items()
         if 0 < value.sums <= MOST_SUMS and (kind == "few" or 0 < value.strip <= MOST_STRIP)
     }
 
 
 def blocking(kind: Kind) -> Blocking:
-    """The parameters of one kind of kernel: `float32` and `int8` filters, `few` of them, and binary ones by table."""
+    """Give the parameters of one kind of kernel: for float filters, few of them, tables, or bit planes."""
     return _tried.get(kind) or _tuned().get(kind, DEFAULTS[kind])
 
 
 @contextmanager
 def trying(kind: Kind, value: Blocking) -> Iterator[None]:
-    """Use these parameters for filters that are prepared inside the context."""
+    """Use these parameters for filters that are arranged inside the context."""
     _tried[kind] = value
     try:
         yield
@@ -100,5 +100,5 @@ def trying(kind: Kind, value: Blocking) -> Iterator[None]:
 
 
 def keep(chosen: dict[Kind, Blocking]) -> None:
-    """Write parameters to the cache, for the next process to use."""
+    """Write parameters to the user's cache, for later processes."""
     write_json(path(), {kind: asdict(value) for kind, value in chosen.items()})

@@ -1,30 +1,29 @@
-"""The compiled kernels for AVX-512 with VBMI and VNNI: lanes are output channels, and tables lie in registers.
+"""The compiled kernels for AVX-512 with VBMI and VNNI: lanes are output channels, and tables are in registers.
 
-An image is stored pixel by pixel, channels innermost. Each convolution is one microkernel: for a few neighbouring
-pixels and a few vectors of output channels, the sums stay in registers over all steps. What a step does follows from
-the type of the weights:
+Images are stored pixel by pixel, channels innermost. Each convolution is a microkernel: for a few neighbouring pixels
+and a few vectors of output channels, the accumulators stay in registers over all steps. The type of the weights
+determines what a step does:
 
-- float32: ``sums += weights * x``, one input channel a step;
-- int8: four input channels a step, by the processor's dot product of bytes (VNNI);
-- uint64: binary filters and activations in bit planes, 64 channels a step, by counting common bits; the textbook way;
-- uint32, uint16, uint8: binary filters too. A table holds all signed sums of a few channels of one pixel, and a weight
-  is the index of the one that a filter wants: one permutation of a register is a look-up for every lane.
+- float32: ``sums += weights * x``, one input channel per step;
+- int8: four input channels per step, by the dot product of bytes (VNNI);
+- uint64: binary filters and activations in bit planes, 64 channels per step, by population count (the textbook method);
+- uint32, uint16, uint8: binary filters and table look-up. A table holds all signed sums of a few channels of one pixel,
+  and a weight is an index into it: one permutation of a register looks up a sum for every lane.
 
   ======  ===========  ==============  ========  ========================  ======================
-  index   activations  sums in table   channels  multiply-adds a look-up   sums are kept in
+  index   activations  sums in table   channels  multiply-adds a look-up   accumulators
   ======  ===========  ==============  ========  ========================  ======================
   uint32  float32      32 × float32    5         80                        float32
   uint16  8 bits       32 × int16      5         160                       int16, widened in time
   uint8   6 bits       4 × 16 × uint8  4 × 4     256                       int32
   ======  ===========  ==============  ========  ========================  ======================
 
-Microkernels are emitted as LLVM vector code. All compiled code is in this one file: Numba's cache on disk notices a
-change of the file that a kernel is in, not of the files that it calls. Results do not depend on the number of threads:
-a pixel's sum is always taken in the same order.
+Microkernels are emitted as LLVM vector code. All compiled code is in this one file, since Numba's cache on disk notices
+changes of the file that contains a kernel, but not of the files that it calls. Results do not depend on the number of
+threads: the sums of a pixel are always added in the same order.
 """
 
-# The compiled functions' parts need no types of their own: Numba infers them; and it gives intrinsics their first
-# argument.
+# Compiled functions need no annotations: Numba infers their types, and passes intrinsics their first argument.
 # mypy: disallow_untyped_defs = False
 # mypy: disable-error-code = "call-arg,var-annotated"
 
@@ -40,53 +39,53 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-LANES = 16  # outputs whose float32 or int32 sums fill a register of 512 bits
+LANES = 16  # float32 or int32 sums, one per output channel, in a register of 512 bits
 VECTOR_BYTES = 64
 FEATURES = ("avx512f", "avx512bw", "avx512vbmi", "avx512vnni")
 
-# Spare pixels behind every image: a block of pixels may reach beyond the last row's end.
+# Spare pixels after every image: a block of pixels may extend beyond the end of the last row.
 SLACK_PIXELS = 16
 
-# int16 sums of look-ups: four channels' levels lie within ±128 of the middle, the fifth's within 0..255.
+# Look-ups before an int16 sum can overflow: four channels are within ±128 of the middle, the fifth within 0..255.
 SAFE_LOOK_UPS = 32767 // (4 * 128 + 255)
 
 Array = NDArray[np.float32]
 
 
 def supported() -> bool:
-    """Whether Numba compiles for a processor that has what these kernels need."""
+    """Whether Numba compiles for a processor with the instructions that these kernels need."""
     named = config.CPU_NAME or config.CPU_FEATURES  # type: ignore[attr-defined]  # set at run time
     features = binding.get_host_cpu_features()
     return not named and all(features.get(name) for name in FEATURES)
 
 
-class Then(NamedTuple):
-    """What becomes of a convolution's sums, and where it goes.
+class EpilogueArguments(NamedTuple):
+    """The arguments of the epilogue: its parameters, and the images that it reads and writes.
 
-    Vectors of 16 output channels are in the order of the filters: after a pixel shuffle, those of one phase follow
-    each other. An image to be written has `halo` pixels more on each side, which are left as they are.
+    Vectors of 16 output channels are in the order of the filters: with a pixel shuffle, those of one phase are
+    contiguous. The images have a halo, which is not written.
 
     Attributes
     ----------
     initial : int32 or float32, shape (outputs,)
-        What each sum begins with.
+        Initial value of each sum.
     scale, bias, slope : float32, shape (outputs,)
         See `pipeline.engine.epilogue.Epilogue`.
     numbers : float32, shape (3,)
-        ``residual_scale``; and the next layer's lowest level and highest level.
+        ``residual_scale``, and the lowest and highest level of the next layer.
     inverse_steps : float32, shape (outputs,)
-        The next layer's levels for an activation of 1; empty for none.
+        Inverse of the next layer's step; empty if no levels are written.
     height, width : int
         Size of the image before the pixel shuffle.
     shuffle : int
         Factor of the pixel shuffle; 1 for none.
     residual, out : float32, shape (rows, columns, channels)
-        What the result is added to and where it is written; empty for none.
+        The image to add, and the output image; empty for none.
     residual_halo, out_halo : int
-    residual_places, out_places, levels_places : int64, shape (vectors,)
-        Where a vector's first channel lies, in elements from the first pixel that its sums become.
+    residual_offsets, out_offsets, levels_offsets : int64, shape (vectors,)
+        Offset of a vector's first channel, in elements from the first output pixel of its sums.
     levels : uint8, shape (rows, columns, channels)
-        The result, rounded for the next layer, less the lowest level; empty for none.
+        The output rounded for the next layer, minus the lowest level; empty for none.
     levels_halo : int
     """
 
@@ -101,13 +100,13 @@ class Then(NamedTuple):
     shuffle: int
     residual: Array
     residual_halo: int
-    residual_places: NDArray[np.int64]
+    residual_offsets: NDArray[np.int64]
     out: Array
     out_halo: int
-    out_places: NDArray[np.int64]
+    out_offsets: NDArray[np.int64]
     levels: NDArray[np.uint8]
     levels_halo: int
-    levels_places: NDArray[np.int64]
+    levels_offsets: NDArray[np.int64]
 
 
 _I8, _I16, _I32, _I64, _FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
@@ -120,7 +119,7 @@ def _constant(value: int) -> ir.Constant:
 
 
 def _at(builder: Any, address: Any, kind: Any, offset: int = 0) -> Any:
-    """A pointer to `kind`, `offset` bytes after an integer address."""
+    """Give a pointer to `kind`, `offset` bytes after an integer address."""
     return builder.inttoptr(builder.add(address, _constant(offset)), ir.PointerType(kind))
 
 
@@ -128,8 +127,8 @@ def _load(builder: Any, address: Any, kind: Any, offset: int = 0, align: int = V
     return builder.load(_at(builder, address, kind, offset), align=align)
 
 
-def _spread(builder: Any, value: Any) -> Any:
-    """A vector of LANES times the same value."""
+def _splat(builder: Any, value: Any) -> Any:
+    """Give a full vector with the same value in every lane."""
     kind = ir.VectorType(value.type, VECTOR_BYTES // _BYTES[value.type])
     none = ir.Constant(kind, ir.Undefined)
     one = builder.insert_element(none, value, ir.Constant(_I32, 0))
@@ -155,48 +154,48 @@ def _dot_bytes(builder: Any, sums: Any, unsigned: Any, signed: Any) -> Any:
     return _call(builder, "llvm.x86.avx512.vpdpbusd.512", _V32, sums, *arguments)
 
 
-def _walk(builder: Any, count: Any, sums: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
-    """Emit a loop of `count` (at least 1) steps whose `sums` stay in registers."""
-    before, body = builder.block, builder.function.append_basic_block("walk")
-    after = builder.function.append_basic_block("walked")
+def _emit_loop(builder: Any, count: Any, sums: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+    """Emit a loop of `count` (at least 1) steps; `sums` are the initial accumulators, which stay in registers."""
+    before, body = builder.block, builder.function.append_basic_block("loop")
+    after = builder.function.append_basic_block("loop_end")
     builder.branch(body)
     builder.position_at_end(body)
     index = builder.phi(_I64)
     index.add_incoming(_constant(0), before)
-    held = [builder.phi(value.type) for value in sums]
-    for phi, value in zip(held, sums, strict=True):
+    accumulators = [builder.phi(value.type) for value in sums]
+    for phi, value in zip(accumulators, sums, strict=True):
         phi.add_incoming(value, before)
-    following = step(index, held)
+    updated = step(index, accumulators)
     next_index = builder.add(index, _constant(1))
     index.add_incoming(next_index, body)
-    for phi, value in zip(held, following, strict=True):
+    for phi, value in zip(accumulators, updated, strict=True):
         phi.add_incoming(value, body)
     builder.cbranch(builder.icmp_signed("<", next_index, count), body, after)
     builder.position_at_end(after)
-    return following
+    return updated
 
 
 class _Step(NamedTuple):
-    """One kind of convolution: what it reads at a pixel, its weights, its sums, and how they meet."""
+    """The step of a kind of convolution: how it reads a pixel, its types, and how it adds to a sum."""
 
     read: Callable[[Any, Any, Any, int], list[Any]]  # builder, address of pixel 0, pixel stride, pixel
     weights: Any
     sums: Any
-    meet: Callable[[Any, Any, list[Any], Any], Any]  # builder, sum, what was read, weights
+    add: Callable[[Any, Any, list[Any], Any], Any]  # builder, sum, what was read, weights
 
 
 def _read_table(kind: Any, registers: int) -> Callable[[Any, Any, Any, int], list[Any]]:
     def read(builder: Any, address: Any, stride: Any, pixel: int) -> list[Any]:
-        first = pixel * registers * VECTOR_BYTES  # tables of neighbouring pixels follow each other
+        first = pixel * registers * VECTOR_BYTES  # tables of neighbouring pixels are contiguous
         return [_load(builder, address, kind, first + VECTOR_BYTES * i) for i in range(registers)]
 
     return read
 
 
-def _read_spread(kind: Any) -> Callable[[Any, Any, Any, int], list[Any]]:
+def _read_splat(kind: Any) -> Callable[[Any, Any, Any, int], list[Any]]:
     def read(builder: Any, address: Any, stride: Any, pixel: int) -> list[Any]:
         place = builder.add(address, builder.mul(stride, _constant(pixel)))
-        return [_spread(builder, _load(builder, place, kind, align=1))]
+        return [_splat(builder, _load(builder, place, kind, align=1))]
 
     return read
 
@@ -209,44 +208,44 @@ def _read_vector(kind: Any) -> Callable[[Any, Any, Any, int], list[Any]]:
     return read
 
 
-def _meet_float(builder: Any, total: Any, x: list[Any], weights: Any) -> Any:
+def _add_float(builder: Any, total: Any, x: list[Any], weights: Any) -> Any:
     return _multiply_add(builder, x[0], weights, total)
 
 
-def _meet_int8(builder: Any, total: Any, x: list[Any], weights: Any) -> Any:
+def _add_int8(builder: Any, total: Any, x: list[Any], weights: Any) -> Any:
     return _dot_bytes(builder, total, x[0], weights)
 
 
-def _meet_uint32(builder: Any, total: Any, x: list[Any], indices: Any) -> Any:
+def _add_uint32(builder: Any, total: Any, x: list[Any], indices: Any) -> Any:
     name = "llvm.x86.avx512.vpermi2var.ps.512"
     return builder.fadd(total, _call(builder, name, _VF, x[0], indices, x[1]))
 
 
-def _meet_uint16(builder: Any, total: Any, x: list[Any], indices: Any) -> Any:
+def _add_uint16(builder: Any, total: Any, x: list[Any], indices: Any) -> Any:
     return builder.add(total, _call(builder, "llvm.x86.avx512.permvar.hi.512", _V16, x[0], indices))
 
 
-def _meet_uint8(builder: Any, total: Any, x: list[Any], indices: Any) -> Any:
-    found = _call(builder, "llvm.x86.avx512.permvar.qi.512", _V8, x[0], indices)
-    return _dot_bytes(builder, total, found, ir.Constant(_V8, [1] * 64))
+def _add_uint8(builder: Any, total: Any, x: list[Any], indices: Any) -> Any:
+    looked_up = _call(builder, "llvm.x86.avx512.permvar.qi.512", _V8, x[0], indices)
+    return _dot_bytes(builder, total, looked_up, ir.Constant(_V8, [1] * 64))
 
 
-def _meet_uint64(builder: Any, total: Any, x: list[Any], bits: Any) -> Any:
+def _add_uint64(builder: Any, total: Any, x: list[Any], bits: Any) -> Any:
     return builder.add(total, _call(builder, "llvm.ctpop.v8i64", _V64, builder.and_(x[0], bits)))
 
 
-# By the type of the weights; the two last are for few outputs: lanes are input channels there.
+# By the type of the weights. For few outputs (`_STEPS_OF_FEW`) the lanes are input channels.
 _STEPS = {
-    types.float32: _Step(_read_spread(_FLOAT), _VF, _VF, _meet_float),
-    types.int8: _Step(_read_spread(_I32), _V8, _V32, _meet_int8),
-    types.uint64: _Step(_read_spread(_I64), _V64, _V64, _meet_uint64),
-    types.uint32: _Step(_read_table(_VF, 2), _V32, _VF, _meet_uint32),
-    types.uint16: _Step(_read_table(_V16, 1), _V16, _V16, _meet_uint16),
-    types.uint8: _Step(_read_table(_V8, 1), _V8, _V32, _meet_uint8),
+    types.float32: _Step(_read_splat(_FLOAT), _VF, _VF, _add_float),
+    types.int8: _Step(_read_splat(_I32), _V8, _V32, _add_int8),
+    types.uint64: _Step(_read_splat(_I64), _V64, _V64, _add_uint64),
+    types.uint32: _Step(_read_table(_VF, 2), _V32, _VF, _add_uint32),
+    types.uint16: _Step(_read_table(_V16, 1), _V16, _V16, _add_uint16),
+    types.uint8: _Step(_read_table(_V8, 1), _V8, _V32, _add_uint8),
 }
 _STEPS_OF_FEW = {
-    types.float32: _Step(_read_vector(_VF), _VF, _VF, _meet_float),
-    types.int8: _Step(_read_vector(_V8), _V8, _V32, _meet_int8),
+    types.float32: _Step(_read_vector(_VF), _VF, _VF, _add_float),
+    types.int8: _Step(_read_vector(_V8), _V8, _V32, _add_int8),
 }
 
 
@@ -255,30 +254,31 @@ def _zero(kind: Any) -> ir.Constant:
 
 
 def _emit_accumulate(step: _Step, pixels: int, vectors: int, few: bool, builder: Any, arguments: Any) -> None:
-    """Set the sums of pixels × vectors to those at `begin` and `count` steps more.
+    """Store the sums of pixels × vectors: those at `initial` plus `count` steps.
 
-    A step reads at its offset, in bytes, from the source. The first sums of pixels are `between` bytes apart.
+    A step reads at its byte offset from the source. The initial sums of neighbouring pixels are `initial_stride` bytes
+    apart.
     """
-    source, stride, offsets, weights, count, begin, between, sums = arguments
+    source, stride, offsets, weights, count, initial, initial_stride, sums = arguments
 
-    def advance(index: Any, held: list[Any]) -> list[Any]:
+    def advance(index: Any, accumulators: list[Any]) -> list[Any]:
         offset = _load(builder, builder.add(offsets, builder.mul(index, _constant(8))), _I64, align=8)
         first = builder.add(weights, builder.mul(index, _constant(vectors * VECTOR_BYTES)))
-        these = [_load(builder, first, step.weights, VECTOR_BYTES * v) for v in range(vectors)]
-        following, place = [], builder.add(source, offset)
+        weight_vectors = [_load(builder, first, step.weights, VECTOR_BYTES * v) for v in range(vectors)]
+        updated, place = [], builder.add(source, offset)
         for pixel in range(pixels):
             x = step.read(builder, place, stride, pixel)
-            totals = held[pixel * vectors : (pixel + 1) * vectors]
-            following += [step.meet(builder, total, x, w) for total, w in zip(totals, these, strict=True)]
-        return following
+            totals = accumulators[pixel * vectors : (pixel + 1) * vectors]
+            updated += [step.add(builder, total, x, w) for total, w in zip(totals, weight_vectors, strict=True)]
+        return updated
 
     places = [(pixel, vectors * pixel + v, v) for pixel in range(pixels) for v in range(vectors)]
-    firsts = [builder.add(begin, builder.mul(between, _constant(pixel))) for pixel in range(pixels)]
+    firsts = [builder.add(initial, builder.mul(initial_stride, _constant(pixel))) for pixel in range(pixels)]
     zero = _zero(step.sums)
     if few:
-        held = _walk(builder, count, [zero for _ in places], advance)
+        accumulators = _emit_loop(builder, count, [zero for _ in places], advance)
         element = step.sums.element
-        for (pixel, place, v), value in zip(places, held, strict=True):
+        for (pixel, place, v), value in zip(places, accumulators, strict=True):
             before = _load(builder, firsts[pixel], element, 4 * v, align=4)
             if element is _FLOAT:
                 kind = ir.FunctionType(_FLOAT, [_FLOAT, _VF])
@@ -288,8 +288,8 @@ def _emit_accumulate(step: _Step, pixels: int, vectors: int, few: bool, builder:
                 total = builder.add(before, _call(builder, "llvm.vector.reduce.add.v16i32", element, value))
             builder.store(total, _at(builder, sums, element, 4 * place), align=4)
     elif step.sums is _V16:
-        held = _walk(builder, count, [zero for _ in places], advance)
-        for (pixel, place, v), value in zip(places, held, strict=True):
+        accumulators = _emit_loop(builder, count, [zero for _ in places], advance)
+        for (pixel, place, v), value in zip(places, accumulators, strict=True):
             for half in range(2):
                 wide = builder.sext(_shuffle(builder, value, list(range(16 * half, 16 * half + 16))), _V32)
                 before = _load(builder, firsts[pixel], _V32, VECTOR_BYTES * (2 * v + half))
@@ -299,19 +299,23 @@ def _emit_accumulate(step: _Step, pixels: int, vectors: int, few: bool, builder:
         narrow, half = ir.VectorType(_I32, 8), VECTOR_BYTES // 2
         before = [_load(builder, firsts[pixel], narrow, half * v, align=4) for pixel, _, v in places]
         one = ir.Constant(_V64, [1] * 8)
-        held = [builder.shl(builder.sext(value, _V64), one) for value in before]  # a plane counts twice the next one
-        held = _walk(builder, count, held, advance)
-        for (_, place, _), value in zip(places, held, strict=True):
+        accumulators = [
+            builder.shl(builder.sext(value, _V64), one) for value in before
+        ]  # a plane has twice the weight of the next
+        accumulators = _emit_loop(builder, count, accumulators, advance)
+        for (_, place, _), value in zip(places, accumulators, strict=True):
             builder.store(builder.trunc(value, narrow), _at(builder, sums, narrow, half * place), align=half)
     else:
-        held = [_load(builder, firsts[pixel], step.sums, VECTOR_BYTES * v) for pixel, _, v in places]
-        held = _walk(builder, count, held, advance)
-        for (_, place, _), value in zip(places, held, strict=True):
+        accumulators = [_load(builder, firsts[pixel], step.sums, VECTOR_BYTES * v) for pixel, _, v in places]
+        accumulators = _emit_loop(builder, count, accumulators, advance)
+        for (_, place, _), value in zip(places, accumulators, strict=True):
             builder.store(value, _at(builder, sums, step.sums, VECTOR_BYTES * place), align=VECTOR_BYTES)
 
 
 def _accumulator(steps: dict[Any, _Step], few: bool) -> Any:
-    def accumulate(typingctx, like, pixels, vectors, source, stride, offsets, weights, count, begin, between, sums):
+    def accumulate(
+        typingctx, like, pixels, vectors, source, stride, offsets, weights, count, initial, initial_stride, sums
+    ):
         step = steps[like.dtype]
 
         def codegen(context, builder, signature, arguments):
@@ -323,14 +327,14 @@ def _accumulator(steps: dict[Any, _Step], few: bool) -> Any:
     return intrinsic(accumulate)
 
 
-# Arguments: an array of the weights' type; tuples as long as pixels and vectors are many; addresses and counts.
+# Arguments: an array of the weights' type; tuples as long as the numbers of pixels and vectors; addresses, counts.
 _accumulate = _accumulator(_STEPS, few=False)
 _accumulate_few = _accumulator(_STEPS_OF_FEW, few=True)
 
 
 def _table_uint32(builder: Any, pixel: Any, constants: list[Any], table: Any) -> None:
-    """The 32 signed sums of five channels: four of them, minus and plus the fifth."""
-    x = [_spread(builder, _load(builder, pixel, _FLOAT, 4 * channel, align=4)) for channel in range(5)]
+    """Store the 32 signed sums of five channels: those of four channels, minus and plus the fifth."""
+    x = [_splat(builder, _load(builder, pixel, _FLOAT, 4 * channel, align=4)) for channel in range(5)]
     total = builder.fmul(x[0], constants[0])
     for channel in range(1, 4):
         total = _multiply_add(builder, x[channel], constants[channel], total)
@@ -340,21 +344,21 @@ def _table_uint32(builder: Any, pixel: Any, constants: list[Any], table: Any) ->
 
 
 def _table_uint16(builder: Any, pixel: Any, constants: list[Any], table: Any) -> None:
-    """Store a table of int16 sums, four channels' levels counted from 128; minus and plus the fifth are neighbours."""
+    """Store a table of int16 sums: four channels' levels relative to 128; minus and plus the fifth are neighbours."""
     signs, start, fifth = constants
-    total = _dot_bytes(builder, start, _spread(builder, _load(builder, pixel, _I32, align=1)), signs)
+    total = _dot_bytes(builder, start, _splat(builder, _load(builder, pixel, _I32, align=1)), signs)
     twice = _shuffle(builder, builder.bitcast(total, _V16), [2 * (i // 2) for i in range(32)])
-    last = builder.bitcast(_spread(builder, _load(builder, pixel, _I16, 4, align=1)), _V8)
+    last = builder.bitcast(_splat(builder, _load(builder, pixel, _I16, 4, align=1)), _V8)
     last = _call(builder, "llvm.x86.avx512.pmaddubs.w.512", _V16, last, fifth)
     builder.store(builder.add(twice, last), _at(builder, table, _V16), align=VECTOR_BYTES)
 
 
 def _table_uint8(builder: Any, pixel: Any, constants: list[Any], table: Any) -> None:
-    """The 16 sums of each of four times four channels: of levels where a sign is +1, of 63 less them where not."""
+    """Store the 16 sums of each of four groups of four channels: of levels for sign +1, of 63 minus level for -1."""
     totals = []
     for group in range(4):
         signs, start = constants[2 * group : 2 * group + 2]
-        x = _spread(builder, _load(builder, pixel, _I32, 4 * group, align=1))
+        x = _splat(builder, _load(builder, pixel, _I32, 4 * group, align=1))
         totals.append(_dot_bytes(builder, start, x, signs))
     name = "llvm.x86.avx512.packssdw.512"
     low, high = (_call(builder, name, _V16, totals[i], totals[i + 1]) for i in (0, 2))
@@ -362,7 +366,7 @@ def _table_uint8(builder: Any, pixel: Any, constants: list[Any], table: Any) -> 
     builder.store(packed, _at(builder, table, _V8), align=VECTOR_BYTES)
 
 
-# By the type of the indices: what makes a table, its constants, its bytes.
+# By the type of the indices: the function that emits a table, the types of its constants, its size in bytes.
 _TABLES = {
     types.uint32: (_table_uint32, [_VF] * 5, 2 * VECTOR_BYTES),
     types.uint16: (_table_uint16, [_V8, _V32, _V8], VECTOR_BYTES),
@@ -372,15 +376,15 @@ _TABLES = {
 
 @intrinsic
 def _build_tables(typingctx, like, source, stride, count, constants, tables):
-    """The tables of one group of channels for `count` neighbouring pixels, which are `stride` bytes apart."""
+    """Build the tables of one group of channels for `count` neighbouring pixels, `stride` bytes apart."""
     emit, kinds, size = _TABLES[like.dtype]
 
     def codegen(context, builder, signature, arguments):
-        _, first, between, pixels, place_of_constants, place = arguments
-        constants = [_load(builder, place_of_constants, kind, VECTOR_BYTES * i) for i, kind in enumerate(kinds)]
+        _, first, pixel_stride, pixels, constants_address, table_address = arguments
+        constants = [_load(builder, constants_address, kind, VECTOR_BYTES * i) for i, kind in enumerate(kinds)]
         with cgutils.for_range(builder, pixels) as pixel:
-            here = builder.add(first, builder.mul(pixel.index, between))
-            emit(builder, here, constants, builder.add(place, builder.mul(pixel.index, _constant(size))))
+            here = builder.add(first, builder.mul(pixel.index, pixel_stride))
+            emit(builder, here, constants, builder.add(table_address, builder.mul(pixel.index, _constant(size))))
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 5), codegen
@@ -388,8 +392,8 @@ def _build_tables(typingctx, like, source, stride, count, constants, tables):
 
 def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
     sums, sums_stride, pixels, vectors, scales, biases, slopes, steps, numbers, *targets = arguments
-    residual, residual_step, residual_places, out, out_step, out_places, levels, levels_step, levels_places = targets
-    scaled, lowest, highest = (_spread(builder, _load(builder, numbers, _FLOAT, 4 * i, align=4)) for i in range(3))
+    residual, residual_step, residual_offsets, out, out_step, out_offsets, levels, levels_step, levels_offsets = targets
+    scaled, lowest, highest = (_splat(builder, _load(builder, numbers, _FLOAT, 4 * i, align=4)) for i in range(3))
     zero, none, least = _zero(_VF), _constant(0), builder.fptosi(lowest, _V32)
     has_residual, has_out, has_levels = (builder.icmp_signed("!=", image, none) for image in (residual, out, levels))
     with cgutils.for_range(builder, vectors) as vector:
@@ -408,13 +412,13 @@ def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
         inverse_step = builder.phi(_VF)
         inverse_step.add_incoming(zero, before_steps)
         inverse_step.add_incoming(loaded, loading)
-        to_residual = first(residual, residual_places, 4)
-        to_out = first(out, out_places, 4)
-        to_levels = first(levels, levels_places, 1)
+        to_residual = first(residual, residual_offsets, 4)
+        to_out = first(out, out_offsets, 4)
+        to_levels = first(levels, levels_offsets, 1)
         with cgutils.for_range(builder, pixels) as pixel:
 
-            def place(begin: Any, step: Any, pixel: Any = pixel) -> Any:
-                return builder.add(begin, builder.mul(pixel.index, step))
+            def place(start: Any, step: Any, pixel: Any = pixel) -> Any:
+                return builder.add(start, builder.mul(pixel.index, step))
 
             here = place(start, sums_stride)
             value = builder.sitofp(_load(builder, here, _V32), _VF) if integers else _load(builder, here, _VF)
@@ -443,9 +447,9 @@ def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
 @intrinsic
 def _finish(
     typingctx, like, sums, sums_stride, pixels, vectors, scale, bias, slope, steps, numbers,
-    residual, residual_step, residual_places, out, out_step, out_places, levels, levels_step, levels_places,
+    residual, residual_step, residual_offsets, out, out_step, out_offsets, levels, levels_step, levels_offsets,
 ):  # fmt: skip
-    """The epilogue of neighbouring pixels and vectors of channels: addresses (0 for none), strides in bytes, counts."""
+    """Run the epilogue for pixels in a row and vectors of channels: addresses (0 for none), byte strides, counts."""
     integers = like.dtype == types.int32
 
     def codegen(context, builder, signature, arguments):
@@ -457,7 +461,7 @@ def _finish(
 
 @intrinsic
 def _take(typingctx, counter):
-    """Give the number at an address and count it up, as one operation for all threads."""
+    """Fetch and increment the number at an address, atomically."""
 
     def codegen(context, builder, signature, arguments):
         return builder.atomic_rmw(
@@ -469,7 +473,7 @@ def _take(typingctx, counter):
 
 @njit(cache=True)
 def _first(image, halo, y, x, shuffle):
-    """The place of the pixel that (y, x) becomes the first of, in elements; -1 if there is no image."""
+    """Give the index, in elements, of the first pixel that (y, x) becomes in an image; -1 if there is no image."""
     if image.size == 0:
         return -1
     return ((halo + y * shuffle) * image.shape[1] + halo + x * shuffle) * image.shape[2]
@@ -481,27 +485,27 @@ def _address(array, size, place):
 
 
 @njit(cache=True)
-def _finish_block(sums, start, stride, block, outputs, y, x, pixels, then):
-    """Finish `pixels` pixels from (y, x) on, for the `outputs` channels of a block."""
-    first, r = block * outputs // LANES, then.shuffle
-    vectors = min(outputs // LANES, then.out_places.size - first)
+def _finish_block(sums, start, stride, block, outputs, y, x, pixels, epilogue):
+    """Run the epilogue for `pixels` pixels from (y, x) on and the `outputs` channels of a block."""
+    first, r = block * outputs // LANES, epilogue.shuffle
+    vectors = min(outputs // LANES, epilogue.out_offsets.size - first)
     o = 4 * block * outputs
-    residual = _address(then.residual, 4, _first(then.residual, then.residual_halo, y, x, r))
-    out = _address(then.out, 4, _first(then.out, then.out_halo, y, x, r))
-    levels = _address(then.levels, 1, _first(then.levels, then.levels_halo, y, x, r))
+    residual = _address(epilogue.residual, 4, _first(epilogue.residual, epilogue.residual_halo, y, x, r))
+    out = _address(epilogue.out, 4, _first(epilogue.out, epilogue.out_halo, y, x, r))
+    levels = _address(epilogue.levels, 1, _first(epilogue.levels, epilogue.levels_halo, y, x, r))
     _finish(
         sums, start, stride, pixels, vectors,
-        then.scale.ctypes.data + o, then.bias.ctypes.data + o, then.slope.ctypes.data + o,
-        then.inverse_steps.ctypes.data + o, then.numbers.ctypes.data,
-        residual, 4 * r * then.residual.shape[2], then.residual_places.ctypes.data + 8 * first,
-        out, 4 * r * then.out.shape[2], then.out_places.ctypes.data + 8 * first,
-        levels, r * then.levels.shape[2], then.levels_places.ctypes.data + 8 * first,
+        epilogue.scale.ctypes.data + o, epilogue.bias.ctypes.data + o, epilogue.slope.ctypes.data + o,
+        epilogue.inverse_steps.ctypes.data + o, epilogue.numbers.ctypes.data,
+        residual, 4 * r * epilogue.residual.shape[2], epilogue.residual_offsets.ctypes.data + 8 * first,
+        out, 4 * r * epilogue.out.shape[2], epilogue.out_offsets.ctypes.data + 8 * first,
+        levels, r * epilogue.levels.shape[2], epilogue.levels_offsets.ctypes.data + 8 * first,
     )  # fmt: skip
 
 
 @njit(cache=True, parallel=True)
 def convolve(
-    image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, vectors: tuple, then: Then,
+    image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, vectors: tuple, epilogue: EpilogueArguments,
     strip: int, sums: NDArray, rows: int, counter: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Convolve with float filters.
@@ -509,80 +513,80 @@ def convolve(
     Parameters
     ----------
     image : float32 or uint8, shape (rows, columns, channels)
-        With `halo` pixels more on each side, at least ``size // 2``, and `SLACK_PIXELS` behind its end.
+        With a halo of at least ``size // 2`` pixels, and `SLACK_PIXELS` after its end.
     halo : int
     weights : float32, shape (blocks, steps, V, 16), or int8, shape (blocks, steps, V, 64)
-        For each block of V vectors of outputs, the weights of a step: of one input channel (of four) at one tap, for
-        16 outputs; steps are in the order (row, column, channel).
+        For each block of V vectors of outputs and each step, the weights of one input channel (int8: four) at one tap
+        for 16 outputs per vector. Steps are in the order (row, column, channel).
     size : int
         Height and width of the filters.
     pixels, vectors : tuples of int
-        As long as a microkernel has pixels, and vectors V; their contents do not matter.
-    then : Then
+        Their lengths are the microkernel's pixels and vectors V; their contents do not matter.
+    epilogue : EpilogueArguments
     strip : int
-        Columns whose sums are finished together, a multiple of the microkernel's pixels.
+        Columns per call of the epilogue, a multiple of the microkernel's pixels.
     sums : float32 or int32, shape (workers, at least strip · V · 16), aligned
-        Room for them; for binary filters, for all outputs.
+        Scratch memory; for binary filters, for all outputs.
     rows : int
-        Rows that a worker takes at a time: on a shared machine one is slower than another, now this one, now that.
+        Rows that a worker takes at a time; small enough to balance cores whose speed varies on a shared machine.
     counter : int64, shape (1,)
-        Zero; counts what has been taken.
+        Zero; counts the row bands that have been taken.
     """
     for worker in prange(len(sums)):
-        _convolve(image, halo, weights, size, pixels, vectors, then, strip, sums[worker], rows, counter)
+        _convolve(image, halo, weights, size, pixels, vectors, epilogue, strip, sums[worker], rows, counter)
 
 
 @njit(cache=True)
-def _convolve(image, halo, weights, size, pixels, vectors, then, strip, sums, rows, counter):
+def _convolve(image, halo, weights, size, pixels, vectors, epilogue, strip, sums, rows, counter):
     blocks, steps = weights.shape[:2]
     _, columns, channels = image.shape
     item, outputs = image.itemsize, LANES * len(vectors)
-    at_once = steps // (size * size)  # channels, or fours of them, at a tap
+    at_once = steps // (size * size)  # channels, or groups of four, at a tap
     offsets = np.empty(steps, np.int64)
     for step in range(steps):
         tap = step // at_once
         offsets[step] = item * ((tap // size * columns + tap % size) * channels) + 4 * (step % at_once)
-    corner = halo - size // 2
+    margin = halo - size // 2
     top = rows * _take(counter.ctypes.data)
-    while top < then.height:
-        for y in range(top, min(top + rows, then.height)):
-            for left in range(0, then.width, strip):
-                stop = min(left + strip, then.width)
+    while top < epilogue.height:
+        for y in range(top, min(top + rows, epilogue.height)):
+            for left in range(0, epilogue.width, strip):
+                stop = min(left + strip, epilogue.width)
                 for block in range(blocks):
-                    these = weights.ctypes.data + block * steps * VECTOR_BYTES * len(vectors)
+                    block_weights = weights.ctypes.data + block * steps * VECTOR_BYTES * len(vectors)
                     for x in range(left, stop, len(pixels)):
-                        source = image.ctypes.data + item * (((corner + y) * columns + corner + x) * channels)
+                        source = image.ctypes.data + item * (((margin + y) * columns + margin + x) * channels)
                         _accumulate(
-                            weights, pixels, vectors, source, item * channels, offsets.ctypes.data, these, steps,
-                            then.initial.ctypes.data + 4 * block * outputs, 0,
+                            weights, pixels, vectors, source, item * channels, offsets.ctypes.data, block_weights,
+                            steps, epilogue.initial.ctypes.data + 4 * block * outputs, 0,
                             sums.ctypes.data + 4 * outputs * (x - left),
                         )  # fmt: skip
-                    _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, left, stop - left, then)
+                    _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, left, stop - left, epilogue)
         top = rows * _take(counter.ctypes.data)
 
 
 @njit(cache=True, parallel=True)
 def convolve_few(
-    image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, outputs: tuple, then: Then,
+    image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, outputs: tuple, epilogue: EpilogueArguments,
     planes: Array, sums: NDArray, rows: int, counter: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Convolve with float filters of few outputs, lanes being input channels; no pixel shuffle, nothing rounded.
+    """Convolve with float filters of few outputs; lanes are input channels. No pixel shuffle, no output in levels.
 
-    Parameters are those of `convolve`, but for
+    Parameters are those of `convolve`, except
 
     weights : float32, shape (1, steps, O, 16), or int8, shape (1, steps, O, 64)
         Steps are in the order (row, column, vector of channels).
     outputs : tuple of int
-        As long as there are outputs.
+        Its length is the number of outputs.
     planes : float32, shape (O, height, width)
-        Written in place of ``then.out`` unless empty.
+        The output; if empty, ``epilogue.out`` is written instead.
     """
     for worker in prange(len(sums)):
-        _convolve_few(image, halo, weights, size, pixels, outputs, then, planes, sums[worker], rows, counter)
+        _convolve_few(image, halo, weights, size, pixels, outputs, epilogue, planes, sums[worker], rows, counter)
 
 
 @njit(cache=True)
-def _convolve_few(image, halo, weights, size, pixels, outputs, then, planes, sums, rows, counter):
+def _convolve_few(image, halo, weights, size, pixels, outputs, epilogue, planes, sums, rows, counter):
     steps = weights.shape[1]
     _, columns, channels = image.shape
     item, count_of = image.itemsize, len(outputs)
@@ -591,63 +595,65 @@ def _convolve_few(image, halo, weights, size, pixels, outputs, then, planes, sum
     for step in range(steps):
         tap = step // at_once
         offsets[step] = item * ((tap // size * columns + tap % size) * channels) + VECTOR_BYTES * (step % at_once)
-    corner, zero = halo - size // 2, np.float32(0)
+    margin, zero = halo - size // 2, np.float32(0)
     top = rows * _take(counter.ctypes.data)
-    while top < then.height:
-        for y in range(top, min(top + rows, then.height)):
-            for x in range(0, then.width, len(pixels)):
-                source = image.ctypes.data + item * (((corner + y) * columns + corner + x) * channels)
+    while top < epilogue.height:
+        for y in range(top, min(top + rows, epilogue.height)):
+            for x in range(0, epilogue.width, len(pixels)):
+                source = image.ctypes.data + item * (((margin + y) * columns + margin + x) * channels)
                 _accumulate_few(
                     weights, pixels, outputs, source, item * channels, offsets.ctypes.data, weights.ctypes.data, steps,
-                    then.initial.ctypes.data, 0, sums.ctypes.data,
+                    epilogue.initial.ctypes.data, 0, sums.ctypes.data,
                 )  # fmt: skip
-                for pixel in range(min(len(pixels), then.width - x)):
+                for pixel in range(min(len(pixels), epilogue.width - x)):
                     for o in range(count_of):
-                        value = then.scale[o] * np.float32(sums[pixel * count_of + o]) + then.bias[o]
-                        value = value if value > zero else then.slope[o] * value
-                        if then.residual.size:
-                            before = then.residual[then.residual_halo + y, then.residual_halo + x + pixel, o]
-                            value = before + then.numbers[0] * value
+                        value = epilogue.scale[o] * np.float32(sums[pixel * count_of + o]) + epilogue.bias[o]
+                        value = value if value > zero else epilogue.slope[o] * value
+                        if epilogue.residual.size:
+                            before = epilogue.residual[
+                                epilogue.residual_halo + y, epilogue.residual_halo + x + pixel, o
+                            ]
+                            value = before + epilogue.numbers[0] * value
                         if planes.size:
                             planes[o, y, x + pixel] = value
                         else:
-                            then.out[then.out_halo + y, then.out_halo + x + pixel, o] = value
+                            epilogue.out[epilogue.out_halo + y, epilogue.out_halo + x + pixel, o] = value
         top = rows * _take(counter.ctypes.data)
 
 
 @njit(cache=True, parallel=True)
 def convolve_binary(
     image: NDArray, halo: int, indices: NDArray, constants: NDArray[np.uint8], size: int, at_once: int,
-    pixels: tuple, vectors: tuple, then: Then, tables: NDArray[np.uint8], strip: int, sums: NDArray, rows: int,
-    counter: NDArray[np.int64],
+    pixels: tuple, vectors: tuple, epilogue: EpilogueArguments, tables: NDArray[np.uint8], strip: int, sums: NDArray,
+    rows: int, counter: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Convolve with binary filters by look-ups in tables.
+    """Convolve with binary filters by table look-up.
 
-    Parameters are those of `convolve`, but for
+    Parameters are those of `convolve`, except
 
     indices : uint32, uint16 or uint8, shape (blocks, steps, V, bytes of a register / its size)
         See `pipeline.engine.kernels.channel.tables`; steps are in the order (group of channels, row, column).
     constants : uint8, shape (groups, bytes)
-        What the tables of each group are made with.
+        Constants that the tables of each group are built with.
     at_once : int
-        Steps to take for a whole strip before the next; their sums cannot overflow.
+        Steps per pass over a strip; few enough that sums cannot overflow.
     tables : uint8, shape (workers, bytes), aligned
-        Room for the tables of ``size`` rows of a strip.
+        Scratch memory for the tables of ``size`` rows of a strip.
     strip : int
-        Columns whose tables are kept at a time too.
+        Also the columns whose tables are kept at a time.
     rows : int
-        Rows of a strip that a worker takes at a time; tables are made for ``size - 1`` more.
+        Rows of a strip that a worker takes at a time; tables are built for ``size - 1`` more.
     """
     for worker in prange(len(sums)):
         _convolve_binary(
-            image, halo, indices, constants, size, at_once, pixels, vectors, then, tables[worker], strip, sums[worker],
-            rows, counter,
+            image, halo, indices, constants, size, at_once, pixels, vectors, epilogue, tables[worker], strip,
+            sums[worker], rows, counter,
         )  # fmt: skip
 
 
 @njit(cache=True)
 def _convolve_binary(
-    image, halo, indices, constants, size, at_once, pixels, vectors, then, tables, strip, sums, rows, counter
+    image, halo, indices, constants, size, at_once, pixels, vectors, epilogue, tables, strip, sums, rows, counter
 ):
     blocks, steps = indices.shape[:2]
     _, columns, channels = image.shape
@@ -657,20 +663,20 @@ def _convolve_binary(
     group_bytes = item * (16 if indices.itemsize == 1 else 5)
     wide = strip + size - 1
     row_bytes = groups * wide * table_bytes
-    offsets = np.empty((size, steps), np.int64)  # the rows' tables are kept in turn: by the first row's place
+    offsets = np.empty((size, steps), np.int64)  # a ring buffer of table rows: by the position of the first row
     for turn in range(size):
         for step in range(steps):
             group, row, column = step // (size * size), step // size % size, step % size
             offsets[turn, step] = (turn + row) % size * row_bytes + (group * wide + column) * table_bytes
-    corner = halo - size // 2
-    strips, bands = -(-then.width // strip), -(-then.height // rows)
+    margin = halo - size // 2
+    strips, bands = -(-epilogue.width // strip), -(-epilogue.height // rows)
     part = _take(counter.ctypes.data)
     while part < strips * bands:
         left, top = part // bands * strip, part % bands * rows
-        bottom = min(top + rows, then.height)
-        columns_read = min(strip, -(-(then.width - left) // len(pixels)) * len(pixels)) + size - 1
+        bottom = min(top + rows, epilogue.height)
+        columns_read = min(strip, -(-(epilogue.width - left) // len(pixels)) * len(pixels)) + size - 1
         for row in range(top, bottom + size - 1):
-            source = image.ctypes.data + item * (((corner + row) * columns + corner + left) * channels)
+            source = image.ctypes.data + item * (((margin + row) * columns + margin + left) * channels)
             for group in range(groups):
                 _build_tables(
                     indices, source + group * group_bytes, item * channels, columns_read,
@@ -680,44 +686,46 @@ def _convolve_binary(
             y = row - size + 1
             if y < top:
                 continue
-            # A part of the steps for the whole strip before the next part: its weights stay in the first-level cache.
-            stop = min(left + strip, then.width)
+            # Some steps for the whole strip before the next ones, so that their weights stay in the first-level cache.
+            stop = min(left + strip, epilogue.width)
             for step in range(0, steps, at_once):
                 for x in range(left, stop, len(pixels)):
                     for block in range(blocks):
-                        these = indices.ctypes.data + (block * steps + step) * VECTOR_BYTES * len(vectors)
+                        block_indices = indices.ctypes.data + (block * steps + step) * VECTOR_BYTES * len(vectors)
                         place = sums.ctypes.data + 4 * outputs * (block * strip + x - left)
-                        begin, between = then.initial.ctypes.data + 4 * block * outputs, 0
+                        initial, initial_stride = epilogue.initial.ctypes.data + 4 * block * outputs, 0
                         if step > 0:
-                            begin, between = place, 4 * outputs
+                            initial, initial_stride = place, 4 * outputs
                         _accumulate(
                             indices, pixels, vectors, tables.ctypes.data + (x - left) * table_bytes, 0,
-                            offsets.ctypes.data + 8 * (y % size * steps + step), these, min(at_once, steps - step),
-                            begin, between, place,
+                            offsets.ctypes.data + 8 * (y % size * steps + step), block_indices,
+                            min(at_once, steps - step), initial, initial_stride, place,
                         )  # fmt: skip
             for block in range(blocks):
                 place = sums.ctypes.data + 4 * outputs * block * strip
-                _finish_block(sums, place, 4 * outputs, block, outputs, y, left, stop - left, then)
+                _finish_block(sums, place, 4 * outputs, block, outputs, y, left, stop - left, epilogue)
         part = _take(counter.ctypes.data)
 
 
 @intrinsic
 def _split_planes(typingctx, levels, mask, planes, target, step):
-    """Write one 64-bit word for each bit of 64 neighbouring levels, from the highest, `step` bytes apart.
+    """Write one 64-bit word per bit plane of 64 neighbouring levels, highest plane first, `step` bytes apart.
 
-    Gives the sum of those levels whose bit of `mask` is set.
+    Returns the sum of the levels whose bit in `mask` is set; the others count as zero.
     """
 
     def codegen(context, builder, signature, arguments):
-        first, chosen, count, place, between = arguments
+        first, selected, count, target_address, plane_stride = arguments
         values = _load(builder, first, _V8, align=1)
         total = cgutils.alloca_once_value(builder, _constant(0))
         with cgutils.for_range(builder, count) as plane:
             shift = builder.sub(builder.sub(count, _constant(1)), plane.index)
-            bit = _spread(builder, builder.trunc(builder.shl(_constant(1), shift), _I8))
-            found = builder.icmp_unsigned("!=", builder.and_(values, bit), _zero(_V8))
-            word = builder.and_(builder.bitcast(found, _I64), chosen)
-            builder.store(word, _at(builder, builder.add(place, builder.mul(plane.index, between)), _I64), align=8)
+            bit = _splat(builder, builder.trunc(builder.shl(_constant(1), shift), _I8))
+            is_set = builder.icmp_unsigned("!=", builder.and_(values, bit), _zero(_V8))
+            word = builder.and_(builder.bitcast(is_set, _I64), selected)
+            builder.store(
+                word, _at(builder, builder.add(target_address, builder.mul(plane.index, plane_stride)), _I64), align=8
+            )
             counted = builder.shl(_call(builder, "llvm.ctpop.i64", _I64, word), shift)
             builder.store(builder.add(builder.load(total), counted), total)
         return builder.load(total)
@@ -735,9 +743,9 @@ def split(levels: NDArray[np.uint8], channels: int, planes: int, bits: NDArray[n
     channels : int
     planes : int
     bits : uint64, shape (rows, columns, planes, ceil(channels / 64))
-        Written, from the highest bit.
+        Written, highest bit first.
     total : int32, shape (rows, columns)
-        Written: each pixel's sum.
+        Written: the sum of each pixel's levels.
     """
     rows, columns, words = bits.shape[0], bits.shape[1], bits.shape[3]
     for row in prange(rows):
@@ -755,30 +763,45 @@ def split(levels: NDArray[np.uint8], channels: int, planes: int, bits: NDArray[n
 @njit(cache=True, parallel=True)
 def convolve_bits(
     bits: NDArray[np.uint64], total: NDArray[np.int32], halo: int, weights: NDArray[np.uint64], size: int,
-    signs: bool, beside: NDArray[np.int32], pixels: tuple, vectors: tuple, then: Then,
+    signs: bool, tap_sums: NDArray[np.int32], pixels: tuple, vectors: tuple, epilogue: EpilogueArguments,
     strip: int, sums: NDArray, rows: int, counter: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Convolve with binary filters by counting bits: ``2 popcount(x & w) - popcount(x)`` for each plane.
+    """Convolve with binary filters by population count: ``2 popcount(x & w) - popcount(x)`` for each plane.
 
-    Parameters are those of `convolve`, but for
+    Parameters are those of `convolve`, except
 
     bits, total
-        See `split`; of an image with `halo` pixels more on each side.
+        See `split`; of an image with its halo.
     weights : uint64, shape (blocks, steps, V, 8)
-        Bits are set for +1; steps are in the order (row, column, word of channels).
+        A set bit is +1. Steps are in the order (row, column, word of channels).
     signs : bool
-        Whether the one plane's bits stand for +1 and -1 instead of 1 and 0.
-    beside : int32, shape (k², outputs)
-        The sum of a filter's weights at each tap: what -1 beside the image, where there are zeros, has taken away.
+        Whether the bits of the only plane represent +1 and -1 instead of 1 and 0.
+    tap_sums : int32, shape (k², outputs)
+        The sum of a filter's weights at each tap, added back where the halo counted as -1 instead of 0.
     """
     for worker in prange(len(sums)):
         _convolve_bits(
-            bits, total, halo, weights, size, signs, beside, pixels, vectors, then, strip, sums[worker], rows, counter
+            bits,
+            total,
+            halo,
+            weights,
+            size,
+            signs,
+            tap_sums,
+            pixels,
+            vectors,
+            epilogue,
+            strip,
+            sums[worker],
+            rows,
+            counter,
         )
 
 
 @njit(cache=True)
-def _convolve_bits(bits, total, halo, weights, size, signs, beside, pixels, vectors, then, strip, sums, rows, counter):
+def _convolve_bits(
+    bits, total, halo, weights, size, signs, tap_sums, pixels, vectors, epilogue, strip, sums, rows, counter
+):
     blocks, steps = weights.shape[:2]
     _, columns, planes, words = bits.shape
     outputs, pixel_bytes = 8 * len(vectors), 8 * planes * words
@@ -786,57 +809,57 @@ def _convolve_bits(bits, total, halo, weights, size, signs, beside, pixels, vect
     for step in range(steps):
         tap = step // words
         offsets[step] = (tap // size * columns + tap % size) * pixel_bytes + 8 * (step % words)
-    corner = halo - size // 2
+    margin = halo - size // 2
     nothing = np.zeros(outputs, np.int32)
     top = rows * _take(counter.ctypes.data)
-    while top < then.height:
-        for y in range(top, min(top + rows, then.height)):
-            for left in range(0, then.width, strip):
-                stop = min(left + strip, then.width)
+    while top < epilogue.height:
+        for y in range(top, min(top + rows, epilogue.height)):
+            for left in range(0, epilogue.width, strip):
+                stop = min(left + strip, epilogue.width)
                 for block in range(blocks):
-                    these = weights.ctypes.data + block * steps * VECTOR_BYTES * len(vectors)
+                    block_weights = weights.ctypes.data + block * steps * VECTOR_BYTES * len(vectors)
                     for x in range(left, stop, len(pixels)):
-                        source = bits.ctypes.data + ((corner + y) * columns + corner + x) * pixel_bytes
+                        source = bits.ctypes.data + ((margin + y) * columns + margin + x) * pixel_bytes
                         place = sums.ctypes.data + 4 * outputs * (x - left)
-                        begin, between = nothing.ctypes.data, 0
+                        initial, initial_stride = nothing.ctypes.data, 0
                         for plane in range(planes):
                             _accumulate(
                                 weights, pixels, vectors, source + 8 * words * plane, pixel_bytes, offsets.ctypes.data,
-                                these, steps, begin, between, place,
+                                block_weights, steps, initial, initial_stride, place,
                             )  # fmt: skip
-                            begin, between = place, 4 * outputs
+                            initial, initial_stride = place, 4 * outputs
                     for x in range(left, stop):
                         window = 0
                         for row in range(size):
                             for column in range(size):
-                                window += total[corner + y + row, corner + x + column]
+                                window += total[margin + y + row, margin + x + column]
                         first, factor = (x - left) * outputs, 2 if signs else 1
                         for o in range(outputs):
                             counted = factor * (2 * sums[first + o] - window)
-                            sums[first + o] = counted + then.initial[block * outputs + o]
+                            sums[first + o] = counted + epilogue.initial[block * outputs + o]
                         if signs:
                             for tap in range(size * size):
                                 row, column = y + tap // size - size // 2, x + tap % size - size // 2
-                                if not (0 <= row < then.height and 0 <= column < then.width):
+                                if not (0 <= row < epilogue.height and 0 <= column < epilogue.width):
                                     for o in range(outputs):
-                                        sums[first + o] += beside[tap, block * outputs + o]
-                    _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, left, stop - left, then)
+                                        sums[first + o] += tap_sums[tap, block * outputs + o]
+                    _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, left, stop - left, epilogue)
         top = rows * _take(counter.ctypes.data)
 
 
 @njit(cache=True, parallel=True)
-def enter(x: Array, image: Array, halo: int) -> None:
+def planes_to_image(x: Array, image: Array, halo: int) -> None:
     """Copy planes, float32 of shape (C, H, W), into an image, float32 of shape (rows, columns, at least C)."""
     channels, height, width = x.shape
     for y in prange(height):
-        for channel in range(channels):  # outside: planes far apart would push each other out of the cache
+        for channel in range(channels):  # in this order, since distant planes would evict each other from the cache
             for i in range(width):
                 image[halo + y, halo + i, channel] = x[channel, y, i]
 
 
 @njit(cache=True, parallel=True)
-def leave(image: Array, halo: int, planes: Array) -> None:
-    """The way back."""
+def image_to_planes(image: Array, halo: int, planes: Array) -> None:
+    """Copy an image, float32 of shape (rows, columns, at least C), into planes, float32 of shape (C, H, W)."""
     channels, height, width = planes.shape
     for y in prange(height):
         for channel in range(channels):
@@ -845,14 +868,14 @@ def leave(image: Array, halo: int, planes: Array) -> None:
 
 
 @njit(cache=True)
-def surround(image: NDArray[np.uint8], halo: int, height: int, width: int, value: int) -> None:
-    """Write a value around an image of height × width pixels."""
+def fill_halo(image: NDArray[np.uint8], halo: int, height: int, width: int, value: int) -> None:
+    """Fill the halo of an image of height × width pixels with a value."""
     for y in range(height + 2 * halo):
-        beside = halo if halo <= y < halo + height else width + 2 * halo  # pixels from the left that are not inside
-        for x in range(beside):
+        outside = halo if halo <= y < halo + height else width + 2 * halo  # leading pixels that belong to the halo
+        for x in range(outside):
             for channel in range(image.shape[2]):
                 image[y, x, channel] = value
-        for x in range(max(beside, halo + width), width + 2 * halo):
+        for x in range(max(outside, halo + width), width + 2 * halo):
             for channel in range(image.shape[2]):
                 image[y, x, channel] = value
 

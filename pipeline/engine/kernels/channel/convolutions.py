@@ -1,4 +1,4 @@
-"""Convolutions on `pipeline.engine.kernels.channel.compiled`, with their epilogues and what their readers want."""
+"""Convolutions by the kernels of `pipeline.engine.kernels.channel.compiled`, with their epilogues."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.epilogue import Epilogue
-from pipeline.engine.kernels.channel.compiled import LANES, Then, leave
+from pipeline.engine.kernels.channel.compiled import LANES, EpilogueArguments, image_to_planes
 from pipeline.engine.kernels.channel.filters import FEW, BinaryFilters, BitFilters, FewFilters, Filters, FloatFilters
 from pipeline.engine.kernels.channel.images import (
     NO_LEVELS,
@@ -19,8 +19,8 @@ from pipeline.engine.kernels.channel.images import (
 )
 from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
+from pipeline.engine.output_formats import Method, OutputFormat
 from pipeline.engine.quantization import Quantization, with_steps
-from pipeline.engine.wanted import Method, Wanted
 from pipeline.engine.workspace import Workspace
 
 NO_STEPS = np.empty(0, np.float32)
@@ -33,23 +33,23 @@ class Convolution:
     ----------
     layer : Layer
     quantization : Quantization, optional
-        Of the layer's input, if it computes with integers.
-    wanted : Wanted
+        Quantization of the layer's input, if it computes with integers.
+    output_format : OutputFormat
     workspace : Workspace
-        Where memory comes from, shared with other layers.
+        Buffers, shared with the other layers.
     method : {"tables", "popcount"}
-        How a binary layer meets levels; signs are always counted.
+        Algorithm of a binary layer for levels; signs always use popcount.
     """
 
     def __init__(
         self,
         layer: Layer,
         quantization: Quantization | None,
-        wanted: Wanted,
+        output_format: OutputFormat,
         workspace: Workspace,
         method: Method = "tables",
     ) -> None:
-        self.quantization, self.wanted, self.images = quantization, wanted, Images(workspace)
+        self.quantization, self.output_format, self.images = quantization, output_format, Images(workspace)
         self.shuffle = layer.shuffle
         count, _, self.size, _ = layer.filters.shape
         self.outputs = count // self.shuffle**2  # channels after the pixel shuffle
@@ -57,13 +57,13 @@ class Convolution:
         if quantization is not None:
             filters, steps = with_steps(filters, quantization)
             epilogue = epilogue.times(steps)
-        self.few = not layer.binary and count <= FEW and self.shuffle == 1 and wanted.quantization is None
+        self.few = not layer.binary and count <= FEW and self.shuffle == 1 and output_format.quantization is None
         self.filters: Filters
         self.inverse_steps = NO_STEPS
         if self.few:
             self.filters, self.epilogue = FewFilters(filters, quantization), epilogue
             return
-        # Phases of the pixel shuffle one behind the other, each filled up to whole vectors.
+        # The phases of the pixel shuffle in sequence, each padded to whole vectors.
         order = np.full((self.shuffle**2, padded(self.outputs)), -1)
         order[:, : self.outputs] = np.arange(count).reshape(self.outputs, -1).T
         arranged = _arranged(filters, order.ravel(), order.size)
@@ -73,8 +73,8 @@ class Convolution:
             self.filters = (BinaryFilters if layer.binary else FloatFilters)(arranged, quantization)
         vectors = (epilogue.scale, epilogue.bias, epilogue.slope)
         self.epilogue = Epilogue(*(_arranged(v, order.ravel(), self.filters.outputs) for v in vectors))
-        if wanted.quantization is not None:
-            each = np.tile(inverse_steps(wanted.quantization, order.shape[1]), len(order))
+        if output_format.quantization is not None:
+            each = np.tile(inverse_steps(output_format.quantization, order.shape[1]), len(order))
             self.inverse_steps = _arranged(each, np.arange(len(each)), self.filters.outputs)
 
     def __call__(
@@ -87,20 +87,20 @@ class Convolution:
     ) -> Array | Activation:
         """Run on planes, float32 of shape (C, H, W), or on an activation; see `pipeline.engine.networks.Ops.conv`."""
         assert shuffle == self.shuffle
-        wanted, images = self.wanted, self.images
+        output_format, images = self.output_format, self.images
         image, halo, x = self._input(x)
         height, width = x.height * shuffle, x.width * shuffle
         added = self._added(residual)
-        planes = np.empty((self.outputs, height, width), np.float32) if wanted.planes else NO_VALUES
-        out, out_halo = NO_VALUES, wanted.halo or 0
-        if wanted.halo is not None or (wanted.planes and not self.few):
-            out = images.room(padded(self.outputs), height, width, out_halo)
+        planes = np.empty((self.outputs, height, width), np.float32) if output_format.planes else NO_VALUES
+        out, out_halo = NO_VALUES, output_format.halo or 0
+        if output_format.halo is not None or (output_format.planes and not self.few):
+            out = images.buffer(padded(self.outputs), height, width, out_halo)
         levels, numbers = NO_LEVELS, [residual_scale, 0.0, 0.0]
-        if wanted.quantization is not None:
-            lowest, highest = stored(wanted.quantization)
-            levels = images.levels_room(padded(self.outputs), height, width, wanted.levels_halo, int(-lowest))
+        if output_format.quantization is not None:
+            lowest, highest = stored(output_format.quantization)
+            levels = images.levels_buffer(padded(self.outputs), height, width, output_format.levels_halo, int(-lowest))
             numbers[1:] = [float(lowest), float(highest)]
-        then = Then(
+        epilogue = EpilogueArguments(
             initial=self.filters.initial,
             scale=self.epilogue.scale,
             bias=self.epilogue.bias,
@@ -112,26 +112,28 @@ class Convolution:
             shuffle=shuffle,
             residual=added.values,
             residual_halo=added.halo,
-            residual_places=self._places(added.values),
+            residual_offsets=self._vector_offsets(added.values),
             out=out,
             out_halo=out_halo,
-            out_places=self._places(out),
+            out_offsets=self._vector_offsets(out),
             levels=levels,
-            levels_halo=wanted.levels_halo,
-            levels_places=self._places(levels),
+            levels_halo=output_format.levels_halo,
+            levels_offsets=self._vector_offsets(levels),
         )
-        self.filters.run(image, halo, then, planes if self.few else NO_VALUES, images.workspace)
-        if wanted.planes:
+        self.filters.run(image, halo, epilogue, planes if self.few else NO_VALUES, images.workspace)
+        if output_format.planes:
             if not self.few:
-                leave(out, out_halo, planes)
+                image_to_planes(out, out_halo, planes)
             return planes
-        return Activation(self.outputs, height, width, out, out_halo, levels, wanted.levels_halo, wanted.quantization)
+        return Activation(
+            self.outputs, height, width, out, out_halo, levels, output_format.levels_halo, output_format.quantization
+        )
 
     def _input(self, x: Array | Activation) -> tuple[NDArray, int, Activation]:
-        """What the kernel reads, and its halo."""
+        """Give the image that the kernel reads, its halo, and the activation that it belongs to."""
         halo = self.size // 2
         if not isinstance(x, Activation):
-            x = self.images.enter(x, halo)
+            x = self.images.from_planes(x, halo)
         if self.quantization is None:
             x = self.images.with_values(x, halo)
             return x.values, x.halo, x
@@ -142,20 +144,20 @@ class Convolution:
         if residual is None:
             return Activation(0, 0, 0, NO_VALUES, 0)
         if not isinstance(residual, Activation):
-            residual = self.images.enter(residual, 0)
+            residual = self.images.from_planes(residual, 0)
         return residual if self.few else self.images.with_whole_vectors(residual)
 
-    def _places(self, image: NDArray) -> NDArray[np.int64]:
-        """Where each vector's first channel lies from its first pixel, in elements of an image."""
+    def _vector_offsets(self, image: NDArray) -> NDArray[np.int64]:
+        """Give the offset of each vector's first channel from its first pixel, in elements of an image."""
         vectors = padded(self.outputs) // LANES
         phase, vector = np.divmod(np.arange(self.shuffle**2 * vectors), vectors)
         down, right = np.divmod(phase, self.shuffle)
         return ((down * image.shape[1] + right) * image.shape[2] + vector * LANES).astype(np.int64)
 
 
-def _arranged(values: NDArray, order: NDArray, room: int) -> NDArray:
-    """`values` in an order, zeros where it says -1 and behind it."""
-    arranged = np.zeros((room, *values.shape[1:]), values.dtype)
+def _arranged(values: NDArray, order: NDArray, length: int) -> NDArray:
+    """Reorder `values`, padded with zeros to `length` and where `order` is -1."""
+    arranged = np.zeros((length, *values.shape[1:]), values.dtype)
     present = np.flatnonzero(order >= 0)
     arranged[present] = values[order[present]]
     return arranged

@@ -1,4 +1,4 @@
-"""Filters arranged for `pipeline.engine.kernels.channel.compiled`, once, at load; each kind runs its own kernel."""
+"""Filters arranged at load for `pipeline.engine.kernels.channel.compiled`; each kind runs its own kernel."""
 
 from __future__ import annotations
 
@@ -17,44 +17,46 @@ from pipeline.engine.networks import Array
 from pipeline.engine.quantization import Quantization
 from pipeline.engine.workspace import Workspace, aligned
 
-BLOCK = 64  # outputs of a microkernel, at most
-PARTS = 8  # that each worker takes, so that none waits long for a slower one
+BLOCK = 64  # maximum outputs of a microkernel
+PARTS = 8  # row bands per worker, so that none waits long for a slower one
 LEAST_ROWS, MOST_ROWS = 4, 32
-FEW = 4  # up to so many outputs, lanes are better spent on input channels
+FEW = 4  # up to this many outputs, it is faster to use the lanes for input channels
 
 
 class Filters(Protocol):
-    """Filters of one layer, ready to run.
+    """The filters of one layer, arranged for a kernel.
 
     Attributes
     ----------
     outputs : int
-        Outputs with those that fill up whole blocks.
+        Number of outputs, padded to whole blocks.
     initial : int32 or float32, shape (outputs,)
-        What each sum begins with.
+        Initial value of each sum.
     """
 
     outputs: int
     initial: NDArray
 
-    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
-        """Convolve an image that has `halo` pixels around it, and write what `then` says, or the planes."""
+    def run(
+        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    ) -> None:
+        """Convolve an image that has a halo of `halo` pixels, and write the outputs of `epilogue`, or the planes."""
         ...
 
 
 def _length(count: int) -> tuple[int, ...]:
-    """A tuple whose length tells the compiler a number."""
+    """Give a tuple of this length, which makes the number a compile-time constant."""
     return (1,) * count
 
 
 def _blocks(outputs: int, lanes: int) -> tuple[int, int]:
-    """Outputs filled up to whole blocks, and vectors of `lanes` outputs in a block."""
+    """Give the outputs padded to whole blocks, and the vectors of `lanes` outputs in a block."""
     block = min(BLOCK, padded(outputs, lanes))
     return padded(outputs, block), block // lanes
 
 
 def _initial(filters: NDArray, outputs: int, quantization: Quantization | None) -> NDArray:
-    """What makes up for levels that are counted from the lowest instead of from zero."""
+    """Give the initial sums, which correct for levels being stored relative to the lowest level instead of zero."""
     if quantization is None:
         return aligned(np.zeros(outputs, np.float32))
     initial = np.zeros(outputs, np.int32)
@@ -62,50 +64,52 @@ def _initial(filters: NDArray, outputs: int, quantization: Quantization | None) 
     return aligned(initial)
 
 
-def _shares(then: kernels.Then, strips: int = 1) -> tuple[int, int, NDArray[np.int64]]:
-    """Workers, rows that one of them takes at a time, and a counter of what has been taken."""
-    workers = min(get_num_threads(), then.height)
-    rows = then.height * strips // (PARTS * workers)
+def _shares(epilogue: kernels.EpilogueArguments, strips: int = 1) -> tuple[int, int, NDArray[np.int64]]:
+    """Give the number of workers, the rows per band that a worker takes at a time, and the counter of taken bands."""
+    workers = min(get_num_threads(), epilogue.height)
+    rows = epilogue.height * strips // (PARTS * workers)
     return workers, min(max(rows, LEAST_ROWS), MOST_ROWS), np.zeros(1, np.int64)
 
 
 class FloatFilters:
-    """Float filters, or rounded to int8.
+    """Float filters, or float filters rounded to int8.
 
     Parameters
     ----------
     filters : float32 or int8, shape (O, I, k, k)
     quantization : Quantization, optional
-        Of the input, for int8 filters.
+        Quantization of the input, for int8 filters.
     """
 
     def __init__(self, filters: NDArray, quantization: Quantization | None) -> None:
         self.size = filters.shape[2]
         self.outputs, vectors = _blocks(len(filters), LANES)
         taps = filters.transpose(2, 3, 1, 0)  # row, column, input, output
-        at_once = 1 if quantization is None else 4  # inputs that a step takes
-        whole = np.zeros((*taps.shape[:2], padded(taps.shape[2], at_once), self.outputs), filters.dtype)
+        inputs_per_step = 1 if quantization is None else 4
+        whole = np.zeros((*taps.shape[:2], padded(taps.shape[2], inputs_per_step), self.outputs), filters.dtype)
         whole[:, :, : taps.shape[2], : len(filters)] = taps
-        steps = whole.reshape(-1, at_once, self.outputs // (vectors * LANES), vectors, LANES)
-        blocks = steps.transpose(2, 0, 3, 4, 1).reshape(steps.shape[2], len(steps), vectors, LANES * at_once)
+        steps = whole.reshape(-1, inputs_per_step, self.outputs // (vectors * LANES), vectors, LANES)
+        blocks = steps.transpose(2, 0, 3, 4, 1).reshape(steps.shape[2], len(steps), vectors, LANES * inputs_per_step)
         self.weights = aligned(blocks)
         self.initial = _initial(filters, self.outputs, quantization)
         self.vectors = _length(vectors)
         parameters = blocking("float32" if quantization is None else "int8")
         self.pixels, self.strip = _length(parameters.pixels(vectors)), parameters.strip
 
-    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
-        workers, rows, counter = _shares(then)
-        strip = padded(min(self.strip, then.width), len(self.pixels))
-        room = (workers, strip * len(self.vectors) * LANES)
-        sums = workspace.array(room, self.initial.dtype.type, "sums")
+    def run(
+        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    ) -> None:
+        workers, rows, counter = _shares(epilogue)
+        strip = padded(min(self.strip, epilogue.width), len(self.pixels))
+        shape = (workers, strip * len(self.vectors) * LANES)
+        sums = workspace.array(shape, self.initial.dtype.type, "sums")
         kernels.convolve(
-            image, halo, self.weights, self.size, self.pixels, self.vectors, then, strip, sums, rows, counter
+            image, halo, self.weights, self.size, self.pixels, self.vectors, epilogue, strip, sums, rows, counter
         )
 
 
 class FewFilters:
-    """At most `FEW` float filters, or rounded to int8; parameters as for `FloatFilters`."""
+    """At most `FEW` float filters, or such filters rounded to int8; the parameters are those of `FloatFilters`."""
 
     def __init__(self, filters: NDArray, quantization: Quantization | None) -> None:
         self.size = filters.shape[2]
@@ -119,23 +123,25 @@ class FewFilters:
         self.counts = _length(self.outputs)
         self.pixels = _length(blocking("few").pixels(self.outputs))
 
-    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
-        workers, rows, counter = _shares(then)
-        room = (workers, padded(len(self.pixels) * self.outputs))
-        sums = workspace.array(room, self.initial.dtype.type, "sums")
+    def run(
+        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    ) -> None:
+        workers, rows, counter = _shares(epilogue)
+        shape = (workers, padded(len(self.pixels) * self.outputs))
+        sums = workspace.array(shape, self.initial.dtype.type, "sums")
         kernels.convolve_few(
-            image, halo, self.weights, self.size, self.pixels, self.counts, then, planes, sums, rows, counter
+            image, halo, self.weights, self.size, self.pixels, self.counts, epilogue, planes, sums, rows, counter
         )
 
 
 class BitFilters:
-    """Binary filters, to be met with bit planes of the activations: the textbook XNOR or AND and population count.
+    """Binary filters for bit planes of the activations: the textbook method, XNOR or AND and population count.
 
     Parameters
     ----------
     filters : bool, shape (O, I, k, k)
     quantization : Quantization
-        Of the input.
+        Quantization of the input.
     """
 
     def __init__(self, filters: NDArray[np.bool_], quantization: Quantization) -> None:
@@ -150,36 +156,38 @@ class BitFilters:
         packed = packed.reshape(self.outputs, -1).T  # steps, outputs
         blocks = packed.reshape(len(packed), self.outputs // (vectors * LANES), 2 * vectors, 8)
         self.weights = aligned(blocks.transpose(1, 0, 2, 3))
-        self.beside = np.zeros((self.size**2, self.outputs), np.int32)
-        self.beside[:, :count] = np.where(filters, 1, -1).sum(axis=1).reshape(count, -1).T
-        self.initial = aligned(quantization.lowest * self.beside.sum(axis=0, dtype=np.int32))
+        self.tap_sums = np.zeros((self.size**2, self.outputs), np.int32)
+        self.tap_sums[:, :count] = np.where(filters, 1, -1).sum(axis=1).reshape(count, -1).T
+        self.initial = aligned(quantization.lowest * self.tap_sums.sum(axis=0, dtype=np.int32))
         self.vectors = _length(2 * vectors)
         parameters = blocking("bits")
         self.pixels, self.strip = _length(parameters.pixels(2 * vectors)), parameters.strip
 
-    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
-        workers, rows, counter = _shares(then)
-        strip = padded(min(self.strip, then.width), len(self.pixels))
+    def run(
+        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    ) -> None:
+        workers, rows, counter = _shares(epilogue)
+        strip = padded(min(self.strip, epilogue.width), len(self.pixels))
         words = -(-self.inputs // 64)
         bits = workspace.array((*image.shape[:2], self.planes, words), np.uint64, "bits")
         total = workspace.array(image.shape[:2], np.int32, "total")
-        used = slice(then.height + 2 * halo)  # what lies behind is read with no effect, and need not be split
+        used = slice(epilogue.height + 2 * halo)  # the slack after it is read without effect, and need not be split
         kernels.split(image[used], self.inputs, self.planes, bits[used], total[used])
         sums = workspace.array((workers, strip * self.outputs), np.int32, "sums")
         kernels.convolve_bits(
-            bits, total, halo, self.weights, self.size, self.signs, self.beside, self.pixels, self.vectors, then,
+            bits, total, halo, self.weights, self.size, self.signs, self.tap_sums, self.pixels, self.vectors, epilogue,
             strip, sums, rows, counter,
         )  # fmt: skip
 
 
 class BinaryFilters:
-    """Binary filters, as indices into tables.
+    """Binary filters as table indices.
 
     Parameters
     ----------
     filters : bool, shape (O, I, k, k)
     quantization : Quantization, optional
-        Of the input: 64 levels at most are 6 bits, else 8.
+        Quantization of the input: up to 64 levels use the tables for 6 bits, more those for 8.
     """
 
     def __init__(self, filters: NDArray[np.bool_], quantization: Quantization | None) -> None:
@@ -198,13 +206,15 @@ class BinaryFilters:
         self.pixels, self.strip = _length(blocking(kind).pixels(vectors)), blocking(kind).strip
         self.table_bytes = 128 if quantization is None else 64
 
-    def run(self, image: NDArray, halo: int, then: kernels.Then, planes: Array, workspace: Workspace) -> None:
-        strip, indexed = padded(min(self.strip, then.width), len(self.pixels)), self.indexed
-        workers, rows, counter = _shares(then, -(-then.width // strip))
-        room = self.size * len(indexed.constants) * (strip + self.size - 1) * self.table_bytes
-        tables: Any = workspace.array((workers, room), np.uint8, "tables")
+    def run(
+        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    ) -> None:
+        strip, indexed = padded(min(self.strip, epilogue.width), len(self.pixels)), self.indexed
+        workers, rows, counter = _shares(epilogue, -(-epilogue.width // strip))
+        shape = self.size * len(indexed.constants) * (strip + self.size - 1) * self.table_bytes
+        tables: Any = workspace.array((workers, shape), np.uint8, "tables")
         sums = workspace.array((workers, strip * self.outputs), self.initial.dtype.type, "sums")
         kernels.convolve_binary(
             image, halo, indexed.indices, indexed.constants, self.size, indexed.at_once, self.pixels, self.vectors,
-            then, tables, strip, sums, rows, counter,
+            epilogue, tables, strip, sums, rows, counter,
         )  # fmt: skip

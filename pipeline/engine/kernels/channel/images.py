@@ -1,4 +1,4 @@
-"""Images as the compiled kernels for AVX-512 read them: pixel by pixel, channels innermost, room around them."""
+"""Images in the layout of the kernels for AVX-512: pixel by pixel, channels innermost, with a halo."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from pipeline.engine.workspace import Workspace
 NO_VALUES = np.empty((0, 0, 0), np.float32)
 NO_LEVELS = np.empty((0, 0, 0), np.uint8)
 
-HUGE = np.float32(3e38)  # times which all that is above zero saturates, but for the least subnormal numbers
+HUGE = np.float32(3e38)  # times this, all values above zero saturate, except the smallest subnormal numbers
 
 
 def padded(count: int, whole: int = LANES) -> int:
-    """`count`, filled up to whole vectors."""
+    """Round `count` up to a multiple of `whole`."""
     return -(-count // whole) * whole
 
 
 def stored(quantization: Quantization) -> tuple[np.float32, np.float32]:
-    """Lowest and highest level as kernels round to; signs are stored as 0 and 1."""
+    """Give the lowest and highest level that kernels round to; signs are stored as 0 and 1."""
     if quantization.signs:
         return np.float32(0), np.float32(1)
     return np.float32(quantization.lowest), np.float32(quantization.highest)
 
 
-def inverse_steps(quantization: Quantization, room: int) -> Array:
-    """What kernels multiply each of `room` channels by before they round, zeros behind those that there are."""
+def inverse_steps(quantization: Quantization, channels: int) -> Array:
+    """Give the factor that kernels multiply each channel by before rounding, padded with zeros to `channels`."""
     steps = np.asarray(HUGE if quantization.signs else quantization.inverse_step, np.float32)
-    each = np.zeros(room, np.float32)
-    each[: steps.size if steps.ndim else room] = steps
+    each = np.zeros(channels, np.float32)
+    each[: steps.size if steps.ndim else channels] = steps
     return each
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A layer's output as its readers want it, pixel by pixel.
+    """A layer's output in the formats that its readers need, pixel by pixel.
 
     Attributes
     ----------
     channels, height, width : int
     values : float32, shape (rows, columns, at least C), zero around the image
-        Empty where nothing reads them.
+        Empty if no layer reads them.
     halo : int
-        Pixels around the image in `values`.
+        The halo of `values`, pixels.
     levels : uint8, shape (rows, columns, at least C)
-        Levels of `quantization` less its lowest; empty where nothing reads them.
+        Levels of `quantization` minus its lowest; empty if no layer reads them.
     levels_halo : int
     quantization : Quantization, optional
     """
@@ -73,57 +73,57 @@ class Activation:
 
 
 class Images:
-    """Images in memory that is used again."""
+    """Images in reused buffers."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
 
-    def room(self, channels: int, height: int, width: int, halo: int, dtype: type = np.float32) -> NDArray:
-        """An image of `channels` channels.
+    def buffer(self, channels: int, height: int, width: int, halo: int, dtype: type = np.float32) -> NDArray:
+        """Give a buffer for an image of `channels` channels, with its halo.
 
-        What lies around it stays as it is: only images of this size, at this place, are written into it.
+        The halo stays as it is, since only images of this size are written into the buffer, at this position.
         """
         rows, columns = height + 2 * halo, width + 2 * halo
         slack = -(-SLACK_PIXELS * max(1, 64 // channels) // columns)
         return self.workspace.array((rows + slack, columns, channels), dtype, ("image", height, width, halo))
 
-    def levels_room(self, channels: int, height: int, width: int, halo: int, zero: int) -> NDArray[np.uint8]:
-        """An image in levels, with the level that stands for zero around it, which is another for each layer."""
-        levels = self.room(channels, height, width, halo, np.uint8)
-        kernels.surround(levels, halo, height, width, zero)
+    def levels_buffer(self, channels: int, height: int, width: int, halo: int, zero: int) -> NDArray[np.uint8]:
+        """Give a buffer for an image in levels, its halo filled with the level of zero, which depends on the layer."""
+        levels = self.buffer(channels, height, width, halo, np.uint8)
+        kernels.fill_halo(levels, halo, height, width, zero)
         return levels
 
-    def enter(self, x: Array, halo: int) -> Activation:
-        """Planes, float32 of shape (C, H, W), as an image."""
+    def from_planes(self, x: Array, halo: int) -> Activation:
+        """Convert planes, float32 of shape (C, H, W), to an activation."""
         channels, height, width = x.shape
-        values = self.room(channels if channels < LANES else padded(channels), height, width, halo)
-        kernels.enter(x, values, halo)
+        values = self.buffer(channels if channels < LANES else padded(channels), height, width, halo)
+        kernels.planes_to_image(x, values, halo)
         return Activation(channels, height, width, values, halo)
 
     def with_values(self, x: Activation, halo: int) -> Activation:
-        """The same with at least `halo` pixels around."""
+        """Give the activation with a halo of at least `halo` pixels."""
         if x.halo >= halo:
             return x
-        values = self.room(x.values.shape[2], x.height, x.width, halo)
+        values = self.buffer(x.values.shape[2], x.height, x.width, halo)
         inside = values[halo : halo + x.height, halo : halo + x.width]
         inside[:] = x.values[x.halo : x.halo + x.height, x.halo : x.halo + x.width]
         return replace(x, values=values, halo=halo)
 
     def with_levels(self, x: Activation, quantization: Quantization, halo: int) -> Activation:
-        """The same rounded, with at least `halo` pixels around."""
+        """Give the activation with levels, in a halo of at least `halo` pixels."""
         if x.quantization is quantization and x.levels_halo >= halo:
             return x
         lowest, highest = stored(quantization)
         steps = inverse_steps(quantization, x.values.shape[2])
-        levels = self.levels_room(x.values.shape[2], x.height, x.width, halo, int(-lowest))
+        levels = self.levels_buffer(x.values.shape[2], x.height, x.width, halo, int(-lowest))
         kernels.round_levels(x.values, x.halo, steps, lowest, highest, levels, halo, x.height, x.width)
         return replace(x, levels=levels, levels_halo=halo, quantization=quantization)
 
     def with_whole_vectors(self, x: Activation) -> Activation:
-        """The same with room for whole vectors of channels."""
+        """Give the activation with its channels padded to whole vectors."""
         if x.values.shape[2] % LANES == 0:
             return x
-        values = self.room(padded(x.channels), x.height, x.width, x.halo)
+        values = self.buffer(padded(x.channels), x.height, x.width, x.halo)
         inside = slice(x.halo, x.halo + x.height), slice(x.halo, x.halo + x.width)
         values[(*inside, slice(x.channels))] = x.inside.transpose(1, 2, 0)
         return replace(x, values=values)

@@ -1,19 +1,19 @@
-"""The compiled kernels for any processor: lanes are pixels, and tables lie in the first-level cache.
+"""The compiled kernels for any processor: lanes are pixels, and tables are in the first-level cache.
 
-One padded image is convolved tile by tile, with everything up to the next convolution.
+A padded image is convolved tile by tile, including the epilogue.
 
-Each convolution is a microkernel in a loop over tiles. A tile is one vector wide and a few rows high, and its sums stay
-in registers while the microkernel walks over a list of positions to read from:
+Each convolution is a microkernel in a loop over tiles. A tile is one vector wide and a few rows high. Its accumulators
+stay in registers while the microkernel loops over a list of positions to read from:
 
-- table method: ``sums[row] += table[position + row]``, one vector load and one addition for 4 multiply-adds a lane;
+- table look-up: ``sums[row] += table[position + row]``, one vector load and one addition for 4 multiply-adds per lane;
 - float: ``sums[output, row] += weights[output] * image[position + row]``.
 
-Microkernels are emitted as LLVM vector code, which LLVM lowers to whatever the processor has. All compiled code is in
-this one file: Numba's cache on disk notices a change of the file that a kernel is in, not of the files that it calls.
-Results do not depend on the number of threads: a pixel's sum is always taken in the same order.
+Microkernels are emitted as LLVM vector code, which LLVM lowers to the processor's instructions. All compiled code is in
+this one file, since Numba's cache on disk notices changes of the file that contains a kernel, but not of the files that
+it calls. Results do not depend on the number of threads: the sums of a pixel are always added in the same order.
 """
 
-# The compiled functions' parts need no types of their own: Numba infers them.
+# Compiled functions need no annotations: Numba infers their types.
 # mypy: disallow_untyped_defs = False
 
 from __future__ import annotations
@@ -28,50 +28,50 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-CHANNELS = 4  # summed up by one table
-SUMS = 1 << CHANNELS  # signed sums of them
+CHANNELS = 4  # channels of one table
+SUMS = 1 << CHANNELS  # their signed sums
 
-# A vector of AVX-512 where there is one, else of AVX2; LLVM splits it for processors with shorter ones.
+# A vector of AVX-512 if the processor has it, else of AVX2; LLVM splits it for processors with shorter vectors.
 VECTOR_BYTES = 64 if binding.get_host_cpu_features().get("avx512bw") else 32
 FLOAT_LANES, INT16_LANES = VECTOR_BYTES // 4, VECTOR_BYTES // 2
 
-# Rows of a tile of the table method: as many sums stay in registers. The table of one channel group for 3×3 filters has
+# Rows of a tile for table look-up, with one accumulator each. The table of one channel group for 3×3 filters has
 # 3 shifts × 16 sums × 10 rows of one vector: 30 KiB for AVX-512 and 15 KiB for AVX2, within a first-level cache.
 TABLE_ROWS = 8
 
-# The float convolution's block: rows × outputs sums, with the rows just read, fill the 32 registers of AVX-512 or the
-# 16 of AVX2. Its arithmetic hides its loads from about 4 outputs on.
+# The block of the float convolution: rows × outputs accumulators and the rows just read fill the 32 registers of
+# AVX-512, or the 16 of AVX2. From about 4 outputs on, arithmetic hides the loads.
 FLOAT_ROWS, FLOAT_OUTPUTS = (6, 4) if VECTOR_BYTES == 64 else (3, 4)
 
-# As many look-ups can be summed in int16 before they may overflow: each is a sum of 4 levels, zero among the 256.
+# Look-ups before an int16 sum can overflow: each is a signed sum of 4 levels within ±255.
 SAFE_LOOK_UPS = 32767 // (CHANNELS * 255)
 
 Array = NDArray[np.float32]
 
 
-class Then(NamedTuple):
-    """What becomes of a convolution's sums, and where it goes.
+class EpilogueArguments(NamedTuple):
+    """The arguments of the epilogue: its parameters, and the images that it reads and writes.
 
     Attributes
     ----------
     scale, bias, slope : float32, shape (O,)
         See `pipeline.engine.epilogue.Epilogue`.
     residual : float32, shape of `out`
-        What ``residual_scale`` times the result is added to; empty for none.
+        The image that ``residual_scale`` times the result is added to; empty for none.
     residual_scale : float32
     shuffle : int
         Factor of the pixel shuffle; 1 for none.
     height, width : int
         Size of the image before the pixel shuffle.
     out : float32, shape (O / shuffle², shuffle·height, shuffle·width)
-        Written; empty where nothing reads it.
+        Written; empty if no layer reads it.
     quantized : int16, shape (at least O, at least height + 2 halo, at least width + 2 halo)
-        Written too, as by `pad_quantized`, for the next layer; empty for none. Not together with a pixel shuffle.
+        Also written, for the next layer, as by `pad_quantized`; empty for none, and with a pixel shuffle.
     halo : int
     inverse_step : float32
-        Levels for an activation of 1.
+        Inverse of the next layer's step.
     lowest, highest : float32
-        Levels that saturate.
+        The range that levels are clipped to.
     """
 
     scale: Array
@@ -99,33 +99,33 @@ def _constant(value: int) -> ir.Constant:
 
 
 def _at(builder: Any, address: Any, kind: Any, offset: int = 0) -> Any:
-    """A pointer to `kind`, `offset` bytes after an integer address."""
+    """Give a pointer to `kind`, `offset` bytes after an integer address."""
     return builder.inttoptr(builder.add(address, _constant(offset)), ir.PointerType(kind))
 
 
-def _walk(builder: Any, count: Any, sums: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
-    """Emit a loop of `count` (at least 1) steps whose `sums` stay in registers."""
-    before, body = builder.block, builder.function.append_basic_block("walk")
-    after = builder.function.append_basic_block("walked")
+def _emit_loop(builder: Any, count: Any, sums: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+    """Emit a loop of `count` (at least 1) steps; `sums` are the initial accumulators, which stay in registers."""
+    before, body = builder.block, builder.function.append_basic_block("loop")
+    after = builder.function.append_basic_block("loop_end")
     builder.branch(body)
     builder.position_at_end(body)
     index = builder.phi(_I64)
     index.add_incoming(_constant(0), before)
-    held = [builder.phi(value.type) for value in sums]
-    for phi, value in zip(held, sums, strict=True):
+    accumulators = [builder.phi(value.type) for value in sums]
+    for phi, value in zip(accumulators, sums, strict=True):
         phi.add_incoming(value, before)
-    following = step(index, held)
+    updated = step(index, accumulators)
     next_index = builder.add(index, _constant(1))
     index.add_incoming(next_index, body)
-    for phi, value in zip(held, following, strict=True):
+    for phi, value in zip(accumulators, updated, strict=True):
         phi.add_incoming(value, body)
     builder.cbranch(builder.icmp_signed("<", next_index, count), body, after)
     builder.position_at_end(after)
-    return following
+    return updated
 
 
 def _emit_build_table(element: Any, builder: Any, arguments: Any) -> None:
-    """The signed sums of four channels around a tile, once for every horizontal shift, so that look-ups are aligned."""
+    """Store the signed sums of four channels around a tile for every horizontal shift, so that look-ups are aligned."""
     source, channel_stride, row_stride, table, size, rows = arguments
     vector = ir.VectorType(element, VECTOR_BYTES // (2 if element is _INT16 else 4))
     if element is _FLOAT:
@@ -160,30 +160,30 @@ def _emit_add_look_ups(element: Any, builder: Any, arguments: Any) -> None:
         first = builder.add(offsets, builder.mul(builder.mul(output.index, stride), _constant(4)))
         places = [_at(builder, place, vector, VECTOR_BYTES * row) for row in range(TABLE_ROWS)]
 
-        def step(index: Any, held: list[Any], first: Any = first) -> list[Any]:
+        def step(index: Any, accumulators: list[Any], first: Any = first) -> list[Any]:
             offset = builder.load(_at(builder, builder.add(first, builder.mul(index, _constant(4))), _I32))
             start = builder.add(table, builder.zext(offset, _I64))
             return [
                 add(value, builder.load(_at(builder, start, vector, VECTOR_BYTES * row), align=VECTOR_BYTES))
-                for row, value in enumerate(held)
+                for row, value in enumerate(accumulators)
             ]
 
-        held = _walk(builder, count, [builder.load(p, align=VECTOR_BYTES) for p in places], step)
-        for value, p in zip(held, places, strict=True):
+        accumulators = _emit_loop(builder, count, [builder.load(p, align=VECTOR_BYTES) for p in places], step)
+        for value, p in zip(accumulators, places, strict=True):
             builder.store(value, p, align=VECTOR_BYTES)
 
 
 def _emit_add_products(_element: Any, builder: Any, arguments: Any) -> None:
-    """The sums of `FLOAT_OUTPUTS` outputs over `count` taps: byte offsets into the image, a weight for each output."""
+    """Store the sums of `FLOAT_OUTPUTS` outputs over `count` taps: byte offsets into the image, a weight per output."""
     image, row_stride, offsets, weights, count, sums = arguments
     vector = ir.VectorType(_FLOAT, FLOAT_LANES)
     rows = [builder.add(image, builder.mul(row_stride, _constant(row))) for row in range(FLOAT_ROWS)]
 
-    def step(index: Any, held: list[Any]) -> list[Any]:
+    def step(index: Any, accumulators: list[Any]) -> list[Any]:
         offset = builder.load(_at(builder, builder.add(offsets, builder.mul(index, _constant(8))), _I64))
         inputs = [builder.load(_at(builder, builder.add(row, offset), vector), align=4) for row in rows]
         first = builder.add(weights, builder.mul(index, _constant(4 * FLOAT_OUTPUTS)))
-        following = []
+        updated = []
         for output in range(FLOAT_OUTPUTS):
             weight = builder.load(_at(builder, first, _FLOAT, 4 * output))
             one = builder.insert_element(ir.Constant(vector, ir.Undefined), weight, ir.Constant(_I32, 0))
@@ -191,17 +191,17 @@ def _emit_add_products(_element: Any, builder: Any, arguments: Any) -> None:
             weight = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), lanes)
             for row, value in enumerate(inputs):
                 product = builder.fmul(value, weight, flags=("contract",))
-                following.append(builder.fadd(held[output * FLOAT_ROWS + row], product, flags=("contract",)))
-        return following
+                updated.append(builder.fadd(accumulators[output * FLOAT_ROWS + row], product, flags=("contract",)))
+        return updated
 
     zero = ir.Constant(vector, [0.0] * FLOAT_LANES)
-    held = _walk(builder, count, [zero] * (FLOAT_OUTPUTS * FLOAT_ROWS), step)
-    for i, value in enumerate(held):
+    accumulators = _emit_loop(builder, count, [zero] * (FLOAT_OUTPUTS * FLOAT_ROWS), step)
+    for i, value in enumerate(accumulators):
         builder.store(value, _at(builder, sums, vector, VECTOR_BYTES * i), align=VECTOR_BYTES)
 
 
 def _microkernel(emit: Callable[[Any, Any, Any], None], element: Any) -> Any:
-    """A function for compiled code, of six 64-bit integers (addresses, strides in bytes, counts), that `emit` emits."""
+    """Wrap `emit` as a function for compiled code, of six 64-bit integers: addresses, strides in bytes, counts."""
 
     def microkernel(typingctx, a, b, c, d, e, f):
         def codegen(context, builder, signature, arguments):
@@ -222,7 +222,7 @@ _add_products = _microkernel(_emit_add_products, _FLOAT)
 
 @njit(cache=True, parallel=True)
 def pad(x: Array, halo: int, padded: Array) -> None:
-    """Copy an image into a larger one, `halo` pixels from its top and left; what is around it stays as it is.
+    """Copy an image into a padded one, `halo` pixels from its top and left; the padding is not written.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def pad(x: Array, halo: int, padded: Array) -> None:
 def pad_quantized(
     x: Array, inverse_step: np.float32, lowest: np.float32, highest: np.float32, halo: int, padded: NDArray[np.int16]
 ) -> None:
-    """Copy an image into its halo as levels, ``clip(rint(x * inverse_step), lowest, highest)`` in int16."""
+    """Copy an image into a padded one as levels, ``clip(rint(x * inverse_step), lowest, highest)`` in int16."""
     channels, height, width = x.shape
     for channel in prange(channels):
         for y in range(height):
@@ -251,60 +251,64 @@ def pad_quantized(
 
 
 @njit(cache=True, parallel=True)
-def convolve_float(padded: Array, weights: Array, offsets: NDArray[np.int64], then: Then, workers: int) -> None:
+def convolve_float(
+    padded: Array, weights: Array, offsets: NDArray[np.int64], epilogue: EpilogueArguments, workers: int
+) -> None:
     """Convolve with float filters.
 
     Parameters
     ----------
     padded : float32, shape (I, rows, columns)
-        See `pad`; whole tiles and their halo.
+        See `pad`; whole tiles with their halo.
     weights : float32, shape (blocks, taps, FLOAT_OUTPUTS)
-        The filters of `FLOAT_OUTPUTS` output channels a block, over all input channels and taps, filled up with zeros.
+        Filters of `FLOAT_OUTPUTS` output channels per block, over all input channels and taps, padded with zeros.
     offsets : int64, shape (taps,)
-        Where each weight reads, in bytes from a tile's first pixel in the first channel.
-    then : Then
+        Where each weight reads, in bytes from the tile's first pixel in the first channel.
+    epilogue : EpilogueArguments
     workers : int
-        Threads to share the tiles.
+        Number of threads that share the tiles.
     """
     for worker in prange(workers):
-        _convolve_float(worker, workers, padded, weights, offsets, then)
+        _convolve_float(worker, workers, padded, weights, offsets, epilogue)
 
 
 @njit(cache=True)
-def _convolve_float(worker, workers, padded, weights, offsets, then):
+def _convolve_float(worker, workers, padded, weights, offsets, epilogue):
     rows, lanes, row_stride = FLOAT_ROWS, FLOAT_LANES, 4 * padded.shape[2]
-    across, tiles = _tiles(then, rows, lanes)
-    outputs, taps = then.scale.size, offsets.size
+    across, tiles = _tiles(epilogue, rows, lanes)
+    outputs, taps = epilogue.scale.size, offsets.size
     sums = np.empty(FLOAT_OUTPUTS * rows * lanes + lanes, np.float32)
     base = (-sums.ctypes.data % VECTOR_BYTES) // 4
     for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
         top, left = index // across * rows, index % across * lanes
         image = padded.ctypes.data + top * row_stride + left * 4
         for block in range(weights.shape[0]):
-            these = weights.ctypes.data + 4 * block * taps * FLOAT_OUTPUTS
-            _add_products(image, row_stride, offsets.ctypes.data, these, taps, sums.ctypes.data + 4 * base)
+            block_weights = weights.ctypes.data + 4 * block * taps * FLOAT_OUTPUTS
+            _add_products(image, row_stride, offsets.ctypes.data, block_weights, taps, sums.ctypes.data + 4 * base)
             first = block * FLOAT_OUTPUTS
             last = min(first + FLOAT_OUTPUTS, outputs)
-            _finish(sums, base, first, last, top, left, rows, lanes, then)
+            _finish(sums, base, first, last, top, left, rows, lanes, epilogue)
 
 
 @njit(cache=True, parallel=True)
-def convolve_binary(padded: Array, offsets: NDArray[np.uint32], size: int, then: Then, workers: int) -> None:
-    """Convolve with binary filters of `size`×`size` taps by the table method, all sums in float32.
+def convolve_binary(
+    padded: Array, offsets: NDArray[np.uint32], size: int, epilogue: EpilogueArguments, workers: int
+) -> None:
+    """Convolve with binary filters of `size`×`size` taps by table look-up, all sums in float32.
 
-    Parameters are those of `convolve_float`, but for
+    Parameters are those of `convolve_float`, except
 
     offsets : uint32, shape (groups, O, size²)
-        See `pipeline.engine.tables.look_up_offsets`.
+        See `pipeline.engine.kernels.pixel.tables.look_up_offsets`.
     """
     for worker in prange(workers):
-        _convolve_binary(worker, workers, padded, offsets, size, then)
+        _convolve_binary(worker, workers, padded, offsets, size, epilogue)
 
 
 @njit(cache=True)
-def _convolve_binary(worker, workers, padded, offsets, size, then):
+def _convolve_binary(worker, workers, padded, offsets, size, epilogue):
     rows, lanes, row_stride = TABLE_ROWS, FLOAT_LANES, 4 * padded.shape[2]
-    across, tiles = _tiles(then, rows, lanes)
+    across, tiles = _tiles(epilogue, rows, lanes)
     groups, outputs, taps = offsets.shape
     channel_stride, table_rows = padded.shape[1] * row_stride, rows + size - 1
     table = np.empty((size * SUMS * table_rows + 1) * lanes, np.float32)
@@ -317,24 +321,24 @@ def _convolve_binary(worker, workers, padded, offsets, size, then):
             aligned = _aligned(table)  # here, not before the loops: Numba frees an array after its last use
             source = padded.ctypes.data + group * CHANNELS * channel_stride + top * row_stride + left * 4
             _build_table_float32(source, channel_stride, row_stride, aligned, size, table_rows)
-            these = offsets.ctypes.data + 4 * group * outputs * taps
-            _add_look_ups_float32(sums.ctypes.data + 4 * base, aligned, these, outputs, taps, taps)
-        _finish(sums, base, 0, outputs, top, left, rows, lanes, then)
+            group_offsets = offsets.ctypes.data + 4 * group * outputs * taps
+            _add_look_ups_float32(sums.ctypes.data + 4 * base, aligned, group_offsets, outputs, taps, taps)
+        _finish(sums, base, 0, outputs, top, left, rows, lanes, epilogue)
 
 
 @njit(cache=True, parallel=True)
 def convolve_binary_levels(
-    padded: NDArray[np.int16], offsets: NDArray[np.uint32], size: int, then: Then, workers: int
+    padded: NDArray[np.int16], offsets: NDArray[np.uint32], size: int, epilogue: EpilogueArguments, workers: int
 ) -> None:
     """Convolve levels (`padded` is what `pad_quantized` gives) with binary filters; all sums are exact."""
     for worker in prange(workers):
-        _convolve_binary_levels(worker, workers, padded, offsets, size, then)
+        _convolve_binary_levels(worker, workers, padded, offsets, size, epilogue)
 
 
 @njit(cache=True)
-def _convolve_binary_levels(worker, workers, padded, offsets, size, then):
+def _convolve_binary_levels(worker, workers, padded, offsets, size, epilogue):
     rows, lanes, row_stride = TABLE_ROWS, INT16_LANES, 2 * padded.shape[2]
-    across, tiles = _tiles(then, rows, lanes)
+    across, tiles = _tiles(epilogue, rows, lanes)
     groups, outputs, taps = offsets.shape
     channel_stride, table_rows = padded.shape[1] * row_stride, rows + size - 1
     table = np.empty((size * SUMS * table_rows + 1) * lanes, np.int16)
@@ -354,46 +358,46 @@ def _convolve_binary_levels(worker, workers, padded, offsets, size, then):
                 if pending + count > SAFE_LOOK_UPS:
                     _widen(partial, sums)
                     pending = 0
-                these = offsets.ctypes.data + 4 * (group * outputs * taps + start)
-                _add_look_ups_int16(partial.ctypes.data + 2 * base, aligned, these, outputs, count, taps)
+                group_offsets = offsets.ctypes.data + 4 * (group * outputs * taps + start)
+                _add_look_ups_int16(partial.ctypes.data + 2 * base, aligned, group_offsets, outputs, count, taps)
                 pending += count
         _widen(partial, sums)
-        _finish(sums, base, 0, outputs, top, left, rows, lanes, then)
+        _finish(sums, base, 0, outputs, top, left, rows, lanes, epilogue)
 
 
 @njit(cache=True)
-def _tiles(then, rows, columns):
-    """Tiles in a row of them, and all tiles."""
-    across = -(-then.width // columns)
-    return across, across * -(-then.height // rows)
+def _tiles(epilogue, rows, columns):
+    """Give the number of tiles across, and in all."""
+    across = -(-epilogue.width // columns)
+    return across, across * -(-epilogue.height // rows)
 
 
 @njit(cache=True)
 def _aligned(array):
-    """The address of the first whole vector in an array."""
+    """Give the address of the first aligned vector in an array."""
     return array.ctypes.data + -array.ctypes.data % VECTOR_BYTES
 
 
 @njit(cache=True)
 def _widen(partial, sums):
-    """Move the int16 sums over into the int32 sums."""
+    """Add the int16 sums to the int32 sums, and clear them."""
     for i in range(sums.size):
         sums[i] += partial[i]
         partial[i] = 0
 
 
 @njit(cache=True)
-def _finish(sums, base, first, last, top, left, rows, lanes, then):
-    """Write the output channels first..last-1 of a tile, whose sums these are from `base` on."""
-    height, width, shuffle, halo = then.height, then.width, then.shuffle, then.halo
-    residual_scale, inverse_step = then.residual_scale, then.inverse_step
+def _finish(sums, base, first, last, top, left, rows, lanes, epilogue):
+    """Run the epilogue for the output channels first..last-1 of a tile, whose sums begin at `base`."""
+    height, width, shuffle, halo = epilogue.height, epilogue.width, epilogue.shuffle, epilogue.halo
+    residual_scale, inverse_step = epilogue.residual_scale, epilogue.inverse_step
     tile_rows, columns = min(rows, height - top), np.uint64(min(lanes, width - left))
-    written, rest, stride = then.out.reshape(-1), then.residual.reshape(-1), np.uint64(shuffle)
-    levels, (_, plane_rows, pitch) = then.quantized.reshape(-1), then.quantized.shape
-    zero, low, high = np.float32(0), then.lowest, then.highest
+    written, rest, stride = epilogue.out.reshape(-1), epilogue.residual.reshape(-1), np.uint64(shuffle)
+    levels, (_, plane_rows, pitch) = epilogue.quantized.reshape(-1), epilogue.quantized.shape
+    zero, low, high = np.float32(0), epilogue.lowest, epilogue.highest
     values = np.empty(lanes, np.float32)
     for o in range(first, last):
-        scale, bias, slope = then.scale[o], then.bias[o], then.slope[o]
+        scale, bias, slope = epilogue.scale[o], epilogue.bias[o], epilogue.slope[o]
         phase = o % (shuffle * shuffle)
         for row in range(tile_rows):
             y = (o // (shuffle * shuffle) * height + top + row) * shuffle + phase // shuffle

@@ -1,8 +1,8 @@
 """Binary filters as indices into tables of signed sums in memory, for `pipeline.engine.kernels.pixel.compiled`.
 
-A binary filter only ever adds or subtracts activations. Of four channels at one pixel there are 16 signed sums, and
-four bits of a filter say which one it wants at a tap. The table depends on neither the filter nor the tap, so that one
-serves all filters at all taps: 16 additions to build, then one addition where there were four multiply-adds.
+A binary filter only adds or subtracts activations. Four channels of one pixel have 16 signed sums, and four bits of a
+filter are the index of its sum at a tap. The table depends on neither the filter nor the tap, so that one table serves
+all filters at all taps: 16 additions to build it, then one addition instead of four multiply-adds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def table_indices(filters: NDArray[np.bool_]) -> NDArray[np.uint8]:
     Parameters
     ----------
     filters : bool, shape (O, I, k, k)
-        True for +1. Channels beyond I, up to a multiple of 4, read zero activations: their bits do not matter.
+        True for +1. Channels beyond I, up to a multiple of 4, read zero activations, so that their bits do not matter.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What each layer's output is wanted as, by the layers that read it."""
+"""The format of each layer's output, as its readers need it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Method = Literal["tables", "popcount"]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a layer's output is to be.
+class OutputFormat:
+    """The format of a layer's output.
 
     Attributes
     ----------
     planes : bool
-        One float32 array of shape (C, H, W), for the caller; nothing else then.
+        Whether it is one float32 array of shape (C, H, W), for the caller, and nothing else.
     halo : int, optional
-        Pixels around the image in float32; none if it is not wanted in float32.
+        Halo of the float32 image; None if no reader needs float32.
     quantization : Quantization, optional
-        Of the output in levels, if that is wanted.
+        Quantization of the image in levels; None if no reader needs levels.
     levels_halo : int
-        Pixels around the image in levels.
+        Halo of the image in levels.
     """
 
     planes: bool = False
@@ -34,8 +34,12 @@ class Wanted:
     levels_halo: int = 0
 
 
-def wanted_of(layer: Layer, layers: Mapping[str, Layer], quantizations: Mapping[str, Quantization]) -> Wanted:
-    """What a layer's readers want; levels for one of those that compute with integers, the others round for themselves.
+def output_format_of(
+    layer: Layer, layers: Mapping[str, Layer], quantizations: Mapping[str, Quantization]
+) -> OutputFormat:
+    """Give the format that a layer's readers need.
+
+    Levels are for the first reader that computes with integers; other such readers round float32 themselves.
 
     Parameters
     ----------
@@ -46,11 +50,11 @@ def wanted_of(layer: Layer, layers: Mapping[str, Layer], quantizations: Mapping[
         Of the inputs of the layers that compute with integers.
     """
     if not layer.readers and not layer.added:
-        return Wanted(planes=True)
+        return OutputFormat(planes=True)
     halos = {name: layers[name].filters.shape[2] // 2 for name in layer.readers}
     rounding = [name for name in layer.readers if name in quantizations]
     values = [halo for name, halo in halos.items() if name not in rounding[:1]]
     halo = max([*values, *([0] if layer.added else [])], default=None)
     if not rounding:
-        return Wanted(halo=halo)
-    return Wanted(halo=halo, quantization=quantizations[rounding[0]], levels_halo=halos[rounding[0]])
+        return OutputFormat(halo=halo)
+    return OutputFormat(halo=halo, quantization=quantizations[rounding[0]], levels_halo=halos[rounding[0]])
