@@ -5,7 +5,6 @@ Those modules are imported when they are called: help and completion come at onc
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,15 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     with one_line_errors():
         try:
             code = app(None if arguments is None else list(arguments), prog_name="binsr", standalone_mode=False)
-            sys.stdout.flush()  # a reader that is gone, such as head, shows here
+            sys.stdout.flush()  # a disk that is full shows here
         except TyperException as error:
             context = getattr(error, "ctx", None)
             command = "binsr" if context is None else context.command_path
             message = " ".join(error.format_message().split()).rstrip(".")
             raise InputError(f"{message}; see {command} --help") from error
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes the rest at its end
-            code = 1
+            raise
         except OSError as error:
             raise InputError(unusable(error)) from error
         except MemoryError as error:
