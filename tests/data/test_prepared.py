@@ -123,8 +123,8 @@ def damage_same_stem(raw):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_truncated, r"b\.png: cannot be decoded"),
-        (damage_no_image, r"b\.png: cannot be decoded"),
+        (damage_truncated, r"b\.png: cannot be read as an image"),
+        (damage_no_image, r"b\.png: cannot be read as an image"),
         (damage_too_small, r"b\.png: 40x3 pixels are too few for x4"),
         (damage_same_stem, "suffix only"),
     ],
