@@ -156,6 +156,11 @@ def _check_metadata(path: Path, metadata: dict[str, Any]) -> None:
             raise InputError(f"{path}: metadata.{field}: is no object; save the network again")
 
 
+def tensor_bytes(packed: PackedNetwork) -> dict[str, int]:
+    """Bytes of each tensor of a packed network's file, by its name there."""
+    return {name: value.nbytes for name, value in _stored(packed).items()}
+
+
 def sizes(packed: PackedNetwork) -> dict[str, Any]:
     """Bytes of a packed network's file, by what they are for.
 
@@ -168,12 +173,12 @@ def sizes(packed: PackedNetwork) -> dict[str, Any]:
     """
     layers = {"binary": 0, "float": 0, "other": 0}
     parts: dict[str, int] = {}
-    for name, value in _stored(packed).items():
+    for name, count in tensor_bytes(packed).items():
         part = name.split(".")[0]
-        parts[part] = parts.get(part, 0) + value.nbytes
+        parts[part] = parts.get(part, 0) + count
         if name.endswith((BITS_SUFFIX, ".alpha")):
-            layers["binary"] += value.nbytes
+            layers["binary"] += count
         else:
-            layers["float" if value.ndim == 4 else "other"] += value.nbytes
+            layers["float" if packed.tensors[name].ndim == 4 else "other"] += count
     total = len(_serialize(packed))
     return {"bytes": total, "header": total - sum(layers.values()), "layers": layers, "parts": parts}

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numba
@@ -17,6 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from pipeline.benchmark.timing import alternate
 from pipeline.engine.kernels.channel import compiled as channel_kernels
 from pipeline.engine.kernels.channel.blocking import blocking
 from pipeline.engine.kernels.channel.compiled import LANES, _accumulate
@@ -118,10 +118,4 @@ def _table_rate(activations: str, threads: int) -> float:
 
 def _best(run: Any) -> float:
     """The shortest of a few runs, in seconds; the first, which compiles, does not count."""
-    run()
-    found = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return min(found)
+    return min(alternate({"": run}, ROUNDS)[""])

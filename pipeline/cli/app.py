@@ -5,7 +5,6 @@ These modules are imported only when a command runs, so that help and completion
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,15 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     with one_line_errors():
         try:
             code = app(None if arguments is None else list(arguments), prog_name="binsr", standalone_mode=False)
-            sys.stdout.flush()  # raises here if the reader, such as head, has exited
+            sys.stdout.flush()  # a disk that is full shows here
         except TyperException as error:
             context = getattr(error, "ctx", None)
             command = "binsr" if context is None else context.command_path
             message = " ".join(error.format_message().split()).rstrip(".")
             raise InputError(f"{message}; see {command} --help") from error
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes the rest there at exit
-            code = 1
+            raise
         except OSError as error:
             raise InputError(unusable(error)) from error
         except MemoryError as error:

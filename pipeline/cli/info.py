@@ -6,15 +6,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.cli.networks import find_network
 from pipeline.cli.output import print_json, print_table
 from pipeline.engine.layers import layers_of
 from pipeline.engine.networks import Architecture
 from pipeline.engine.runner import BITS
 from pipeline.errors import InputError
-from pipeline.packed import PackedNetwork, pack_bits, read
+from pipeline.packed import BITS_SUFFIX, PackedNetwork, read, sizes, tensor_bytes
 
 
 def show_info(model: str, as_json: bool) -> None:
@@ -58,24 +56,23 @@ def describe(path: Path) -> dict[str, Any]:
         If the file is not a packed network.
     """
     packed = read(path)
-    itemsize = np.dtype(packed.float_type).itemsize
     try:
         order = layers_of(packed, Architecture.of(packed))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    layers = [_layer(name, packed, itemsize) for name in order]
+    stored = tensor_bytes(packed)
+    layers = [_layer(name, packed, stored) for name in order]
     weights = {kind: sum(math.prod(e["shape"]) for e in layers if e["kind"] == kind) for kind in ("binary", "float")}
-    stored = {kind: sum(e["bytes"] for e in layers if e["kind"] == kind) for kind in ("binary", "float")}
-    # The scales of binary filters belong to `stored`; a float network has none.
+    # A float network has no scales of binary filters.
     others = sum(value.size for name, value in packed.tensors.items() if value.ndim != 4 and not _is_scale(name))
-    file, other = path.stat().st_size, itemsize * others
+    file, held = path.stat().st_size, sizes(packed)["layers"]
     float32 = 4 * (sum(weights.values()) + others)
     return {
         "file": str(path),
         "network": packed.config,
         "layers": layers,
         "weights": weights,
-        "bytes": {"file": file, **stored, "other": other, "header": file - sum(stored.values()) - other},
+        "bytes": {"file": file, **held, "header": file - sum(held.values())},
         "float32_bytes": float32,
         "compression": round(float32 / file, 3),
         "activations": _activations(packed),
@@ -83,13 +80,13 @@ def describe(path: Path) -> dict[str, Any]:
     }
 
 
-def _layer(name: str, packed: PackedNetwork, itemsize: int) -> dict[str, Any]:
+def _layer(name: str, packed: PackedNetwork, stored: dict[str, int]) -> dict[str, Any]:
     if name in packed.binary:
         kind, shape = "binary", packed.binary[name].shape
-        size = pack_bits(packed.binary[name]).nbytes + itemsize * packed.tensors[f"{name}.alpha"].size
+        size = stored[f"{name}{BITS_SUFFIX}"] + stored[f"{name}.alpha"]
     else:
         kind, shape = "float", packed.tensors[f"{name}.weight"].shape
-        size = itemsize * math.prod(shape)
+        size = stored[f"{name}.weight"]
     bits = round(8 * size / math.prod(shape), 3)
     return {"name": name, "kind": kind, "shape": list(shape), "bits_per_weight": bits, "bytes": size}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
+from pipeline.data.images import open_image
 from pipeline.errors import InputError
 from pipeline.files import atomic
 
@@ -39,12 +39,6 @@ KEPT_TAGS = (
 )
 FOLDERS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 DROPPED_TAGS = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight, ExifTags.Base.MakerNote)
-
-# Pillow reports broken files as any of these.
-BROKEN = (
-    OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, EOFError,
-    struct.error, Image.DecompressionBombError,
-)  # fmt: skip
 
 Pixels = NDArray[np.uint8 | np.uint16]
 
@@ -83,13 +77,8 @@ def read(path: Path) -> Picture:
     InputError
         If it cannot be decoded, or its pixel type is not supported.
     """
-    try:
-        # Pillow warns about large images and broken tags.
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=READ) as image:
-            return _picture(image, path)
-    except BROKEN as error:
-        reason = " ".join(str(error).split()).replace(f" '{path}'", "")
-        raise InputError(f"{path}: cannot be read as an image ({reason}); save it again or leave it out") from error
+    with open_image(path, "save it again or leave it out", READ) as image:
+        return _picture(image, path)
 
 
 def write(picture: Picture, path: Path) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,7 @@ def _matrix_rate(threads: int, precision: str, device: torch.device, repeats: in
 
     ways = {name: finished(product) for name, product in _products(size, DTYPES[precision], device).items()}
     seconds = alternate(ways, repeats, warmup=2)
-    return 2 * size**3 / min(float(np.median(times)) for times in seconds.values()) / 1e9
+    return 2 * size**3 / min(map(median, seconds.values())) / 1e9
 
 
 def _products(size: int, dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[], Tensor]]:

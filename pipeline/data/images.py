@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +16,37 @@ from pipeline.errors import InputError
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
 
+# Pillow reports broken files as any of these.
+BROKEN = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, EOFError,
+    struct.error, Image.DecompressionBombError,
+)  # fmt: skip
+
 
 def image_files(folder: Path) -> list[Path]:
     """Give every image file below `folder` (by its suffix), sorted; an empty list if there is no such folder."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+@contextmanager
+def open_image(path: Path, remedy: str, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
+    """Open an image file, of some of Pillow's formats, to decode it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened or decoded; it ends with the remedy.
+    """
+    try:
+        # Pillow warns of a large image and of broken tags.
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats) as image:
+            yield image
+    except BROKEN as error:
+        reason = " ".join(str(error).split()).replace(f" '{path}'", "")
+        raise InputError(f"{path}: cannot be read as an image ({reason}); {remedy}") from error
+
+
+def read_image(path: Path, remedy: str = "fetch it again") -> NDArray[np.uint8]:
     """Decode an image file.
 
     Returns
@@ -31,8 +59,5 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     InputError
         If the file cannot be decoded.
     """
-    try:
-        with Image.open(path) as image:
-            return np.array(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises any of these for broken files
-        raise InputError(f"{path}: cannot be decoded as an image ({error}); fetch it again") from error
+    with open_image(path, remedy) as image:
+        return np.array(image if image.mode in ("L", "RGB") else image.convert("RGB"))

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pipeline import labels
+from pipeline.data.images import read_image
 from pipeline.errors import InputError
 from pipeline.metrics import luma, psnr, ssim
 from pipeline.reporting.error_maps import error_map, error_range
@@ -160,13 +161,9 @@ def _scores(crop: NDArray, target: NDArray) -> dict[str, str]:
 
 
 def _read(path: Path, shape: tuple[int, ...] | None = None) -> NDArray:
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; {REMEDY}") from None
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"{path}: cannot be read as an image: {error}; delete it and {REMEDY}") from None
+    if not path.exists():
+        raise InputError(f"{path}: missing; {REMEDY}")
+    pixels = read_image(path, f"delete it and {REMEDY}")
     if shape is not None and pixels.shape != shape:
         raise InputError(f"{path}: is {pixels.shape}, its HR image {shape}; delete it and {REMEDY}")
     return pixels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import sys
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from pipeline.data.crops import Crops
@@ -122,7 +122,10 @@ def train(
     started, cpu_started = time.perf_counter(), time.process_time()
     shares = process.part(settings.batch // len(crops))
     module = channels_last(module)
-    averaged = copy.deepcopy(module) if settings.ema else module
+    average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
+    if average is not None:
+        average.update_parameters(module)  # the first call copies: the average begins with the starting weights
+    averaged = module if average is None else average.module
     optimizers = make_optimizers(module, settings)
     if teacher is not None:
         teacher = channels_last(teacher).eval()
@@ -171,8 +174,8 @@ def train(
         clip_gradients(module, settings, rate)
         for optimizer in optimizers:
             optimizer.step()
-        if settings.ema:
-            update_average(averaged, module, settings.ema)
+        if average is not None:
+            average.update_parameters(module)
 
         unread.append(loss.detach())
         record.iteration += 1
@@ -209,7 +212,7 @@ def train(
         if process.leads:
             write_json(checkpoint / PROGRESS, progress(record, settings))
     bar.close()
-    if settings.ema:
+    if average is not None:
         module.load_state_dict(averaged.state_dict())
     return record
 
@@ -265,14 +268,6 @@ def clip_gradients(module: nn.Module, settings: Training, rate: float) -> None:
         nn.utils.clip_grad_norm_(module.parameters(), settings.clip.limit)
     elif settings.clip.kind == "value_over_rate":
         nn.utils.clip_grad_value_(module.parameters(), settings.clip.limit / rate)
-
-
-@torch.no_grad()
-def update_average(averaged: nn.Module, module: nn.Module, decay: float) -> None:
-    """Move the averaged weights towards the current ones; buffers (batch statistics) are copied."""
-    torch._foreach_lerp_(list(averaged.parameters()), list(module.parameters()), 1 - decay)
-    for kept, current in zip(averaged.buffers(), module.buffers(), strict=True):
-        kept.copy_(current)
 
 
 def validate(module: nn.Module, images: Sequence[ImagePair]) -> float:

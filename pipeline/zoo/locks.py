@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+GLANCE_SECONDS = 0.5  # whoever looks whether a lock is held holds it for less
 
 
 @contextmanager
@@ -17,14 +20,16 @@ def claimed(path: Path) -> Iterator[bool]:
     bool
         Whether the lock is this process's.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=GLANCE_SECONDS)
+    except Timeout:
+        yield False
+        return
+    try:
         yield True
+    finally:
+        lock.release()
 
 
 def is_claimed(path: Path) -> bool:

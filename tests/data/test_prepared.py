@@ -123,8 +123,8 @@ def damage_same_stem(raw):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_truncated, r"b\.png: cannot be decoded"),
-        (damage_no_image, r"b\.png: cannot be decoded"),
+        (damage_truncated, r"b\.png: cannot be read as an image"),
+        (damage_no_image, r"b\.png: cannot be read as an image"),
         (damage_too_small, r"b\.png: 3×40 pixels are too few for ×4"),
         (damage_same_stem, "only in the suffix"),
     ],

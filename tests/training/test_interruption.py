@@ -4,6 +4,7 @@ import fcntl
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from safetensors.torch import load_file
 
 from pipeline.profiles import compose
+from pipeline.zoo import locks
 from pipeline.zoo.locks import claimed, is_claimed
 from tests.conftest import ROOT
 from tests.small import write_sets
@@ -114,6 +116,16 @@ def test_a_lock_is_one_holders_until_it_ends(tmp_path):
     assert path.exists() and not is_claimed(path)
     with claimed(path) as mine:
         assert mine
+
+
+def test_a_glance_keeps_no_lock_from_who_wants_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "GLANCE_SECONDS", 600)  # however slow this machine is
+    path = tmp_path / ".a.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        threading.Timer(0.2, fcntl.flock, (file, fcntl.LOCK_UN)).start()
+        with claimed(path) as mine:
+            assert mine
 
 
 def test_a_killed_process_holds_no_lock(tmp_path):

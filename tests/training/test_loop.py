@@ -302,12 +302,28 @@ def test_gradients_are_clipped_by_norm_or_by_value_over_the_rate():
     assert clipped({"kind": "value_over_rate", "limit": 0.35}, 0.1) == pytest.approx([3, -3.5])
 
 
-def test_the_average_follows_by_its_decay():
-    averaged, module = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
-    averaged.weight.data.fill_(1.0)
-    module.weight.data.fill_(3.0)
-    training.update_average(averaged, module, 0.75)
-    assert averaged.weight.item() == pytest.approx(1.5)
+def test_the_average_begins_with_the_starting_weights_and_follows_by_its_decay(pictures, tmp_path, monkeypatch):
+    module, decay = network("srresnet"), 0.75
+    expected = {name: value.clone() for name, value in module.state_dict().items()}
+    current = {}
+
+    def step_then_average(optimizer, *arguments):
+        stepped(optimizer, *arguments)
+        current.update((name, value.clone()) for name, value in module.state_dict().items())
+        for name, value in module.named_parameters():
+            expected[name] = decay * expected[name] + (1 - decay) * value.detach()
+
+    stepped = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", step_then_average)
+    run(pictures, tmp_path / "a", settings(iterations=4, ema=decay), module)
+    parameters = {name for name, _ in module.named_parameters()}
+    assert parameters < set(expected)  # the rest are the statistics of batch normalization, which are not averaged
+    for name, value in module.state_dict().items():
+        if name in parameters:
+            torch.testing.assert_close(value, expected[name])
+            assert not torch.equal(value, current[name]), name
+        else:
+            assert torch.equal(value, current[name]), name
 
 
 def test_half_the_squared_error_is_summed_over_a_crop_and_averaged_over_the_batch():

@@ -1,6 +1,9 @@
 """Entries of the queue: how each is trained, and importing one of them."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -75,6 +78,19 @@ def test_every_start_of_the_committed_queue_comes_before_what_starts_from_it():
     for each in load_queue(ROOT / "conf/queue.yaml"):
         assert each.starts_from is None or each.starts_from in done, each.name
         done |= set(each.runs)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # without buffers, each line meets the reader
+def test_status_ends_quietly_where_its_reader_is_gone(tmp_path, unbuffered):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "pipeline.zoo.status", "--zoo", str(tmp_path)]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=closed, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1 and done.stderr == ""
 
 
 @pytest.mark.skipif(not VDSR.is_file(), reason="needs ../shared/mirror with VDSR")
