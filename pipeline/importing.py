@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import InputError, one_line_errors
 from pipeline.models import build
+from pipeline.networks import NETWORKS
 from pipeline.packing import load, save
 from pipeline.runs import MODELS, SCALES
 
@@ -45,9 +46,10 @@ def import_network(path: Path, model: str, scale: int | None = None) -> nn.Modul
     Parameters
     ----------
     path : Path
-    model : {"edsr", "srresnet", "vdsr"}
+    model : str
+        One of `pipeline.runs.MODELS`.
     scale : {2, 3, 4}, optional
-        By default that of the file; a VDSR serves every scale and is made for 2 where none is named.
+        By default that of the file; 2 where it tells none, as of a network on luma, which serves every scale.
 
     Returns
     -------
@@ -68,8 +70,9 @@ def import_network(path: Path, model: str, scale: int | None = None) -> nn.Modul
     state, said = reader(path)
     if model == "edsr" and "head.weight" not in state:
         state = _renamed_edsr(state, path)
-    config = {key: said.get(key, value) for key, value in _sizes(state, model, path).items()}
-    held = config.pop("scale", None)
+    told = _sizes(state, model, path) | said
+    config = {name: told[name] for name in NETWORKS[model].sizes if name in told}
+    held = None if NETWORKS[model].on_luma else told.get("scale")
     if held is not None and scale not in (None, held):
         raise InputError(f"{path}: --scale: the network is for scale {held}, not {scale}; leave --scale out")
     module = build(model, held or scale or SCALES[0], "float", **config)
@@ -149,29 +152,27 @@ def _renamed_edsr(state: State, path: Path) -> State:
 
 
 def _sizes(state: State, model: str, path: Path) -> Config:
-    """The arguments for `pipeline.models.build` that the tensors tell."""
+    """What the tensors tell of the arguments for `pipeline.models.build`, whichever of them the network has."""
     try:
         channels = state["head.weight"].shape[0]
         count = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
-        if model == "vdsr":
-            return {"layers": count + 2, "channels": channels}
+        sizes: Config = {"blocks": count, "layers": count + 2, "channels": channels}
+        sizes["residual_scale"] = 0.1 if channels == 256 else 1.0  # EDSR's authors', for the large network
         outputs = [state[name].shape[0] for name in state if re.fullmatch(r"upsample\.\d\.conv\.weight", name)]
-        sizes: Config = {"blocks": count, "channels": channels}
-        if model == "edsr":
-            sizes["residual_scale"] = 0.1 if channels == 256 else 1.0  # the authors', for the large network
-        scale = round(np.prod([out / channels for out in outputs]) ** 0.5)
+        if outputs:
+            sizes["scale"] = round(np.prod([out / channels for out in outputs]) ** 0.5)
     except (LookupError, ValueError) as error:
         raise InputError(f"{path}: is not a float {model}: has no {error.args[0]}") from None
-    if scale not in SCALES:
+    if sizes.get("scale", SCALES[0]) not in SCALES:
         raise InputError(f"{path}: is not a float {model} for a scale of {', '.join(map(str, SCALES))}")
-    return sizes | {"scale": scale}
+    return sizes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--model", choices=MODELS, required=True)
-    parser.add_argument("--scale", type=int, choices=SCALES, help="of a VDSR (default: 2); else the file says it")
+    parser.add_argument("--scale", type=int, choices=SCALES, help="where the file does not say it (default: 2)")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the .safetensors file to write")
     arguments = parser.parse_args()
     if arguments.out.suffix != ".safetensors":

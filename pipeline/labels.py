@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-MODELS = {"srresnet": "SRResNet", "edsr": "EDSR", "vdsr": "VDSR"}
+from pipeline.networks import NETWORKS
 
 BACKENDS = {
     "bicubic": "bicubic",
@@ -35,7 +35,7 @@ PARTS = {"residual blocks": ["blocks"], "upsampling": ["upsample"], "head and ta
 
 def model(name: str) -> str:
     """Return the name of a model as its authors write it."""
-    return MODELS.get(name, name)
+    return NETWORKS[name].title if name in NETWORKS else name
 
 
 def backend(name: str) -> str:

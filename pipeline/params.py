@@ -7,15 +7,17 @@ Nothing has a default here: params.yaml is resolved, so that a knob's value can 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from pipeline.data.registry import dataset
 from pipeline.errors import InputError, one_line_errors
+from pipeline.networks import NETWORKS
 from pipeline.runs import Model, Scale, Weights
 
 Count = Annotated[int, Field(ge=1)]
@@ -65,28 +67,25 @@ class Data(Section):
         return self
 
 
-class SRResNet(Section):
-    blocks: Count
-    channels: Count
+def _section(name: str, fields: Mapping[str, Any]) -> Any:
+    """A section whose fields follow from the table of networks."""
+    required: dict[str, Any] = {field: (kind, ...) for field, kind in fields.items()}
+    return create_model(name, __base__=Section, **required)
 
 
-class EDSR(Section):
-    blocks: Count
-    channels: Count
-    residual_scale: Positive
+def _at_least(least: float) -> Any:
+    return Annotated[int, Field(ge=least)] if isinstance(least, int) else Annotated[float, Field(gt=least)]
 
 
-class VDSR(Section):
-    layers: Annotated[int, Field(ge=3)]
-    channels: Count
+_SIZES = {
+    model: _section(facts.title, {name: _at_least(least) for name, least in facts.sizes.items()})
+    for model, facts in NETWORKS.items()
+}
+_Network: Any = _section("Network", _SIZES)
 
 
-class Network(Section):
-    """Arguments of the networks in `pipeline.models`."""
-
-    srresnet: SRResNet
-    edsr: EDSR
-    vdsr: VDSR
+class Network(_Network):
+    """Arguments of the networks in `pipeline.models`, of each those that `pipeline.networks` names."""
 
 
 class Binarize(Section):
@@ -151,10 +150,11 @@ class Training(Section):
     max_minutes: Positive | None  # stops cleanly with a checkpoint; a rerun goes on from it
 
 
-class Train(Section):
-    srresnet: Training
-    edsr: Training
-    vdsr: Training
+_Train: Any = _section("Train", dict.fromkeys(NETWORKS, Training))
+
+
+class Train(_Train):
+    """How each network is trained."""
 
 
 class Export(Section):

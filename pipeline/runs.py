@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-Model = Literal["srresnet", "edsr", "vdsr"]
+from pipeline.networks import NETWORKS
+
+MODELS: tuple[str, ...] = tuple(NETWORKS)
+Model = Literal[MODELS]  # type: ignore[valid-type]  # pydantic reads it
 Scale = Literal[2, 3, 4]
 Weights = Literal["float", "binary"]
-MODELS: tuple[str, ...] = get_args(Model)
 SCALES: tuple[int, ...] = get_args(Scale)
-ON_LUMA = {"vdsr"}  # networks whose input is the luma of the bicubic image, at any scale; the others take LR RGB
-PAPER_ITERATIONS = {"srresnet": 1_000_000, "edsr": 300_000, "vdsr": 80_000}  # sources: conf/profile/paper.yaml
 
 
 def is_brief(model: str, iterations: int) -> bool:
     """Whether a network was trained for less than half the iterations of its paper."""
-    return iterations < PAPER_ITERATIONS[model] / 2
+    return iterations < NETWORKS[model].iterations / 2
 
 
 @dataclass(frozen=True)

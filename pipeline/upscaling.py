@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.data.resize import imresize
 from pipeline.errors import InputError
 from pipeline.metrics import LUMA_WEIGHTS, luma
-from pipeline.runs import ON_LUMA
+from pipeline.networks import NETWORKS
 
 Depth = TypeVar("Depth", bound=np.uint8 | np.uint16)
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # C×h×w over 255 to C×H×W over 255
@@ -26,7 +26,8 @@ def upscale_image(forward: Forward, image: NDArray[Depth], model: str, scale: in
         The network: float32 C×h×w in [0, 1] to C×H×W. C is 1 (luma of the bicubic image) for networks on luma, else 3.
     image : uint8 or uint16, H×W×3 or H×W
         A grey image runs as RGB with equal channels, or directly as luma.
-    model : {"srresnet", "edsr", "vdsr"}
+    model : str
+        One of `pipeline.runs.MODELS`.
     scale : {2, 3, 4}
 
     Returns
@@ -44,7 +45,7 @@ def upscale_image(forward: Forward, image: NDArray[Depth], model: str, scale: in
     peak = np.iinfo(image.dtype).max
     unit = np.float32(peak / 255)  # 1 or 257, so that the networks' sums are those of 8 bits, with a fraction
     levels = image.astype(np.float32) / unit
-    upscaled = _luma_residual(forward, levels, scale) if model in ON_LUMA else _rgb(forward, levels)
+    upscaled = _luma_residual(forward, levels, scale) if NETWORKS[model].on_luma else _rgb(forward, levels)
     return np.clip(np.rint(upscaled * unit), 0, peak).astype(image.dtype)
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipeline.data.preparation import prepare
 from pipeline.data.prepared import PreparedSet
+from pipeline.networks import NETWORKS
 from pipeline.params import Training
 from pipeline.runs import SCALES, prepared_folder, raw_folder
 
@@ -39,6 +40,12 @@ def write_sets(folder: Path, *names: str, **size: int) -> None:
     for name in names:
         write_pictures(folder / raw_folder(name), **size)
         prepare(folder / raw_folder(name), folder / prepared_folder(name), SCALES)
+
+
+def small_sizes(model: str, **wanted: float) -> dict[str, float]:
+    """The arguments of a small network: of those wanted the ones that it has, and the least of other whole numbers."""
+    sizes = NETWORKS[model].sizes
+    return {name: wanted.get(name, least) for name, least in sizes.items() if name in wanted or isinstance(least, int)}
 
 
 def settings(**changes: Any) -> Training:

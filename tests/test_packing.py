@@ -12,15 +12,13 @@ from safetensors.numpy import load_file, save_file
 
 from pipeline.errors import InputError
 from pipeline.models import MODELS, SCALES, build
+from pipeline.networks import NETWORKS
 from pipeline.packed import pack_bits, read, sizes, unpack_bits, write
 from pipeline.packing import load, pack, save, unpack
 from tests.conftest import ROOT
+from tests.small import small_sizes
 
-SMALL = {
-    "srresnet": {"blocks": 2, "channels": 9},
-    "edsr": {"blocks": 2, "channels": 9, "residual_scale": 0.1},
-    "vdsr": {"layers": 5, "channels": 9},
-}
+SMALL = {model: small_sizes(model, blocks=2, layers=5, channels=9, residual_scale=0.1) for model in MODELS}
 
 
 def trained(model, scale, weights, **overrides):
@@ -63,7 +61,7 @@ def test_round_trip_is_bit_exact(tmp_path, model, scale, weights, binarization):
     metadata = {"training": {"iterations": 3}, "activations": {"x": 0.1}}
     written = save(module, tmp_path / "a.safetensors", metadata)
     loaded = load(tmp_path / "a.safetensors")
-    image = torch.rand(1, 1 if model == "vdsr" else 3, 6, 7)
+    image = torch.rand(1, NETWORKS[model].channels, 6, 7)
     assert torch.equal(loaded(image), module(image))
     assert loaded.config == module.config and loaded.metadata == metadata
     assert save(loaded, tmp_path / "b.safetensors", loaded.metadata) == written

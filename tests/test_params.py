@@ -9,6 +9,7 @@ import yaml
 from dvc.utils.hydra import compose_and_dump
 
 from pipeline.errors import InputError
+from pipeline.networks import NETWORKS
 from pipeline.params import load_params
 from tests.conftest import ROOT
 
@@ -26,6 +27,13 @@ def compose(path, *overrides):
 @pytest.mark.parametrize("profile", ["quick", "cpu", "bsd", "paper"])
 def test_every_profile_composes_to_valid_params(tmp_path, profile):
     assert load_params(compose(tmp_path / "params.yaml", f"profile={profile}")).profile == profile
+
+
+def test_the_papers_train_as_long_as_the_table_says(tmp_path):
+    train = load_params(compose(tmp_path / "params.yaml", "profile=paper")).train.model_dump()
+    assert {model: settings["iterations"] for model, settings in train.items()} == {
+        model: facts.iterations for model, facts in NETWORKS.items()
+    }
 
 
 def test_the_committed_params_are_the_quick_profile(tmp_path, quick):

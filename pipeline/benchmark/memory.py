@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.benchmark.backends import Backend, UnavailableError, one_line
+from pipeline.networks import NETWORKS
 from pipeline.records import Memory
-from pipeline.runs import ON_LUMA
 
 REQUEST, PACKED = "memory.json", "packed.safetensors"
 WARM_UP_SIZE = 16  # side of the LR image of the first forward pass, which compiles and loads what it needs
@@ -46,10 +46,9 @@ def write_request(
     files : dict
         By name of a runtime's backend: the file it reads.
     """
-    channels = 1 if config["model"] in ON_LUMA else 3
     request = {
         "config": dict(config),
-        "channels": channels,
+        "channels": NETWORKS[config["model"]].channels,
         "size": [height * enlarged, width * enlarged],
         "warm_up": WARM_UP_SIZE * enlarged,
         "threads": threads,

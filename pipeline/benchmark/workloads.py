@@ -19,9 +19,9 @@ from pipeline.engine.calibration import calibrate_inputs
 from pipeline.engine.networks import RELU, Architecture, Array, Ops
 from pipeline.models import build
 from pipeline.models.binarize import BinaryConv2d
+from pipeline.networks import NETWORKS
 from pipeline.packed import PackedNetwork
 from pipeline.packing import pack
-from pipeline.runs import ON_LUMA
 
 CALIBRATION_INPUTS, CALIBRATION_SIZE = 8, 48  # by which int8 ranges are chosen, for the engine and for its peers
 
@@ -99,7 +99,7 @@ def network(model: str, scale: int, overrides: Mapping[str, Any], binarization: 
     real = build(model, scale, "float", **overrides).eval()
     binary = build(model, scale, "binary", **overrides, **binarization).eval()
     packed = pack(binary)
-    return _workload(real, binary, packed, Architecture.of(packed), scale if model in ON_LUMA else 1)
+    return _workload(real, binary, packed, Architecture.of(packed), scale if NETWORKS[model].on_luma else 1)
 
 
 def body(whole: Workload) -> Workload:

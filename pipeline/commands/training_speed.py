@@ -26,12 +26,13 @@ from pipeline.data.ready import ready
 from pipeline.files import write_json
 from pipeline.inference import channels_last, no_compiler
 from pipeline.models import build
+from pipeline.networks import NETWORKS
 from pipeline.provenance import cpu_model, environment
-from pipeline.runs import MODELS, ON_LUMA, SCALES
+from pipeline.runs import MODELS, SCALES
 from pipeline.training.winograd import MOST_THREADS, winograd
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-PATCHES = {"srresnet": 24, "edsr": 24, "vdsr": 10}  # sides of the papers' crops, in LR pixels at ×4
+PATCH, PATCH_ON_LUMA = 24, 10  # sides of crops in LR pixels: at ×4 they are those of SRResNet's and VDSR's papers
 MATRIX = {"cpu": 2048, "cuda": 8192}  # rows and columns of the products that set the limit
 
 
@@ -116,7 +117,7 @@ def _step(
     if variant.layout == "channels_last":
         module = channels_last(module)
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-4)
-    crops = Crops(prepared, scale, variant.patch, model in ON_LUMA, device)
+    crops = Crops(prepared, scale, variant.patch, NETWORKS[model].on_luma, device)
     network: Any = torch.compile(module) if variant.compiled else module
     rng = np.random.default_rng(0)
 
@@ -198,7 +199,8 @@ def main() -> None:
     there = {name: reason is None for name, reason in missing.items()}
     measured = {}
     for model in arguments.models:
-        chosen = list(variants(threads, arguments.batch, PATCHES[model], **there))
+        patch = PATCH_ON_LUMA if NETWORKS[model].on_luma else PATCH
+        chosen = list(variants(threads, arguments.batch, patch, **there))
         prepared = ready(arguments.set)
         measured[model] = measure(model, arguments.scale, prepared, chosen, device, arguments.repeats)
         for row in measured[model]:

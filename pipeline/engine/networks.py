@@ -1,4 +1,4 @@
-"""The forward passes of the three networks, written once for all implementations of their one operation."""
+"""The networks' forward passes, written once for every implementation of their one operation."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.networks import NETWORKS
 from pipeline.packed import PackedNetwork
-from pipeline.runs import ON_LUMA
 
 Array = NDArray[np.float32]
 
@@ -66,7 +66,8 @@ class Architecture:
 
     Attributes
     ----------
-    model : {"srresnet", "edsr", "vdsr"}
+    model : str
+        One of `PASSES`.
     scale : {2, 3, 4}
     blocks : int
         Residual blocks; for VDSR its inner layers.
@@ -89,10 +90,10 @@ class Architecture:
             If the network is unknown.
         """
         config = packed.config
-        if config.get("model") not in NETWORKS or config.get("scale") not in UPSAMPLING:
+        if config.get("model") not in PASSES or config.get("scale") not in UPSAMPLING:
             raise InputError(
                 f"network: {config.get('model')!r} at scale {config.get('scale')!r} is unknown; "
-                f"use one of {', '.join(NETWORKS)} at scale 2, 3 or 4"
+                f"use one of {', '.join(PASSES)} at scale 2, 3 or 4"
             )
         names = (name.split(".") for name in (*packed.tensors, *packed.binary))
         blocks = {int(parts[1]) for parts in names if parts[0] == "blocks"}
@@ -103,21 +104,21 @@ class Architecture:
     @property
     def channels(self) -> int:
         """Channels of the network's input and output: 1 for networks on luma, else 3 (RGB)."""
-        return 1 if self.model in ON_LUMA else 3
+        return NETWORKS[self.model].channels
 
     @property
     def upsampling(self) -> list[int]:
         """The factors of the network's own upsampling, one pixel shuffle each."""
-        return [] if self.model in ON_LUMA else UPSAMPLING[self.scale]
+        return [] if NETWORKS[self.model].on_luma else UPSAMPLING[self.scale]
 
     def forward(self, ops: Ops, x: Array) -> Array:
         """Run the network on x, float32 of shape (channels, H, W) in [0, 1]."""
-        return NETWORKS[self.model](self, ops, x)
+        return PASSES[self.model][0](self, ops, x)
 
     def body(self, ops: Ops, x: Array) -> Array:
         """Run the residual blocks alone (VDSR: the inner layers) on x, float32 of shape (features, H, W)."""
         for i in range(self.blocks):
-            x = BLOCKS[self.model](self, ops, f"blocks.{i}", x)
+            x = PASSES[self.model][1](self, ops, f"blocks.{i}", x)
         return x
 
 
@@ -161,9 +162,11 @@ def vdsr(net: Architecture, ops: Ops, x: Array) -> Array:
     return ops.conv("tail", net.body(ops, ops.conv("head", x, activation=RELU)), residual=x)
 
 
-NETWORKS: dict[str, Callable[[Architecture, Ops, Array], Array]] = {"srresnet": srresnet, "edsr": edsr, "vdsr": vdsr}
-BLOCKS: dict[str, Callable[[Architecture, Ops, str, Array], Array]] = {
-    "srresnet": srresnet_block,
-    "edsr": edsr_block,
-    "vdsr": vdsr_block,
+# By network: the whole of it, and one of its residual blocks.
+PASSES: dict[
+    str, tuple[Callable[[Architecture, Ops, Array], Array], Callable[[Architecture, Ops, str, Array], Array]]
+] = {
+    "srresnet": (srresnet, srresnet_block),
+    "edsr": (edsr, edsr_block),
+    "vdsr": (vdsr, vdsr_block),
 }

@@ -1,4 +1,4 @@
-"""The three networks of the paper's experiments, in float and with binary filters."""
+"""The networks, in float and with binary filters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def build(name: str, scale: int = 4, weights: Literal["float", "binary"] = "floa
 
     Parameters
     ----------
-    name : {"srresnet", "edsr", "vdsr"}
+    name : str
+        One of `pipeline.runs.MODELS`.
     scale : {2, 3, 4}
     weights : {"float", "binary"}
         ``binary`` makes the convolutions in the residual blocks `pipeline.models.binarize.BinaryConv2d`.
@@ -26,8 +27,9 @@ def build(name: str, scale: int = 4, weights: Literal["float", "binary"] = "floa
     Returns
     -------
     torch.nn.Module
-        Maps float32 N×3×h×w RGB in [0, 1] to N×3×(scale·h)×(scale·w); ``vdsr`` maps the N×1×H×W luma (over 255) of the
-        bicubic image to the luma of the same size. Its ``config`` holds the arguments that rebuild it.
+        Maps float32 N×3×h×w RGB in [0, 1] to N×3×(scale·h)×(scale·w); a network on luma (see `pipeline.networks`) maps
+        the N×1×H×W luma (over 255) of the bicubic image to the luma of the same size. Its ``config`` holds the
+        arguments that rebuild it.
 
     Raises
     ------

@@ -71,6 +71,6 @@ def optimizer_panels(trials: Sequence[SearchTrial]) -> list[Panel]:
             said.append(f"{name} at {rate:g} ends at {labels.decibels(best.psnr_y)}, the best of {len(mine)} rates")
         if len(said) < len(OPTIMIZERS):
             return []
-        title = f"{labels.network('edsr', 4)}, {weights}"
+        title = f"{labels.network(best.model, best.scale)}, {weights}"
         panels.append(Panel(title, svg.inline(figure, f"optimizers-{weights}", f"{title}. {'; '.join(said)}.")))
     return panels

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from pipeline import labels
 from pipeline.files import write_json, write_text
+from pipeline.networks import NETWORKS
 from pipeline.params import Params
 from pipeline.reporting import (
     accuracy_tables,
@@ -142,6 +143,7 @@ def _page(
         scaling_panels=speed_figures.scaling_panels(results),
         limit_table=speed_tables.limit_table(results),
         ceiling_table=speed_tables.ceiling_table(results),
+        on_luma=[labels.model(model) for model in results.models if NETWORKS[model].on_luma],
         missing_backends=speed_tables.missing_backends(results),
         resource_table=speed_tables.resource_table(results),
         comparisons=speed_tables.comparisons(results),

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from pipeline import labels
+from pipeline.networks import NETWORKS
 from pipeline.reporting.results import Results
-from pipeline.runs import PAPER_ITERATIONS, Run, is_brief
+from pipeline.runs import Run, is_brief
 
-# Below these counts a float network is a reduced version of its paper's. The smallest full ones (×2) have
-# 1.40 M (SRResNet), 1.37 M (EDSR baseline) and 0.665 M (VDSR) parameters.
-FULL_PARAMETERS = {"srresnet": 1_350_000, "edsr": 1_350_000, "vdsr": 660_000}
 STANDARD_SETS = ("Set5", "Set14", "B100", "Urban100")
 
 
@@ -47,14 +45,16 @@ def reduced_networks(parameters: Mapping[tuple[str, int], int]) -> list[str]:
     small = []
     for model in dict.fromkeys(model for model, _ in parameters):
         count = min(count for pair, count in parameters.items() if pair[0] == model)
-        if count < FULL_PARAMETERS.get(model, 0):
+        if count < NETWORKS[model].parameters:
             small.append(f"{labels.model(model)} ({count / 1e6:.2f} M parameters)")
     return [f"Reduced networks, smaller than their papers’: {labels.listing(small)}."] if small else []
 
 
 def papers_train(models: Iterable[str]) -> str:
     """Say for how long the papers of some models train, as `the papers train for 80,000 (VDSR)`."""
-    return "the papers train for " + labels.listing([f"{PAPER_ITERATIONS[m]:,} ({labels.model(m)})" for m in models])
+    return "the papers train for " + labels.listing(
+        [f"{NETWORKS[m].iterations:,} ({NETWORKS[m].title})" for m in models]
+    )
 
 
 def count_span(counts: Collection[int]) -> str:

@@ -15,8 +15,9 @@ from pipeline.data.prepared import PreparedSet
 from pipeline.errors import InputError
 from pipeline.models import build
 from pipeline.models.binarize import start_from_float
+from pipeline.networks import NETWORKS
 from pipeline.records import TrainingRecord
-from pipeline.runs import ON_LUMA, Weights, prepared_folder
+from pipeline.runs import Weights, prepared_folder
 from pipeline.training.distributed import Process
 from pipeline.training.interruption import Interruption
 from pipeline.training.loop import ImagePair, train
@@ -194,7 +195,8 @@ def _crops(plan: Plan, prepared: PreparedSet, process: Process) -> list[Crops]:
             f"params.yaml: train.{plan.model}: scales {', '.join(map(str, plan.scales))} share each batch; choose a "
             "batch and a patch size in HR pixels that all of them, and their number, divide"
         )
-    return [Crops(prepared, scale, size, plan.model in ON_LUMA, process.device) for scale, size in sizes.items()]
+    on_luma = NETWORKS[plan.model].on_luma
+    return [Crops(prepared, scale, size, on_luma, process.device) for scale, size in sizes.items()]
 
 
 def _teacher(plan: Plan, process: Process) -> nn.Module | None:

@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline import labels
 from pipeline.files import write_text
+from pipeline.networks import NETWORKS
 from pipeline.packed import read
-from pipeline.runs import PAPER_ITERATIONS
 from pipeline.zoo.catalogue import Model
 
 NONE = "–"
@@ -67,7 +67,7 @@ def _card(zoo: Path, model: Model, results: Mapping[str, Any], gaps: Sequence[Ma
         "training": training,
         "plan": plan,
         "settings": plan.get("settings", {}),
-        "paper_iterations": PAPER_ITERATIONS[model.model],
+        "paper_iterations": NETWORKS[model.model].iterations,
         "rows": rows,
         "gaps": [gap for gap in gaps if gap["binary"] == model.name],
         "number": labels.number,

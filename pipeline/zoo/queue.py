@@ -9,8 +9,9 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from pipeline.errors import InputError
+from pipeline.networks import NETWORKS
 from pipeline.params import Params, Section
-from pipeline.runs import ON_LUMA, Model, Run, Scale, Weights
+from pipeline.runs import Model, Run, Scale, Weights
 from pipeline.training.run import Plan, Start
 
 QUEUE = Path("conf", "queue.yaml")
@@ -47,8 +48,8 @@ class Entry(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Entry:
-        if len(self.scales) > 1 and self.model not in ON_LUMA:
-            raise ValueError("scales: only networks on luma (vdsr) can have several; write one entry per scale")
+        if len(self.scales) > 1 and not NETWORKS[self.model].on_luma:
+            raise ValueError("scales: only a network on luma can have several; write one entry per scale")
         if self.distillation and self.start is None:
             raise ValueError("distillation: needs a teacher, the network that training starts from; name it in start")
         if self.weights == "float" and self.start is not None:

@@ -7,14 +7,12 @@ import torch
 from pipeline.engine import Engine
 from pipeline.engine.networks import DIV2K_MEAN as ENGINE_MEAN
 from pipeline.models.edsr import DIV2K_MEAN
+from pipeline.runs import MODELS
 from tests.engine.random_networks import save_random
+from tests.small import small_sizes
 
 TOLERANCE = 1e-3 / 255  # for outputs of order 1
-SMALL = {
-    "srresnet": {"blocks": 2, "channels": 10},
-    "edsr": {"blocks": 2, "channels": 10, "residual_scale": 0.1},
-    "vdsr": {"layers": 4, "channels": 10},
-}
+SMALL = {model: small_sizes(model, blocks=2, layers=4, channels=10, residual_scale=0.1) for model in MODELS}
 
 
 def assert_equal_outputs(path, module, sizes, seed=0):

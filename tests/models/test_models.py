@@ -5,12 +5,10 @@ import torch
 
 from pipeline.models import MODELS, SCALES, build
 from pipeline.models.binarize import BinaryConv2d
+from pipeline.networks import NETWORKS
+from tests.small import small_sizes
 
-SMALL = {
-    "srresnet": {"blocks": 1, "channels": 8},
-    "edsr": {"blocks": 1, "channels": 8},
-    "vdsr": {"layers": 3, "channels": 8},
-}
+SMALL = {model: small_sizes(model, channels=8) for model in MODELS}
 
 
 def parameters(module):
@@ -27,6 +25,11 @@ def test_edsr_has_the_published_parameters(scale, millions):
     with torch.device("meta"):
         module = build("edsr", scale, channels=256, blocks=32, residual_scale=0.1)
     assert parameters(module) / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_parameters_are_those_of_the_table(model):
+    assert parameters(build(model, 2)) == min(parameters(build(model, s)) for s in SCALES) == NETWORKS[model].parameters
 
 
 def test_vdsr_has_the_published_parameters():
@@ -48,7 +51,7 @@ def test_srresnet_has_the_parameters_of_its_layers(scale, upsampler):
 @pytest.mark.parametrize("weights", ["float", "binary"])
 def test_output_size(model, scale, weights):
     module = build(model, scale, weights, **SMALL[model]).eval()
-    channels, factor = (1, 1) if model == "vdsr" else (3, scale)
+    channels, factor = (1, 1) if NETWORKS[model].on_luma else (3, scale)
     assert module(torch.rand(2, channels, 5, 7)).shape == (2, channels, 5 * factor, 7 * factor)
 
 
@@ -66,9 +69,9 @@ def test_which_convolutions_are_binary(model, blocks, all_layers):
 def test_a_shift_of_the_input_shifts_the_output(model):
     """Moving the image by a pixel moves the output by `scale` pixels, away from the edges."""
     torch.manual_seed(0)
-    scale = 1 if model == "vdsr" else 2
+    scale = 1 if NETWORKS[model].on_luma else 2
     module = build(model, 2, **SMALL[model]).eval()
-    image = torch.rand(1, 1 if model == "vdsr" else 3, 28, 28)
+    image = torch.rand(1, NETWORKS[model].channels, 28, 28)
     moved = torch.roll(image, (1, 1), (2, 3))
     edge = 12 * scale
     inner = module(image)[..., edge:-edge, edge:-edge]

@@ -1,0 +1,46 @@
+"""What each network is and eats, beside its layers: all that the rest of the code has to know of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The facts of one network.
+
+    Attributes
+    ----------
+    title : str
+        Its name as its authors write it.
+    sizes : mapping of str to int or float
+        Arguments of its class, all of which params.yaml names: the least of whole numbers, the bound below others.
+    iterations : int
+        For how long its paper trains it, see conf/profile/paper.yaml.
+    parameters : int
+        Of the float network in its paper's size at ×2, where they are fewest.
+    on_luma : bool
+        Its input is the luma of the bicubic image, at any scale, and its output the luma of the SR image. The others
+        take the LR image in RGB.
+    """
+
+    title: str
+    sizes: Mapping[str, float]
+    iterations: int
+    parameters: int
+    on_luma: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Channels of its input and of its output."""
+        return 1 if self.on_luma else 3
+
+
+NETWORKS = {
+    "srresnet": Facts("SRResNet", {"blocks": 1, "channels": 1}, iterations=1_000_000, parameters=1_399_637),
+    "edsr": Facts(
+        "EDSR", {"blocks": 1, "channels": 1, "residual_scale": 0.0}, iterations=300_000, parameters=1_369_859
+    ),
+    "vdsr": Facts("VDSR", {"layers": 3, "channels": 1}, iterations=80_000, parameters=665_921, on_luma=True),
+}
