@@ -21,6 +21,7 @@ NO_RESULT_DEPENDS_ON = {
     "pipeline/evaluation/__init__.py",
     "pipeline/files.py",
     "pipeline/params.py",
+    "pipeline/program.py",
     "pipeline/runs.py",
     "stages/__init__.py",
     "stages/arguments.py",

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
-from typer.exceptions import TyperException
 
 from pipeline.cli.output import unusable
 from pipeline.errors import InputError, one_line_errors
+from pipeline.program import invoke
 
 Activations = Literal["float32", "int8", "int6", "int1"]
 FloatLayers = Literal["float32", "int8"]
@@ -33,13 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     code: int | None = None
     with one_line_errors():
         try:
-            code = app(None if arguments is None else list(arguments), prog_name="binsr", standalone_mode=False)
+            code = invoke(app, "binsr", arguments)
             sys.stdout.flush()  # a reader that is gone, such as head, shows here
-        except TyperException as error:
-            context = getattr(error, "ctx", None)
-            command = "binsr" if context is None else context.command_path
-            message = " ".join(error.format_message().split()).rstrip(".")
-            raise InputError(f"{message}; see {command} --help") from error
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes the rest at its end
             code = 1
