@@ -8,24 +8,25 @@ X.safetensors` trains a binary one from it.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError
 from pipeline.models import build
 from pipeline.networks import NETWORKS
 from pipeline.packing import load, save
-from pipeline.runs import MODELS, SCALES
+from pipeline.program import run_program
+from pipeline.runs import SCALES, Model, Scale
 
 State = dict[str, Tensor]
 Config = dict[str, Any]  # what a file says of its network, beside the tensors
@@ -168,22 +169,20 @@ def _sizes(state: State, model: str, path: Path) -> Config:
     return sizes
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--model", choices=MODELS, required=True)
-    parser.add_argument("--scale", type=int, choices=SCALES, help="where the file does not say it (default: 2)")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="the .safetensors file to write")
-    arguments = parser.parse_args()
-    if arguments.out.suffix != ".safetensors":
-        raise InputError(f"--out: {arguments.out}: name a .safetensors file")
-    module = import_network(arguments.file, arguments.model, arguments.scale)
+def main(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    model: Annotated[Model, typer.Option()],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.")],
+    scale: Annotated[Scale | None, typer.Option(help="Of a VDSR. Default: 2; else the file says it.")] = None,
+) -> None:
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out: {out}: name a .safetensors file")
+    module = import_network(file, model, scale)
     config: Any = module.config
-    source = {"file": arguments.file.name, "sha256": sha256(arguments.file.read_bytes()).hexdigest()}
-    count = save(module, arguments.out, {"imported": source})
-    print(f"{arguments.out}: {config['model']} ×{config['scale']}, {count:,} bytes")
+    source = {"file": file.name, "sha256": sha256(file.read_bytes()).hexdigest()}
+    count = save(module, out, {"imported": source})
+    print(f"{out}: {config['model']} ×{config['scale']}, {count:,} bytes")
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_program(main)

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from pipeline.data.registry import dataset
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError
 from pipeline.networks import NETWORKS
+from pipeline.program import run_program
 from pipeline.runs import Model, Scale, Weights
 
 Count = Annotated[int, Field(ge=1)]
@@ -285,9 +286,8 @@ def _fields(location: tuple[int | str, ...]) -> list[str]:
 
 def main() -> None:
     """Check params.yaml and say nothing when all is well."""
-    with one_line_errors():
-        load_params()
+    load_params()
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.utils.hydra import compose_and_dump
 
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError
 from pipeline.files import atomic
 from pipeline.params import load_params
+from pipeline.program import run_program
 
 CONF = Path("conf")
 
@@ -38,14 +38,9 @@ def compose(profile: str, path: Path, conf: Path = CONF) -> None:
             named.unlink(missing_ok=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("profile")
-    parser.add_argument("path", type=Path)
-    arguments = parser.parse_args()
-    compose(arguments.profile, arguments.path)
+def main(profile: str, path: Path) -> None:
+    compose(profile, path)
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_program(main)

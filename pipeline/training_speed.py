@@ -1,8 +1,7 @@
 """The command `python -m pipeline.training_speed`, which is written in `pipeline.commands`."""
 
 from pipeline.commands.training_speed import main
-from pipeline.errors import one_line_errors
+from pipeline.program import run_program
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_program(main)

@@ -5,7 +5,6 @@ Its size is that of ``benchmark.network``: time does not depend on what was lear
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,15 +14,11 @@ from pipeline.benchmark.workloads import seed
 from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
 from pipeline.provenance import environment
-from stages.arguments import add_model, add_scale
+from stages.arguments import Model, Scale
 from stages.run import stage
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_model(parser)
-    add_scale(parser)
-    model, scale = vars(parser.parse_args()).values()
+def main(model: Model, scale: Scale) -> None:
     params = load_params()
     params.require(model, scale)
     benchmark, machine = params.benchmark, environment()
@@ -44,5 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with stage():
-        main()
+    stage(main)

@@ -14,13 +14,13 @@ from pipeline.files import write_json
 from pipeline.models import build
 from pipeline.packing import footprint
 from pipeline.params import load_params
-from pipeline.runs import prepared_folder
-from stages.arguments import run_arguments
+from pipeline.runs import Run, prepared_folder
+from stages.arguments import Model, Scale, Weights
 from stages.run import stage
 
 
-def main() -> None:
-    run = run_arguments(__doc__)
+def main(model: Model, scale: Scale, weights: Weights) -> None:
+    run = Run(model, scale, weights)
     params = load_params()
     params.require(run.model, run.scale)
     if not run.weights_file.exists():
@@ -34,5 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with stage():
-        main()
+    stage(main)

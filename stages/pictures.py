@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from pipeline.data.prepared import PreparedSet
@@ -10,16 +9,11 @@ from pipeline.evaluation.gaps import image_gaps
 from pipeline.evaluation.pictures import Pair, torch_scores, write_pictures
 from pipeline.params import load_params
 from pipeline.runs import Run, prepared_folder
-from stages.arguments import add_scale, add_set
+from stages.arguments import Scale, SetName
 from stages.run import stage
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_set(parser)
-    add_scale(parser)
-    arguments = parser.parse_args()
-    name, scale = arguments.set, arguments.scale
+def main(name: SetName, scale: Scale) -> None:
     scores = Path("results", "evaluate", name)
     pairs = []
     for model in load_params().matrix.models:
@@ -30,5 +24,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with stage():
-        main()
+    stage(main)

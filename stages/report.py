@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.errors import one_line_errors
 from pipeline.params import load_params
+from pipeline.program import run_program
 from pipeline.provenance import environment
 from pipeline.reporting.render import write_report
 from pipeline.reporting.results import read_results
@@ -21,5 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_program(main)

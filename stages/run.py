@@ -1,22 +1,19 @@
-"""How every stage runs: errors in one line, and its duration kept for the report."""
+"""How every stage runs: as a program whose duration is kept for the report."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from pipeline.errors import one_line_errors
 from pipeline.files import write_json
+from pipeline.program import run_program
 from pipeline.runs import seconds_file
 
 
-@contextmanager
-def stage() -> Iterator[None]:
-    """Run a stage's body; where DVC runs it, which names it, write how long that took."""
+def stage(main: Callable[..., None]) -> None:
+    """Run a stage's function; where DVC runs it, which names it, write how long that took."""
     start = time.perf_counter()
-    with one_line_errors():
-        yield
-        if name := os.environ.get("DVC_STAGE"):
-            write_json(seconds_file(name.rpartition(":")[2]), {"seconds": round(time.perf_counter() - start, 2)})
+    run_program(main)
+    if name := os.environ.get("DVC_STAGE"):
+        write_json(seconds_file(name.rpartition(":")[2]), {"seconds": round(time.perf_counter() - start, 2)})

@@ -6,37 +6,41 @@ import os
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic CUDA products need, before CUDA starts
 
-import argparse
 import sys
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from safetensors.torch import save_file
 
 from pipeline.errors import InputError
 from pipeline.files import atomic, write_csv, write_json
 from pipeline.params import load_params
+from pipeline.runs import Run
 from pipeline.training.checkpoints import delete_checkpoint
 from pipeline.training.distributed import this_process
 from pipeline.training.interruption import interruptible
 from pipeline.training.run import Plan, Start, train_planned
-from stages.arguments import add_run, as_run
+from stages.arguments import Model, Scale, Weights
 from stages.run import stage
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_run(parser)
-    parser.add_argument("--start", type=Path, help="a float network to start from: of `pipeline.importing`, or trained")
-    parser.add_argument("--distillation", type=float, default=0.0, help="share of the loss against its output, 0 to 1")
-    arguments = parser.parse_args()
-    if not 0 <= arguments.distillation <= 1 or (arguments.distillation and arguments.start is None):
+def main(
+    model: Model,
+    scale: Scale,
+    weights: Weights,
+    start: Annotated[
+        Path | None, typer.Option(help="A float network to start from: of pipeline.importing, or trained.")
+    ] = None,
+    distillation: Annotated[float, typer.Option(help="Share of the loss against its output, 0 to 1.")] = 0.0,
+) -> None:
+    if not 0 <= distillation <= 1 or (distillation and start is None):
         raise InputError("--distillation: is a share from 0 to 1, and needs --start")
-    run = as_run(arguments)
+    run = Run(model, scale, weights)
     params = load_params()
     params.require(run.model, run.scale)
-    start = None if arguments.start is None else _start(arguments.start, run.model, run.scale)
     plan = Plan(
         run.model,
         (run.scale,),
@@ -47,8 +51,8 @@ def main() -> None:
         params.data.train,
         params.data.validation,
         params.data.validation_images,
-        start,
-        arguments.distillation,
+        None if start is None else _start(start, run.model, run.scale),
+        distillation,
     )
     with this_process() as process, interruptible() as interruption:
         trained = train_planned(plan, run.checkpoint, process, interruption)
@@ -73,5 +77,4 @@ def _start(path: Path, model: str, scale: int) -> Start:
 
 
 if __name__ == "__main__":
-    with stage():
-        main()
+    stage(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,11 @@ from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import pairs, read_index
 from pipeline.zoo.scores import bicubic_scores, mean_scores, model_scores
 from pipeline.zoo.speed import times
-from stages.arguments import add_set
+from stages.arguments import SetName
 from stages.run import stage
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_set(parser)
-    name = parser.parse_args().set
+def main(name: SetName) -> None:
     benchmark, machine = load_params().benchmark, environment()
     images, models = PreparedSet.open(prepared_folder(name)), read_index()
     scores = {
@@ -50,5 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with stage():
-        main()
+    stage(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 
@@ -11,14 +10,11 @@ from pipeline.evaluation.gaps import image_gaps
 from pipeline.evaluation.pictures import Pair, torch_scores, write_pictures
 from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import pairs, read_index
-from stages.arguments import add_set
+from stages.arguments import SetName
 from stages.run import stage
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_set(parser)
-    name = parser.parse_args().set
+def main(name: SetName) -> None:
     folder, scores = Path("results", "images", name, "zoo"), Path("results", "zoo", f"{name}.csv")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)  # empty where no pair is published
@@ -33,5 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with stage():
-        main()
+    stage(main)

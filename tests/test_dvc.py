@@ -22,6 +22,7 @@ NO_RESULT_DEPENDS_ON = {
     "pipeline/files.py",
     "pipeline/networks.py",
     "pipeline/params.py",
+    "pipeline/program.py",
     "pipeline/runs.py",
     "stages/__init__.py",
     "stages/arguments.py",

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -278,16 +279,15 @@ def test_a_start_or_a_target_that_cannot_be_is_named(tmp_path, monkeypatch):
     """Run in this process, which is faster."""
     monkeypatch.chdir(tmp_path)
     compose("quick", tmp_path / "params.yaml", ROOT / "conf")
-    network = ("--model", "edsr", "--scale", "2", "--weights", "binary")
-    for main, arguments, said in (
-        (stages.train.main, (*network, "--start", "no.pth"), "no.pth: no such file"),
-        (stages.train.main, (*network, "--distillation", "0.5"), "--distillation: is a share from 0 to 1, and needs"),
-        (importing.main, ("no.pth", "--model", "edsr", "-o", "a.pt"), "--out: a.pt: name a .safetensors file"),
-        (importing.main, ("no.pth", "--model", "edsr", "-o", "a.safetensors"), "no.pth: no such file"),
+    train, absent = partial(stages.train.main, "edsr", 2, "binary"), Path("no.pth")
+    for command, said in (
+        (partial(train, start=absent), "no.pth: no such file"),
+        (partial(train, distillation=0.5), "--distillation: is a share from 0 to 1, and needs"),
+        (partial(importing.main, absent, "edsr", Path("a.pt")), "--out: a.pt: name a .safetensors file"),
+        (partial(importing.main, absent, "edsr", Path("a.safetensors")), "no.pth: no such file"),
     ):
-        monkeypatch.setattr("sys.argv", ["command", *arguments])
         with pytest.raises(InputError) as refused:
-            main()
+            command()
         assert str(refused.value).startswith(said) and "\n" not in str(refused.value)
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 

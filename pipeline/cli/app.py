@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
-from typer.exceptions import TyperException
 
 from pipeline.cli.output import unusable
 from pipeline.errors import InputError, one_line_errors
+from pipeline.program import invoke
 
 Activations = Literal["float32", "int8", "int6", "int1"]
 FloatLayers = Literal["float32", "int8"]
@@ -32,13 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     code: int | None = None
     with one_line_errors():
         try:
-            code = app(None if arguments is None else list(arguments), prog_name="binsr", standalone_mode=False)
+            code = invoke(app, "binsr", arguments)
             sys.stdout.flush()  # a disk that is full shows here
-        except TyperException as error:
-            context = getattr(error, "ctx", None)
-            command = "binsr" if context is None else context.command_path
-            message = " ".join(error.format_message().split()).rstrip(".")
-            raise InputError(f"{message}; see {command} --help") from error
         except BrokenPipeError:
             raise
         except OSError as error:

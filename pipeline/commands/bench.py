@@ -6,13 +6,14 @@ What takes part and how it is timed is in `pipeline.benchmark`.
 
 from __future__ import annotations
 
-import argparse
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
+
+import typer
 
 import pipeline.benchmark  # noqa: F401  # first: it says how idle threads wait
 from pipeline.errors import InputError
@@ -20,53 +21,67 @@ from pipeline.files import write_json
 from pipeline.params import Params, load_params
 from pipeline.provenance import environment
 from pipeline.records import Measurement
-from pipeline.runs import MODELS, SCALES
+from pipeline.runs import Model, Scale
 
-LAYERS = {"layer": "a 64→64 3×3 layer", "wide_layer": "a 256→256 3×3 layer"}
+Layer = Literal["layer", "wide_layer"]
+Measured = Literal[Model, Layer]
+LAYERS: dict[str, str] = {"layer": "a 64→64 3×3 layer", "wide_layer": "a 256→256 3×3 layer"}
 SMALLEST = 16  # pixels of an image's side
 
 
-def main() -> None:
-    arguments = _parser().parse_args()
+def main(
+    model: Annotated[Measured, typer.Option()] = "srresnet",
+    body: Annotated[
+        bool, typer.Option("--body", help="Only the network's residual blocks (VDSR's inner layers).")
+    ] = False,
+    scale: Annotated[Scale, typer.Option(help="Of a network.")] = 2,
+    size: Annotated[str | None, typer.Option(help="Of the LR image: a side, or HEIGHTxWIDTH.")] = None,
+    threads: Annotated[int | None, typer.Option()] = None,
+    repeats: Annotated[int | None, typer.Option(min=3, max=1000, help="Of each backend, at most.")] = None,
+    runs: Annotated[
+        int, typer.Option(min=1, max=100, help="Measure all as often and show the range of the ratios.")
+    ] = 1,
+    file: Annotated[Path | None, typer.Option("--json", help="Write everything that was measured there.")] = None,
+) -> None:
     params, machine = load_params(), environment()
     defaults, cores = params.benchmark, machine["cores"]
-    height, width = _size(arguments.size) or (defaults.lr_height, defaults.lr_width)
-    threads = _within("threads", arguments.threads, 1, cores, default=min(defaults.threads, cores))
-    repeats = _within("repeats", arguments.repeats, 3, 1000, default=defaults.repeats)
-    runs = _within("runs", arguments.runs, 1, 100, default=1)
-    if arguments.body and arguments.model in LAYERS:
-        raise InputError(f"--body: {arguments.model} has none; name a network with --model")
-    if arguments.json is not None and arguments.json.is_dir():
-        raise InputError(f"--json: {arguments.json} is a folder; name a file")
+    height, width = _size(size) or (defaults.lr_height, defaults.lr_width)
+    threads = min(defaults.threads, cores) if threads is None else threads
+    if not 1 <= threads <= cores:
+        raise InputError(f"--threads: {threads}; choose 1 to {cores}")
+    if body and model in LAYERS:
+        raise InputError(f"--body: {model} has none; name a network with --model")
+    if file is not None and file.is_dir():
+        raise InputError(f"--json: {file} is a folder; name a file")
 
     # Not before the arguments are known to be good: these take seconds to load.
     from pipeline.benchmark.engines import POPCOUNT
     from pipeline.benchmark.measure import BACKENDS, Settings, measure
 
-    piece = _piece(arguments.model, arguments.scale, arguments.body, params)
-    name = LAYERS.get(arguments.model, f"{arguments.model} ×{arguments.scale}{', body' if arguments.body else ''}")
+    piece = _piece(model, scale, body, params)
+    name = LAYERS.get(model, f"{model} ×{scale}{', body' if body else ''}")
     heading = f"{name}, LR image {height}×{width}, {threads} of {cores} cores of {machine['cpu']}"
-    names = (*BACKENDS, *POPCOUNT) if arguments.model in LAYERS else BACKENDS
+    names = (*BACKENDS, *POPCOUNT) if model in LAYERS else BACKENDS
     records = []
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(threads, repeats, defaults.seconds)
+        settings = Settings(threads, repeats or defaults.repeats, defaults.seconds)
         for number in range(1, runs + 1):
             records.append(measure(piece, height, width, settings, Path(folder), names))
             print(f"{heading}{f', run {number} of {runs}' if runs > 1 else ''}\n{table(records[-1], piece.layers)}\n")
     spans = ratios(records)
     if runs > 1:
         print(ranges_table(spans))
-    if arguments.json is not None:
+    if file is not None:
         about: dict[str, Any] = {
-            "model": arguments.model,
-            "scale": arguments.scale,
-            "body": arguments.body,
+            "model": model,
+            "scale": scale,
+            "body": body,
             "layers": piece.layers,
         }
         fastest = ratios(records, "speedup_of_fastest")
         about |= {"environment": machine, "runs": [asdict(record) for record in records]}
         about |= {"ratios": spans, "ratios_of_fastest": fastest}
-        write_json(arguments.json, about)
+        write_json(file, about)
 
 
 def table(record: Measurement, layers: int = 1) -> str:
@@ -117,24 +132,6 @@ def ranges_table(spans: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     return "\n\n".join(blocks)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see python -m pipeline.engine.bench --help")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m pipeline.engine.bench", description=__doc__)
-    parser.add_argument("--model", choices=(*MODELS, *LAYERS), default=MODELS[0])
-    parser.add_argument("--body", action="store_true", help="only the network's residual blocks (VDSR's inner layers)")
-    parser.add_argument("--scale", type=int, choices=SCALES, default=SCALES[0], help="of a network")
-    parser.add_argument("--size", help="of the LR image: a side, or HEIGHTxWIDTH")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--repeats", type=int, help="of each backend, at most")
-    parser.add_argument("--runs", type=int, help="measure all as often and show the range of the ratios")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured there")
-    return parser
-
-
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -145,14 +142,6 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if min(height, width) < SMALLEST:
         raise InputError(f"--size: {text!r}; each side must be at least {SMALLEST}")
     return height, width
-
-
-def _within(field: str, value: int | None, least: int, most: int, default: int) -> int:
-    if value is None:
-        return default
-    if not least <= value <= most:
-        raise InputError(f"--{field}: {value}; choose {least} to {most}")
-    return value
 
 
 def _piece(model: str, scale: int, body: bool, params: Params) -> Any:

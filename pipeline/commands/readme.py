@@ -6,16 +6,16 @@ report's first comparison, is taken by Chromium.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError
 from pipeline.files import atomic, write_json, write_text
 from pipeline.params import load_params
+from pipeline.program import run_program
 from pipeline.reporting.render import verdicts
 from pipeline.reporting.results import read_results
 
@@ -110,7 +110,6 @@ def take_picture(page: Path, picture: Path) -> None:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     readme, record = Path("README.md"), verdict_record()
     text = with_table(readme.read_text(encoding="utf-8"), json.loads(json.dumps(record)))
     take_picture(Path("reports", "index.html"), PICTURE)
@@ -119,5 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_program(main)

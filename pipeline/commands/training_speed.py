@@ -6,16 +6,16 @@ the others. Rates of arithmetic stand beside what one large matrix product reach
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -23,12 +23,13 @@ from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.data.crops import Crops
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
+from pipeline.errors import InputError
 from pipeline.files import write_json
 from pipeline.inference import channels_last, no_compiler
 from pipeline.models import build
 from pipeline.networks import NETWORKS
 from pipeline.provenance import cpu_model, environment
-from pipeline.runs import MODELS, SCALES
+from pipeline.runs import MODELS, Scale
 from pipeline.training.winograd import MOST_THREADS, winograd
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -181,15 +182,16 @@ def no_bfloat16(device: torch.device) -> str | None:
     return "the processor has no instructions for it, and imitates it many times slower"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
-    parser.add_argument("--scale", type=int, choices=SCALES, default=4)
-    parser.add_argument("--set", default="embedded-train", help="where crops come from (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--json", type=Path, required=True, help="where the measurements go")
-    arguments = parser.parse_args()
+def main(
+    file: Annotated[Path, typer.Option("--json", help="Where the measurements go.")],
+    models: Annotated[list[str] | None, typer.Option(metavar="NAME…", help="Default: all.")] = None,
+    scale: Annotated[Scale, typer.Option()] = 4,
+    set_name: Annotated[str, typer.Option("--set", help="Where crops come from.")] = "embedded-train",
+    batch: Annotated[int, typer.Option()] = 8,
+    repeats: Annotated[int, typer.Option()] = 7,
+) -> None:
+    if unknown := sorted({*(models or ())} - {*MODELS}):
+        raise InputError(f"--models: has {', '.join(unknown)}; choose from {', '.join(MODELS)}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = torch.get_num_threads()
     missing = {"bfloat16": no_bfloat16(device), "compiled": no_compiler()}
@@ -198,11 +200,11 @@ def main() -> None:
             print(f"{name}: left out, {reason}")
     there = {name: reason is None for name, reason in missing.items()}
     measured = {}
-    for model in arguments.models:
+    for model in models or MODELS:
         patch = PATCH_ON_LUMA if NETWORKS[model].on_luma else PATCH
-        chosen = list(variants(threads, arguments.batch, patch, **there))
-        prepared = ready(arguments.set)
-        measured[model] = measure(model, arguments.scale, prepared, chosen, device, arguments.repeats)
+        chosen = list(variants(threads, batch, patch, **there))
+        prepared = ready(set_name)
+        measured[model] = measure(model, scale, prepared, chosen, device, repeats)
         for row in measured[model]:
             print(
                 f"{model:9} {row['name']:28} {row['median_ms']:8.1f} ms {row['images_per_second']:8.1f} images/s "
@@ -210,5 +212,5 @@ def main() -> None:
                 f"{row['speedup']:.2f} times the first"
             )
     name = torch.cuda.get_device_name() if device.type == "cuda" else cpu_model()
-    about = {"device": name, "scale": arguments.scale, "set": arguments.set, "environment": environment()}
-    write_json(arguments.json, about | {"models": measured})
+    about = {"device": name, "scale": scale, "set": set_name, "environment": environment()}
+    write_json(file, about | {"models": measured})

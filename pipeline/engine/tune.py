@@ -1,8 +1,7 @@
 """The command `python -m pipeline.engine.tune`; `pipeline.commands.tune` implements it."""
 
 from pipeline.commands.tune import main
-from pipeline.errors import one_line_errors
+from pipeline.program import run_program
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_program(main)

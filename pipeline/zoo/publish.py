@@ -5,21 +5,23 @@ A network without scores, or with scores of another file, is run on the test set
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import os
 from concurrent.futures import as_completed
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError
 from pipeline.evaluation.processes import one_thread_each
 from pipeline.evaluation.protocol import Score
 from pipeline.files import write_csv, write_json
+from pipeline.program import run_program
 from pipeline.runs import prepared_folder
 from pipeline.zoo.cards import write_cards
 from pipeline.zoo.catalogue import ZOO, Model, read_published, write_index
@@ -95,16 +97,16 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))) if path.exists() else []
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zoo", type=Path, default=ZOO, help="the zoo's folder (default: %(default)s)")
-    parser.add_argument("--sets", nargs="+", default=TEST_SETS, help="test sets (default: the four standard ones)")
-    arguments = parser.parse_args()
-    if not arguments.zoo.is_dir():
-        raise InputError(f"{arguments.zoo}: no such folder; train a network with `make train`")
-    publish(arguments.zoo, tuple(arguments.sets), os.environ.get("SR_MIRROR"))
+def main(
+    zoo: Annotated[Path, typer.Option(help="The zoo's folder.")] = ZOO,
+    sets: Annotated[
+        list[str] | None, typer.Option(metavar="NAME…", help="Test sets. Default: the four standard ones.")
+    ] = None,
+) -> None:
+    if not zoo.is_dir():
+        raise InputError(f"{zoo}: no such folder; train a network with `make train`")
+    publish(zoo, tuple(sets or TEST_SETS), os.environ.get("SR_MIRROR"))
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_program(main)

@@ -5,7 +5,6 @@ Each call goes on where the last one stopped, and several calls at once take dif
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import tempfile
@@ -14,13 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
+import typer
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from pipeline.data.ready import ready
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError
 from pipeline.files import write_csv, write_json
 from pipeline.params import Params, Section, Training, load_params
+from pipeline.program import run_program
 from pipeline.provenance import environment
 from pipeline.records import SearchTrial
 from pipeline.runs import Model, Scale, Weights
@@ -139,18 +140,17 @@ def _leaves(value: Any) -> list[Any]:
     return [leaf for each in value.values() for leaf in _leaves(each)] if isinstance(value, dict) else [value]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="(default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="of each training (default: PyTorch's)")
-    arguments = parser.parse_args()
-    search, params = load_search(), load_params(arguments.params)
+def main(
+    params_file: Annotated[Path, typer.Option("--params")] = Path("params.yaml"),
+    threads: Annotated[int | None, typer.Option(help="Of each training. Default: PyTorch's.")] = None,
+) -> None:
+    search, params = load_search(), load_params(params_file)
     for trial in search.trials:
         settings_of(trial, search, params)  # names a wrong field before hours of training
     for name in (params.data.train, params.data.validation):
         ready(name, os.environ.get("SR_MIRROR") or params.data.mirror)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    if threads:
+        torch.set_num_threads(threads)
     for trial in search.trials:
         with claimed(RECORDS / f".{trial.name}.lock") as mine:
             if mine and not (RECORDS / f"{trial.name}.json").exists():
@@ -160,5 +160,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_program(main)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pipeline.errors import one_line_errors
+import typer
+
 from pipeline.labels import duration
 from pipeline.params import Params, load_params
+from pipeline.program import run_program
 from pipeline.training.checkpoints import PROGRESS
 from pipeline.zoo.catalogue import ZOO
 from pipeline.zoo.locks import is_claimed
@@ -45,19 +46,17 @@ def _progress(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("zoo", "cpu.yaml"), help="(default: %(default)s)")
-    parser.add_argument("--queue", type=Path, default=QUEUE, help="(default: %(default)s)")
-    parser.add_argument("--zoo", type=Path, default=ZOO, help="(default: %(default)s)")
-    arguments = parser.parse_args()
-    params, now = load_params(arguments.params), datetime.now()
-    entries = load_queue(arguments.queue)
+def main(
+    params_file: Annotated[Path, typer.Option("--params")] = Path("zoo", "cpu.yaml"),
+    queue: Annotated[Path, typer.Option()] = QUEUE,
+    zoo: Annotated[Path, typer.Option()] = ZOO,
+) -> None:
+    params, now = load_params(params_file), datetime.now()
+    entries = load_queue(queue)
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
-        print(f"{entry.name:{width}}  {describe(entry, entries, params, arguments.zoo, now)}")
+        print(f"{entry.name:{width}}  {describe(entry, entries, params, zoo, now)}")
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_program(main)

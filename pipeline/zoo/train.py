@@ -11,29 +11,30 @@ import os
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic CUDA products need, before CUDA starts
 
-import argparse
 import json
 import time
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from torch import nn
 
 from pipeline.data.download import fetch
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
 from pipeline.data.registry import dataset
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError
 from pipeline.exporting import export
 from pipeline.files import write_csv
 from pipeline.importing import import_network
 from pipeline.inference import channels_last
 from pipeline.packing import load, pack, unpack
 from pipeline.params import Params, load_params
+from pipeline.program import run_program
 from pipeline.provenance import environment
 from pipeline.runs import Run, prepared_folder, raw_folder
 from pipeline.training.checkpoints import delete_checkpoint
@@ -250,31 +251,27 @@ def _pack(
     export(module, path, {"training": training}, params.export, dtype, training_set, plan.seed)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--params", type=Path, default=Path("params.yaml"), help="resolved params (default: %(default)s)"
-    )
-    parser.add_argument("--queue", type=Path, default=QUEUE, help="what to train (default: %(default)s)")
-    parser.add_argument("--zoo", type=Path, default=ZOO, help="where it is published (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="stop cleanly after as many")
-    parser.add_argument("--threads", type=int, help="of this call (default: every core)")
-    arguments = parser.parse_args()
-    for name, value in (("--minutes", arguments.minutes), ("--threads", arguments.threads)):
+def main(
+    params_file: Annotated[Path, typer.Option("--params", help="Resolved params.")] = Path("params.yaml"),
+    queue: Annotated[Path, typer.Option(help="What to train.")] = QUEUE,
+    zoo: Annotated[Path, typer.Option(help="Where it is published.")] = ZOO,
+    minutes: Annotated[float | None, typer.Option(help="Stop cleanly after as many.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of this call. Default: every core.")] = None,
+) -> None:
+    for name, value in (("--minutes", minutes), ("--threads", threads)):
         if value is not None and value <= 0:
             raise InputError(f"{name}: {value:g} is not positive")
-    entries, params = load_queue(arguments.queue), load_params(arguments.params)
+    entries, params = load_queue(queue), load_params(params_file)
     for name in (params.data.train, params.data.validation):
         ready(name, os.environ.get("SR_MIRROR") or params.data.mirror)
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     with this_process() as process, interruptible() as interruption:
         if process.count > 1:
             raise InputError("torchrun: the queue gives a network to each call; make several calls instead")
-        left = train_queue(entries, params, arguments.zoo, process, interruption, arguments.minutes)
+        left = train_queue(entries, params, zoo, process, interruption, minutes)
     print(f"still to be trained: {', '.join(left)}" if left else "all trained")
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_program(main)

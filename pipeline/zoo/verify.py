@@ -7,7 +7,6 @@ code is unchanged.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +14,16 @@ from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
 from pipeline.engine.runner import MODES
-from pipeline.errors import InputError, one_line_errors
+from pipeline.errors import InputError
 from pipeline.evaluation.processes import one_thread_each
+from pipeline.program import run_program
 from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import ZOO, Model, read_index, read_published
 from pipeline.zoo.progress import Found, Progress
@@ -158,26 +161,28 @@ def _near(one: float | None, other: float | None, tolerance: float) -> bool:
     return one is other is None or (one is not None and other is not None and abs(one - other) <= tolerance)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--zoo", type=Path, default=ZOO, help="the zoo's folder (default: %(default)s)")
-    parser.add_argument("--sets", nargs="+", help="test sets (default: Set5, Set14 and B100)")
-    parser.add_argument("--models", nargs="+", help="networks to verify (default: all)")
-    parser.add_argument("--all", action="store_true", help="all test sets and all modes of the engine; takes hours")
-    arguments = parser.parse_args()
-    sets = arguments.sets or (TEST_SETS if arguments.all else QUICK_SETS)
-    modes = tuple(MODES) if arguments.all else QUICK_MODES
+def main(
+    zoo: Annotated[Path, typer.Option(help="The zoo's folder.")] = ZOO,
+    sets: Annotated[
+        list[str] | None, typer.Option(metavar="NAME…", help="Test sets. Default: Set5, Set14 and B100.")
+    ] = None,
+    models: Annotated[list[str] | None, typer.Option(metavar="NAME…", help="Networks to verify. Default: all.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All test sets and modes of the engine; takes hours.")
+    ] = False,
+) -> None:
+    chosen = sets or (TEST_SETS if everything else QUICK_SETS)
+    modes = tuple(MODES) if everything else QUICK_MODES
     compared: list[Comparison] = []
-    for comparisons in compare(arguments.zoo, sets, modes, arguments.models, os.environ.get("SR_MIRROR")):
+    for comparisons in compare(zoo, chosen, modes, models, os.environ.get("SR_MIRROR")):
         compared += comparisons
         print("\n".join(map(str, comparisons)), flush=True)
     different = sum(bool(comparison.apart) for comparison in compared)
     if different:
-        print(f"error: {different} of {len(compared)} differ from {arguments.zoo / 'results.json'}", file=sys.stderr)
+        print(f"error: {different} of {len(compared)} differ from {zoo / 'results.json'}", file=sys.stderr)
         sys.exit(1)
     print(f"all {len(compared)} equal: within {TOLERANCES['psnr_y']} dB and {TOLERANCES['ssim_y']} of SSIM")
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run_program(main)

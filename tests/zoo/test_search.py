@@ -89,7 +89,6 @@ def test_trials_are_made_once_and_stand_in_the_table(place):
 def refused(place, monkeypatch):
     """What the command says of a search that it refuses; run in this process, which is faster."""
     monkeypatch.chdir(place.folder)
-    monkeypatch.setattr("sys.argv", ["search"])
     with pytest.raises(InputError) as error:
         search.main()
     assert "\n" not in str(error.value) and not (place.folder / "zoo").exists()

@@ -1,0 +1,78 @@
+"""How a command-line program runs: what it takes, and what it says of arguments that are wrong."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+
+from pipeline.errors import InputError
+from pipeline.program import run_program
+from pipeline.runs import Scale
+
+
+def main(
+    file: Path,
+    scale: Annotated[Scale, typer.Option()],
+    sets: Annotated[list[str] | None, typer.Option()] = None,
+    models: Annotated[list[str] | None, typer.Option()] = None,
+    everything: Annotated[bool, typer.Option("--all")] = False,
+) -> None:
+    if scale == 3:
+        raise InputError(f"{file}: has no scale 3; give 2 or 4")
+    if scale == 4:
+        raise KeyboardInterrupt
+    print(file, scale, sets, models, everything)
+
+
+@pytest.fixture
+def program(monkeypatch, capsys):
+    """Run the program with arguments; gives its exit code and what it printed."""
+
+    def run(arguments):
+        monkeypatch.setattr("sys.argv", ["program", *arguments.split()])
+        try:
+            run_program(main)
+            code = None
+        except SystemExit as stopped:
+            code = stopped.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "taken"),
+    [
+        ("a --scale 2", "None None False"),
+        ("a --sets A B C --scale 2 --models D", "['A', 'B', 'C'] ['D'] False"),
+        ("--scale=2 a --sets A --sets B --all", "['A', 'B'] None True"),
+        ("a --all --models A A --scale 2 --sets B", "['B'] ['A', 'A'] True"),
+    ],
+)
+def test_an_option_with_a_list_takes_several_values(program, arguments, taken):
+    assert program(arguments) == (None, f"a 2 {taken}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("a", "Missing option '--scale'. Choose from: 2, 3, 4"),
+        ("--scale 2", "Missing argument 'file'"),
+        ("a --scale", "Option '--scale' requires an argument"),
+        ("a --scale 5", "Invalid value for '--scale': '5' is not one of '2', '3', '4'"),
+        ("a b --scale 2", "Got unexpected extra argument(s) (b)"),
+        ("a --scale 2 --seta A", "No such option: --seta (Possible options: "),
+    ],
+)
+def test_wrong_arguments_are_one_line_that_names_the_help(program, arguments, said):
+    code, out, err = program(arguments)
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert err.startswith(f"error: {said}") and "; see python -m " in err and err.endswith(" --help\n")
+
+
+def test_an_error_an_interrupt_and_help_end_the_process(program):
+    assert program("a --scale 3") == (2, "", "error: a: has no scale 3; give 2 or 4\n")
+    assert program("a --scale 4") == (130, "", "")
+    code, out, err = program("--help")
+    assert code == 0 and "How a command-line program runs" in out and err == ""
