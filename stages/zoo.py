@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pipeline.benchmark  # noqa: F401 - first: keeps pools that share the cores from spinning
 from pipeline.data.prepared import PreparedSet
 from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
 from pipeline.provenance import environment
+from pipeline.records import PublishedRun, score_rows
 from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import pairs, read_index
-from pipeline.zoo.scores import bicubic_scores, mean_scores, model_scores
+from pipeline.zoo.scores import Task, mean_scores
 from pipeline.zoo.speed import times
 from stages.arguments import SetName
 from stages.run import stage
@@ -21,28 +21,20 @@ from stages.run import stage
 
 def main(name: SetName) -> None:
     benchmark, machine = load_params().benchmark, environment()
-    images, models = PreparedSet.open(prepared_folder(name)), read_index()
-    scores = {
-        f"bicubic-x{scale}": {"bicubic": bicubic_scores(images, scale)}
-        for scale in sorted({model.scale for model in models})
-    }
-    scores |= {model.name: model_scores(model, images) for model in models}
-    timed: dict[str, Any] = {}
-    for real, binary in pairs(models):
+    images, networks = PreparedSet.open(prepared_folder(name)), read_index()
+    tasks = [Task(name, scale) for scale in sorted({network.scale for network in networks})]
+    tasks += [Task(name, network.scale, network) for network in networks]
+    scores = {task.method: task.scores() for task in tasks}
+    timed = {}
+    for real, binary in pairs(networks):
         image = images.lr(0, binary.scale)[: benchmark.lr_height, : benchmark.lr_width]
         threads = min(benchmark.threads, machine["cores"])
         timed[binary.name] = times(real.path(), binary.path(), image, threads, benchmark.repeats, benchmark.seconds)
-    methods = {method: mean_scores(held) for method, held in scores.items()}
-    record = {"set": name, "methods": methods, "times": timed, "environment": machine}
-    rows = [
-        {"method": method, "backend": backend, **asdict(score)}
-        for method, held in scores.items()
-        for backend, found in held.items()
-        for score in found
-    ]
+    means = {method: mean_scores(of_method) for method, of_method in scores.items()}
+    rows = [row for method, of_method in scores.items() for row in score_rows(of_method, method=method)]
     folder = Path("results", "zoo")
     write_csv(folder / f"{name}.csv", rows)
-    write_json(folder / f"{name}.json", record)
+    write_json(folder / f"{name}.json", asdict(PublishedRun(name, means, timed, machine)))
 
 
 if __name__ == "__main__":

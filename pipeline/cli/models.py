@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.cli.networks import zoo_folder
 from pipeline.cli.output import number, print_json, print_table
-from pipeline.zoo.catalogue import Model, Published, read_index, read_published, scores_of
+from pipeline.records import Quality
+from pipeline.zoo.catalogue import PublishedNetwork, PublishedScores, read_index, read_published, scores_of
 
 BACKENDS = ("engine_int8", "torch")  # the first published one is shown: float networks have no int8 scores
 
@@ -31,7 +33,7 @@ def show_models(as_json: bool) -> None:
         print("* A short run, less than half of the paper's iterations: it does not show what the network can reach.")
 
 
-def _record(model: Model, published: Published) -> dict[str, Any]:
+def _record(model: PublishedNetwork, published: Mapping[str, PublishedScores]) -> dict[str, Any]:
     return {
         "name": model.name,
         "scale": model.scale,
@@ -44,8 +46,8 @@ def _record(model: Model, published: Published) -> dict[str, Any]:
     }
 
 
-def _score(backends: dict[str, dict[str, float]]) -> float | None:
-    return next((backends[name]["psnr_y"] for name in BACKENDS if name in backends), None)
+def _score(backends: Mapping[str, Quality]) -> float | None:
+    return next((backends[name].psnr_y for name in BACKENDS if name in backends), None)
 
 
 def _row(record: dict[str, Any], sets: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.packed import read
 from pipeline.runs import MODELS, Run
-from pipeline.zoo.catalogue import Model, read_index
+from pipeline.zoo.catalogue import PublishedNetwork, read_index
 
 DEFAULT_SCALE = 4
 
@@ -30,14 +30,14 @@ class Network:
     path : Path
         The packed file.
     scale : int
-    published : Model, optional
+    published : PublishedNetwork, optional
         Its entry in the zoo's index; None for a file.
     """
 
     name: str
     path: Path
     scale: int
-    published: Model | None = None
+    published: PublishedNetwork | None = None
 
 
 def find_network(model: str | None, scale: int | None = None) -> Network:
@@ -75,7 +75,7 @@ def find_network(model: str | None, scale: int | None = None) -> Network:
     return network
 
 
-def _default(published: Sequence[Model], scale: int) -> str:
+def _default(published: Sequence[PublishedNetwork], scale: int) -> str:
     names = {model.name for model in published}
     candidates = [Run(model, scale, "binary").name for model in MODELS]
     default = next((name for name in candidates if name in names), None)
@@ -87,6 +87,6 @@ def _default(published: Sequence[Model], scale: int) -> str:
     return default
 
 
-def _of_scale(published: Sequence[Model], scale: int | None) -> str:
+def _of_scale(published: Sequence[PublishedNetwork], scale: int | None) -> str:
     names = [model.name for model in published if model.scale == scale]
     return f"for scale {scale} there is {', '.join(names) or 'none'}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline import labels
-from pipeline.zoo.catalogue import Model, pairs, seed_pairs
+from pipeline.zoo.catalogue import PublishedNetwork, pairs, seed_pairs
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Cost:
     devices: list[str]
 
 
-def cost(models: Sequence[Model]) -> Cost | None:
+def cost(models: Sequence[PublishedNetwork]) -> Cost | None:
     """Count what was spent on the networks that this project trained for its pairs; None where there is none."""
     seeds = seed_pairs(models)
     compared = [*pairs(models), *(pair for several in seeds.values() for pair in several)]
@@ -39,6 +39,6 @@ def cost(models: Sequence[Model]) -> Cost | None:
     )
 
 
-def _training(model: Model) -> tuple[str, str, str, tuple[int, ...]]:
+def _training(model: PublishedNetwork) -> tuple[str, str, str, tuple[int, ...]]:
     """What is the same for the networks that one training gave."""
     return model.model, model.weights, model.variant, tuple(model.training.get("scales", [model.scale]))

@@ -6,7 +6,7 @@ from pipeline import labels
 from pipeline.reporting import svg
 from pipeline.reporting.figures import CURVE_WIDTH, Panel
 from pipeline.reporting.results import Zoo
-from pipeline.zoo.catalogue import Model, pairs, seed_pairs
+from pipeline.zoo.catalogue import PublishedNetwork, pairs, seed_pairs
 
 
 def gap_curves(zoo: Zoo) -> list[Panel]:
@@ -38,7 +38,7 @@ def gap_curves(zoo: Zoo) -> list[Panel]:
     return panels
 
 
-def _gaps(zoo: Zoo, real: Model, binary: Model) -> tuple[list[int], list[float]]:
+def _gaps(zoo: Zoo, real: PublishedNetwork, binary: PublishedNetwork) -> tuple[list[int], list[float]]:
     below = dict(zip(zoo.histories[binary.name].iteration, zoo.histories[binary.name].psnr_y, strict=True))
     if real.imported:
         above = dict.fromkeys(below, real.training["psnr_y"])

@@ -11,7 +11,7 @@ from pipeline.params import Thresholds
 from pipeline.reporting.results import WEIGHTS, Results, Zoo
 from pipeline.reporting.verdicts import Measure, Verdict, at_most, count
 from pipeline.runs import Run
-from pipeline.zoo.catalogue import Model
+from pipeline.zoo.catalogue import PublishedNetwork
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def run_gaps(results: Results) -> list[PairGap]:
     return gaps
 
 
-def published_gaps(zoo: Zoo, compared: Sequence[tuple[Model, Model]]) -> list[PairGap]:
+def published_gaps(zoo: Zoo, compared: Sequence[tuple[PublishedNetwork, PublishedNetwork]]) -> list[PairGap]:
     """Return the gaps of published pairs on every test set that both have, as PyTorch runs them."""
     gaps = []
     for real, binary in compared:

@@ -12,7 +12,7 @@ from pipeline.reporting.reservations import count_span, papers_train
 from pipeline.reporting.results import Zoo
 from pipeline.reporting.verdicts import Claim, Measure, Verdict
 from pipeline.runs import Run
-from pipeline.zoo.catalogue import Model, pairs, seed_pairs
+from pipeline.zoo.catalogue import PublishedNetwork, pairs, seed_pairs
 
 
 def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
@@ -72,7 +72,7 @@ def _against_the_paper(zoo: Zoo) -> list[Measure]:
     return measures
 
 
-def burst(zoo: Zoo, model: Model) -> tuple[int, float, float] | None:
+def burst(zoo: Zoo, model: PublishedNetwork) -> tuple[int, float, float] | None:
     """Find where a training became unstable: the mean loss since the last validation more than twice that before.
 
     Returns
@@ -101,7 +101,7 @@ def _bursts(zoo: Zoo) -> list[str]:
     return said
 
 
-def _reservations(compared: Sequence[Model], models: Sequence[Model]) -> list[str]:
+def _reservations(compared: Sequence[PublishedNetwork], models: Sequence[PublishedNetwork]) -> list[str]:
     short = [model for model in compared if model.short]
     reasons = []
     if short:

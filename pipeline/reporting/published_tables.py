@@ -24,7 +24,7 @@ from pipeline.reporting.results import Zoo
 from pipeline.reporting.speed_claim import times
 from pipeline.runs import MODELS
 from pipeline.tables import Column, Table, table
-from pipeline.zoo.catalogue import IMPORTED, Model, pairs, seed_pairs, twin_of
+from pipeline.zoo.catalogue import IMPORTED, PublishedNetwork, pairs, seed_pairs, twin_of
 
 ABLATION = set(labels.VARIANTS) - {IMPORTED}
 SHOWN = {"torch": "PyTorch", "engine_int8": "engine int8"}
@@ -76,7 +76,7 @@ def gap_table(zoo: Zoo, limits: Thresholds) -> Table:
     return table("gaps", "What binarization costs", columns, rows, css="zoo")
 
 
-def iterations(model: Model) -> str:
+def iterations(model: PublishedNetwork) -> str:
     """Say for how long a network was trained, as `24,000`."""
     return "imported" if model.iterations is None else f"{model.iterations:,}"
 
@@ -183,7 +183,7 @@ def run_tables(zoo: Zoo) -> list[Table]:
     return tables
 
 
-def _schedule(model: Model) -> tuple[Any, ...]:
+def _schedule(model: PublishedNetwork) -> tuple[Any, ...]:
     """What is the same for networks that are trained alike."""
     return model.model, model.scale, model.profile, model.iterations
 
@@ -235,7 +235,7 @@ def _source_rows(scale: int, sets: Sequence[str], model: str | None) -> Rows:
     yield from rows.values()
 
 
-def _run_row(zoo: Zoo, test_set: str, model: Model) -> dict[str, Any]:
+def _run_row(zoo: Zoo, test_set: str, model: PublishedNetwork) -> dict[str, Any]:
     run = zoo.here[test_set]
     scores, timed = run.methods[model.name], run.times.get(model.name)
     bicubic, torch = run.methods[f"bicubic-x{model.scale}"]["bicubic"].psnr_y, scores["torch"].psnr_y

@@ -8,8 +8,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from pipeline.errors import InputError
 from pipeline.reading import REMEDY, Scores, by_backend, read_csv, read_json, read_text
 from pipeline.records import (
@@ -25,7 +23,7 @@ from pipeline.records import (
     TrainingRecord,
 )
 from pipeline.runs import MODELS, SCALES, Run, Weights, prepared_folder, seconds_file
-from pipeline.zoo.catalogue import ZOO, Model, read_index, read_published, scores_of
+from pipeline.zoo.catalogue import ZOO, PublishedNetwork, read_index, read_published, scores_of
 from pipeline.zoo.catalogue import pairs as published_pairs
 
 WEIGHTS: tuple[Weights, ...] = ("float", "binary")
@@ -76,7 +74,7 @@ class Zoo:
         What this run found with them, by its test sets.
     """
 
-    models: list[Model]
+    models: list[PublishedNetwork]
     published: dict[str, dict[str, dict[str, Quality]]]
     scores: dict[tuple[str, str], Scores]
     histories: dict[str, History]
@@ -189,32 +187,26 @@ def read_results(
 
 def _zoo(root: Path, test_sets: Sequence[str]) -> Zoo:
     folder = root / ZOO
-    published = read_published(folder)
-    sets = {name: held["sets"] for name, held in published.items() if held["sha256"] is None}
-    models = []
-    for model in read_index(folder):
-        scores = scores_of(model, published)
-        if scores and scores.keys() >= sets[f"bicubic-x{model.scale}"].keys():  # else it is still being scored
-            models.append(model)
-            sets[model.name] = scores
-    try:
-        means = TypeAdapter(dict[str, dict[str, dict[str, Quality]]]).validate_python(sets)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{folder / 'results.json'}: {where}: {first['msg']}; {ZOO_REMEDY}") from None
+    scores = read_published(folder)
+    published = {name: entry.sets for name, entry in scores.items() if entry.sha256 is None}
+    networks = []
+    for network in read_index(folder):
+        sets = scores_of(network, scores)
+        if sets and sets.keys() >= published[f"bicubic-x{network.scale}"].keys():  # else it is still being scored
+            networks.append(network)
+            published[network.name] = sets
     rows: dict[tuple[str, str], list[ScoreRow]] = {}
     for row in read_csv(folder / "results.csv", ScoreRow, ZOO_REMEDY):
         rows.setdefault((row.method, row.set), []).append(row)
     by_set = {key: by_backend(some) for key, some in rows.items()}
     histories = {
-        model.name: _history(folder / "history" / f"{model.name}.csv", ZOO_REMEDY)
-        for model in models
-        if not model.imported
+        network.name: _history(folder / "history" / f"{network.name}.csv", ZOO_REMEDY)
+        for network in networks
+        if not network.imported
     }
     search = [read_json(path, SearchTrial) for path in sorted((folder / "search").glob("*.json"))]
     here = {name: read_json(root / "results" / "zoo" / f"{name}.json", PublishedRun) for name in test_sets}
-    return Zoo(models, means, by_set, histories, search, here)
+    return Zoo(networks, published, by_set, histories, search, here)
 
 
 def _pictures(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,19 @@ from pipeline import labels
 from pipeline.files import write_text
 from pipeline.networks import NETWORKS
 from pipeline.packed import read
-from pipeline.zoo.catalogue import Model
+from pipeline.tables import Column, Table, table
+from pipeline.zoo.catalogue import PublishedNetwork, PublishedScores
 
-NONE = "–"
+level = {digits: partial(labels.number, digits=digits) for digits in (1, 2, 4)}
 
 
 def write_cards(
-    zoo: Path, models: Sequence[Model], results: Mapping[str, Any], gaps: Sequence[Mapping[str, Any]]
+    zoo: Path,
+    networks: Sequence[PublishedNetwork],
+    results: Mapping[str, PublishedScores],
+    gaps: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write a card for every network, and the zoo's README; `gaps` come from `pipeline.zoo.gaps.gap_table`."""
+    """Write a card for every network, and the zoo's README; `gaps` come from `pipeline.zoo.gaps.gap_rows`."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -30,88 +35,116 @@ def write_cards(
         autoescape=False,  # Markdown, with values of our own
         keep_trailing_newline=True,
     )
-    for model in models:
-        text = environment.get_template("card.md.j2").render(_card(zoo, model, results, gaps))
-        write_text(zoo / f"{model.name}.md", text)
-    sets = list(dict.fromkeys(name for method in results.values() for name in method["sets"]))
+    for network in networks:
+        text = environment.get_template("card.md.j2").render(_card(zoo, network, results, gaps))
+        write_text(zoo / f"{network.name}.md", text)
     text = environment.get_template("readme.md.j2").render(
-        sets=sets,
-        rows=_overview(models, results, sets),
-        short=any(model.short for model in models),
-        started=any(model.start for model in models),
+        overview=_overview(networks, results).markdown(),
+        short=any(network.short for network in networks),
+        started=any(network.start for network in networks),
         machines=[_machine(path) for path in sorted((zoo / "throughput").glob("*.json"))],
     )
     write_text(zoo / "README.md", text)
 
 
-def _card(zoo: Path, model: Model, results: Mapping[str, Any], gaps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    training, plan = model.training, model.training["plan"]
-    rows = []
-    for test_set, backends in results[model.name]["sets"].items():
-        bicubic = results[f"bicubic-x{model.scale}"]["sets"][test_set]["bicubic"]
-        for backend, scores in backends.items():
-            rows.append(
-                {
-                    "set": test_set,
-                    "backend": labels.backend(backend),
-                    "psnr_y": labels.number(scores["psnr_y"], 2),
-                    "psnr_rgb": labels.number(scores["psnr_rgb"], 2),
-                    "ssim_y": labels.number(scores["ssim_y"], 4),
-                    "gain": labels.number(scores["psnr_y"] - bicubic["psnr_y"], 2, signed=True),
-                }
-            )
-    start = model.start
+def _card(
+    zoo: Path,
+    network: PublishedNetwork,
+    results: Mapping[str, PublishedScores],
+    gaps: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    training, plan, start = network.training, network.training["plan"], network.start
+    mine = [gap for gap in gaps if gap["binary"] == network.name]
     return {
-        "model": model,
-        "network": labels.model(model.model),
+        "model": network,
+        "network": labels.model(network.model),
         "training": training,
         "plan": plan,
         "settings": plan.get("settings", {}),
-        "paper_iterations": NETWORKS[model.model].iterations,
-        "rows": rows,
-        "gaps": [gap for gap in gaps if gap["binary"] == model.name],
-        "number": labels.number,
+        "paper_iterations": NETWORKS[network.model].iterations,
+        "scores": _scores(network, results).markdown(),
+        "float": mine[0]["float"] if mine else None,
+        "gaps": _gaps(mine).markdown(),
         "start": "fresh weights" if start is None else f"{start['name']} (SHA-256 `{start['sha256'][:16]}…`)",
-        "dtype": read(zoo / model.file).float_type,
+        "dtype": read(zoo / network.file).float_type,
         "hours": "" if "cpu_seconds" not in training else labels.number(training["cpu_seconds"] / 3600, 2),
         "minutes": "" if "seconds" not in training else labels.number(training["seconds"] / 60, 1),
     }
 
 
-def _overview(models: Sequence[Model], results: Mapping[str, Any], sets: Sequence[str]) -> list[dict[str, Any]]:
+def _scores(network: PublishedNetwork, results: Mapping[str, PublishedScores]) -> Table:
+    columns = {
+        "set": Column("set"),
+        "backend": Column("backend", labels.backend),
+        "psnr_y": Column("PSNR-Y", level[2], "n"),
+        "psnr_rgb": Column("PSNR-RGB", level[2], "n"),
+        "ssim_y": Column("SSIM", level[4], "n"),
+        "gain": Column("PSNR-Y gain over bicubic", partial(labels.number, digits=2, signed=True), "n"),
+    }
     rows = []
-    for scale in sorted({model.scale for model in models}):
-        bicubic = results[f"bicubic-x{scale}"]["sets"]
-        rows.append(_overview_row(f"bicubic ×{scale}", bicubic, "bicubic", sets, link=False))
-        for model in models:
-            if model.scale == scale:
-                row = _overview_row(model.name, results[model.name]["sets"], "torch", sets, link=True)
-                trained = "imported" if model.iterations is None else f"{model.iterations:,}"
-                row |= {"bytes": f"{model.bytes:,}", "iterations": ("+ " if model.start else "") + trained}
-                rows.append(row | {"mark": " *" if model.short else ""})
-    return rows
+    for test_set, backends in results[network.name].sets.items():
+        bicubic = results[f"bicubic-x{network.scale}"].sets[test_set]["bicubic"].psnr_y
+        for backend, quality in backends.items():
+            row = {"set": test_set, "backend": backend, **vars(quality), "gain": quality.psnr_y - bicubic}
+            rows.append(row)
+    return table("scores", "Scores", columns, rows)
 
 
-def _overview_row(name: str, means: Mapping[str, Any], backend: str, sets: Sequence[str], link: bool) -> dict[str, Any]:
-    scores = [labels.number(means[s][backend]["psnr_y"], 2) if s in means else NONE for s in sets]
-    return {"name": name, "scores": scores, "link": link, "bytes": NONE, "iterations": NONE, "mark": ""}
+def _gaps(gaps: Sequence[Mapping[str, Any]]) -> Table:
+    columns = {
+        "set": Column("set"),
+        "images": Column("images", css="n"),
+        "gap": Column("gap, dB", level[2], "n"),
+        "interval": Column("95 % interval"),
+    }
+    ends = [[labels.number(gap[end], 2) for end in ("low", "high") if gap[end] is not None] for gap in gaps]
+    rows = [{**gap, "interval": " to ".join(pair)} for gap, pair in zip(gaps, ends, strict=True)]
+    return table("gaps", "Gaps", columns, rows)
+
+
+def _overview(networks: Sequence[PublishedNetwork], results: Mapping[str, PublishedScores]) -> Table:
+    """Give the PSNR-Y of every network, run by PyTorch, below bicubic upscaling at its scale."""
+    sets = list(dict.fromkeys(name for scores in results.values() for name in scores.sets))
+    rows = []
+    for scale in sorted({network.scale for network in networks}):
+        bicubic = results[f"bicubic-x{scale}"].sets
+        levels = {name: bicubic[name]["bicubic"].psnr_y for name in sets if name in bicubic}
+        rows.append({"network": f"bicubic ×{scale}", **levels})
+        for network in (network for network in networks if network.scale == scale):
+            scores = results[network.name].sets
+            trained = "imported" if network.iterations is None else f"{network.iterations:,}"
+            row: dict[str, Any] = {
+                "network": network.name,
+                "network.link": f"{network.name}.md",
+                "bytes": network.bytes,
+            }
+            row |= {
+                "network.note": "*" if network.short else "",
+                "iterations": ("+ " if network.start else "") + trained,
+            }
+            rows.append(row | {name: scores[name]["torch"].psnr_y for name in sets if name in scores})
+    columns = {"network": Column("network"), "bytes": Column("bytes", "{:,}".format, "n")}
+    columns |= {"iterations": Column("iterations", css="n"), **{name: Column(name, level[2], "n") for name in sets}}
+    return table("overview", "Overview", columns, rows)
 
 
 def _machine(path: Path) -> dict[str, Any]:
     """Give the table for a file that `pipeline.commands.training_speed` wrote."""
     measured = json.loads(path.read_text(encoding="utf-8"))
+    columns = {
+        "model": Column("network", labels.model),
+        "name": Column("change"),
+        "crops": Column("crops, LR pixels"),
+        "median_ms": Column("time per iteration", labels.milliseconds, "n"),
+        "images_per_second": Column("images/s", level[1], "n"),
+        "gflops": Column("GFLOP/s", "{:.0f}".format, "n"),
+        "share_of_matrix_rate": Column("share", "{:.0%}".format, "n"),
+        "speedup": Column("speed-up", level[2], "n"),
+    }
     rows = [
-        {
-            "model": labels.model(model),
-            "name": row["name"],
-            "crops": f"{row['batch']} of {row['patch']}×{row['patch']}",
-            "time": labels.milliseconds(row["median_ms"]),
-            "images": labels.number(row["images_per_second"], 1),
-            "gflops": labels.number(row["gflops"], 0),
-            "share": f"{100 * row['share_of_matrix_rate']:.0f} %",
-            "speedup": f"{row['speedup']:.2f}",
-        }
+        {"model": model, **row, "crops": f"{row['batch']} of {row['patch']}×{row['patch']}"}
         for model, variants in measured["models"].items()
         for row in variants
     ]
-    return {"file": path.name, "device": measured["device"], "scale": measured["scale"], "rows": rows}
+    rates = table("throughput", "Training speed", columns, rows).markdown()
+    return {"file": path.name, "device": measured["device"], "scale": measured["scale"], "rates": rates}

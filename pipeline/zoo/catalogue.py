@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -12,16 +12,25 @@ from typing import Any
 from pipeline.errors import InputError
 from pipeline.files import write_json
 from pipeline.packed import read
+from pipeline.records import Quality
 from pipeline.runs import Run, Weights, is_brief
 
 ZOO = Path("zoo")
 FORMAT = 1
 IMPORTED = "imported"  # variant and profile of networks that others trained
-Published = dict[str, dict[str, Any]]
+Means = dict[str, dict[str, Quality]]  # by test set and backend
 
 
 @dataclass(frozen=True)
-class Model:
+class PublishedScores:
+    """The published scores of a network or of bicubic upscaling, with the SHA-256 of its file (None for bicubic)."""
+
+    sha256: str | None
+    sets: Means
+
+
+@dataclass(frozen=True)
+class PublishedNetwork:
     """A published network.
 
     Attributes
@@ -87,7 +96,10 @@ class Model:
         return path
 
 
-def read_index(zoo: Path = ZOO) -> list[Model]:
+Pair = tuple[PublishedNetwork, PublishedNetwork]  # a float network and its binary twin
+
+
+def read_index(zoo: Path = ZOO) -> list[PublishedNetwork]:
     """List the published networks.
 
     Raises
@@ -100,19 +112,13 @@ def read_index(zoo: Path = ZOO) -> list[Model]:
         index = json.loads(path.read_text(encoding="utf-8"))
         if index["format"] != FORMAT:
             raise InputError(f"{path}: format: is {index['format']} instead of {FORMAT}; update this program")
-        return [Model(**entry) for entry in index["models"]]
+        return [PublishedNetwork(**entry) for entry in index["models"]]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{path}: is not the index of a zoo; run `python -m pipeline.zoo.publish`") from error
 
 
-def read_published(zoo: Path = ZOO) -> Published:
-    """Read the published scores.
-
-    Returns
-    -------
-    dict
-        By network name, or ``bicubic-x<scale>``: ``sha256`` of the file (None for bicubic), and ``sets``, which maps
-        a test set to backends to means.
+def read_published(zoo: Path = ZOO) -> dict[str, PublishedScores]:
+    """Read the published scores, by network name or ``bicubic-x<scale>``.
 
     Raises
     ------
@@ -121,18 +127,26 @@ def read_published(zoo: Path = ZOO) -> Published:
     """
     path = zoo / "results.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["methods"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        methods = json.loads(path.read_text(encoding="utf-8"))["methods"]
+        return {name: _published_scores(**entry) for name, entry in methods.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: is not a results file of a zoo; run `python -m pipeline.zoo.publish`") from error
 
 
-def scores_of(model: Model, published: Published) -> dict[str, Any]:
+def scores_of(network: PublishedNetwork, published: Mapping[str, PublishedScores]) -> Means:
     """Give a network's published scores by test set; none if they belong to another file of this name."""
-    entry = published.get(model.name, {})
-    return entry.get("sets", {}) if entry.get("sha256") == model.sha256 else {}
+    entry = published.get(network.name)
+    return entry.sets if entry is not None and entry.sha256 == network.sha256 else {}
 
 
-def twin_of(model: Model, models: Sequence[Model]) -> Model | None:
+def _published_scores(sha256: str | None, sets: Mapping[str, Any]) -> PublishedScores:
+    means = {
+        name: {backend: Quality(**values) for backend, values in backends.items()} for name, backends in sets.items()
+    }
+    return PublishedScores(sha256, means)
+
+
+def twin_of(model: PublishedNetwork, models: Sequence[PublishedNetwork]) -> PublishedNetwork | None:
     """Find the float twin of a binary network: one trained alike, or the imported one that it started from.
 
     None if there is no such network, and for a float network.
@@ -146,14 +160,14 @@ def twin_of(model: Model, models: Sequence[Model]) -> Model | None:
     return real if _terms(real) == _terms(model) else None
 
 
-def _terms(model: Model) -> dict[str, Any]:
+def _terms(model: PublishedNetwork) -> dict[str, Any]:
     """Give the settings that two networks must share to count as trained alike: all but the binarization."""
     plan = model.training["plan"]
     sizes = {key: value for key, value in plan.get("network", {}).items() if key not in ("scale_rule", "scope")}
     return {**plan, "network": sizes}
 
 
-def pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
+def pairs(models: Sequence[PublishedNetwork]) -> list[Pair]:
     """Give the pairs of a float network and its binary twin: for each network the main pair and the imported one.
 
     The main pair has no variant. While it is missing, the shorter pair of seed 0 (see `seed_pairs`) stands in for it.
@@ -165,9 +179,11 @@ def pairs(models: Sequence[Model]) -> list[tuple[Model, Model]]:
     return [pair for pair in (*main, *imported) if pair is not None]
 
 
-def seed_pairs(models: Sequence[Model]) -> dict[tuple[str, int], list[tuple[Model, Model]]]:
+def seed_pairs(
+    models: Sequence[PublishedNetwork],
+) -> dict[tuple[str, int], list[Pair]]:
     """Give, by model and scale, the pairs that differ only in their seed; of several plans, only the last counts."""
-    by_network: dict[tuple[str, int], list[tuple[Model, Model]]] = {}
+    by_network: dict[tuple[str, int], list[Pair]] = {}
     for model in models:
         if model.variant.startswith("seed") and (real := twin_of(model, models)) is not None:
             alike = by_network.setdefault((model.model, model.scale), [])
@@ -177,7 +193,7 @@ def seed_pairs(models: Sequence[Model]) -> dict[tuple[str, int], list[tuple[Mode
     return by_network
 
 
-def write_index(zoo: Path = ZOO) -> list[Model]:
+def write_index(zoo: Path = ZOO) -> list[PublishedNetwork]:
     """Write the index of the networks in the zoo's folder, and return it."""
     models = [_model(path) for path in zoo.glob("*.safetensors")]
     models.sort(key=lambda m: (m.variant, m.model, m.scale, m.weights != "float"))
@@ -201,10 +217,10 @@ def read_training(path: Path) -> dict[str, Any]:
     return training
 
 
-def _model(path: Path) -> Model:
+def _model(path: Path) -> PublishedNetwork:
     packed, training = read(path), read_training(path)
     data = path.read_bytes()
-    return Model(
+    return PublishedNetwork(
         path.stem,
         path.name,
         sha256(data).hexdigest(),

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.evaluation.uncertainty import paired_interval
-from pipeline.zoo.catalogue import Model, pairs, seed_pairs
+from pipeline.evaluation.gaps import gap_of
+from pipeline.records import Score
+from pipeline.zoo.catalogue import PublishedNetwork, pairs, seed_pairs
 
 
-def gap_table(models: Sequence[Model], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def gap_rows(networks: Sequence[PublishedNetwork], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Compute float minus binary PSNR-Y in dB, run by PyTorch, for every pair and every set that both have.
 
     Parameters
     ----------
-    models : sequence of Model
+    networks : sequence of PublishedNetwork
     rows : sequence of mappings
-        The rows of zoo/results.csv: ``method``, ``set``, ``backend``, ``image``, ``psnr_y``.
+        The rows of zoo/results.csv: ``method``, ``set``, ``backend``, ``image``, ``psnr_y``, ``psnr_rgb``, ``ssim_y``.
 
     Returns
     -------
@@ -24,28 +25,21 @@ def gap_table(models: Sequence[Model], rows: Sequence[Mapping[str, Any]]) -> lis
         ``float`` and ``binary`` (names), ``set``, ``images``, ``gap``, and ``low`` and ``high``, the ends of its 95 %
         interval (None for a single image).
     """
-    psnr: dict[tuple[str, str], dict[str, float]] = {}
+    scores: dict[tuple[str, str], dict[str, Score]] = {}
     for row in rows:
         if row["backend"] == "torch":
-            psnr.setdefault((row["method"], row["set"]), {})[row["image"]] = float(row["psnr_y"])
-    compared = {binary.name: (real, binary) for real, binary in pairs(models)}
-    for several in seed_pairs(models).values():
+            rgb = float(row["psnr_rgb"]) if row["psnr_rgb"] else None
+            score = Score(row["image"], float(row["psnr_y"]), rgb, float(row["ssim_y"]))
+            scores.setdefault((row["method"], row["set"]), {})[score.image] = score
+    compared = {binary.name: (real, binary) for real, binary in pairs(networks)}
+    for several in seed_pairs(networks).values():
         compared |= {binary.name: (real, binary) for real, binary in several}
     table = []
     for real, binary in compared.values():
-        for name in [test_set for method, test_set in psnr if method == binary.name]:
-            if (real.name, name) in psnr:
-                interval = paired_interval(psnr[real.name, name], psnr[binary.name, name])
-                known = interval.images > 1
-                table.append(
-                    {
-                        "float": real.name,
-                        "binary": binary.name,
-                        "set": name,
-                        "images": interval.images,
-                        "gap": round(interval.mean, 4),
-                        "low": round(interval.low, 4) if known else None,
-                        "high": round(interval.high, 4) if known else None,
-                    }
-                )
+        for name in [test_set for method, test_set in scores if method == binary.name]:
+            if (real.name, name) in scores:
+                gap = gap_of(scores[real.name, name], scores[binary.name, name])
+                low, high = (round(end, 4) if gap.images > 1 else None for end in (gap.low, gap.high))
+                row = {"float": real.name, "binary": binary.name, "set": name, "images": gap.images}
+                table.append(row | {"gap": round(gap.psnr_y, 4), "low": low, "high": high})
     return table

@@ -1,56 +1,61 @@
-"""What an interrupted verification has found, for the next one with the same code."""
+"""The scores of an interrupted verification, for the next one with the same code."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.files import write_json
 from pipeline.provenance import environment
-from pipeline.zoo.scores import Means
-
-Found = Mapping[str, Means]  # by backend
+from pipeline.records import Quality
 
 
 class Progress:
-    """Results by key, kept in a file as they come.
+    """Means by backend, by a key for each task, written to a file as they come.
 
-    Those that were found at another commit are left out. Outside a git checkout, or where code was changed since its
-    commit, nothing is kept: there is no telling whether the code is the same.
+    Those of another commit are ignored. Nothing is kept outside a git checkout, or if code has changed since its commit,
+    since there is no telling whether the code is the same.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         here = environment()
         self._commit = None if here["dirty"] else here["commit"]
-        self._found: dict[str, Found] = {}
+        self._means: dict[str, Mapping[str, Quality]] = {}
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-            if self._commit is not None and held["commit"] == self._commit:
-                self._found = dict(held["found"])
-        except (OSError, ValueError, LookupError, TypeError):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if self._commit is not None and content["commit"] == self._commit:
+                self._means = {
+                    key: {backend: Quality(**values) for backend, values in means.items()}
+                    for key, means in content["means"].items()
+                }
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             pass  # it only ever saves time
 
     def __contains__(self, key: str) -> bool:
-        return key in self._found
+        return key in self._means
 
-    def __getitem__(self, key: str) -> Found:
-        return self._found[key]
+    def __getitem__(self, key: str) -> Mapping[str, Quality]:
+        return self._means[key]
 
-    def keep(self, key: str, found: Found) -> None:
-        """Keep what was found."""
-        self._found[key] = found
+    def keep(self, key: str, means: Mapping[str, Quality]) -> None:
+        """Keep the means of a task."""
+        self._means[key] = means
         self._write()
 
     def forget(self, keys: Collection[str]) -> None:
-        """Forget some; what a verification of more had found stays."""
-        self._found = {key: found for key, found in self._found.items() if key not in keys}
-        if self._found:
+        """Forget some tasks; those of a larger verification stay."""
+        self._means = {key: means for key, means in self._means.items() if key not in keys}
+        if self._means:
             self._write()
         else:
             self._path.unlink(missing_ok=True)
 
     def _write(self) -> None:
         if self._commit is not None:
-            write_json(self._path, {"commit": self._commit, "found": self._found})
+            means = {
+                key: {name: asdict(quality) for name, quality in task.items()} for key, task in self._means.items()
+            }
+            write_json(self._path, {"commit": self._commit, "means": means})

@@ -8,89 +8,74 @@ from __future__ import annotations
 import csv
 import io
 import os
-from concurrent.futures import as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
 from pipeline.errors import InputError
-from pipeline.evaluation.processes import one_thread_each
-from pipeline.evaluation.protocol import Score
 from pipeline.files import write_csv, write_json
 from pipeline.program import run_program
-from pipeline.runs import prepared_folder
+from pipeline.records import score_rows
 from pipeline.zoo.cards import write_cards
-from pipeline.zoo.catalogue import ZOO, Model, read_published, write_index
-from pipeline.zoo.gaps import gap_table
-from pipeline.zoo.scores import bicubic_scores, mean_scores, model_scores
+from pipeline.zoo.catalogue import ZOO, PublishedScores, read_published, write_index
+from pipeline.zoo.gaps import gap_rows
+from pipeline.zoo.scores import Task, in_parallel, mean_scores
 
 TEST_SETS = ("Set5", "Set14", "B100", "Urban100")
 
 
-def publish(zoo: Path, sets: tuple[str, ...], mirror: str | None) -> None:
-    """Score networks that have no scores yet, one per processor core, and write all files that depend on them."""
+def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
+    """Score networks that have no scores yet, and write all files that depend on the networks and their scores."""
     if not any(zoo.glob("*.safetensors")):
         raise InputError(f"{zoo}: holds no trained network; train one with `make train`")
-    models = write_index(zoo)
+    networks = write_index(zoo)
+    scales = sorted({network.scale for network in networks})
+    every = [Task(name, scale) for scale in scales for name in sets]
+    every += [Task(name, network.scale, network, zoo=zoo) for network in networks for name in sets]
+    hashes = {task.method: None if task.network is None else task.network.sha256 for task in every}
     published = read_published(zoo) if (zoo / "results.json").exists() else {}
-    rows = _rows(zoo / "results.csv")
-    hashes: dict[str, Any] = {f"bicubic-x{scale}": None for scale in sorted({model.scale for model in models})}
-    hashes |= {model.name: model.sha256 for model in models}
-    by_name = {model.name: model for model in models}
-    results = {name: entry for name, entry in published.items() if hashes.get(name, "none") == entry["sha256"]}
-    rows = [row for row in rows if row["method"] in results]
-    for name, sha256 in hashes.items():
-        results.setdefault(name, {"sha256": sha256, "sets": {}})
-    missing = [(name, test_set) for name in hashes for test_set in sets if test_set not in results[name]["sets"]]
-    for test_set in dict.fromkeys(test_set for _, test_set in missing):
-        ready(test_set, mirror)
-    with one_thread_each(max(1, min(os.cpu_count() or 1, len(missing)))) as pool:
-        running = {
-            pool.submit(_scores, name, by_name.get(name), test_set, zoo): (name, test_set) for name, test_set in missing
-        }
-        for done in as_completed(running):
-            name, test_set = running[done]
-            scores = done.result()
-            print(f"{name} on {test_set}", flush=True)
-            results[name]["sets"][test_set] = mean_scores(scores)
-            rows += [_row(name, test_set, backend, score) for backend, by_image in scores.items() for score in by_image]
-            _write(zoo, results, rows, list(hashes))
-    _write(zoo, results, rows, list(hashes))
-    gaps = gap_table(models, rows)
+    results = {name: PublishedScores(sha256, {}) for name, sha256 in hashes.items()}
+    results |= {name: scores for name, scores in published.items() if hashes.get(name, "none") == scores.sha256}
+    rows = [row for row in _rows(zoo / "results.csv") if row["method"] in results]
+    tasks = [task for task in every if task.test_set not in results[task.method].sets]
+    for name in dict.fromkeys(task.test_set for task in tasks):
+        ready(name, mirror)
+    for task, scores in in_parallel(tasks):
+        print(f"{task.method} on {task.test_set}", flush=True)
+        results[task.method].sets[task.test_set] = mean_scores(scores)
+        rows += [_rounded(row) for row in score_rows(scores, method=task.method, set=task.test_set)]
+        _write(zoo, results, rows)
+    _write(zoo, results, rows)
+    gaps = gap_rows(networks, rows)
     if gaps:
         write_csv(zoo / "gaps.csv", gaps)
     else:
         (zoo / "gaps.csv").unlink(missing_ok=True)
-    write_cards(zoo, models, results, gaps)
+    write_cards(zoo, networks, results, gaps)
 
 
-def _scores(name: str, model: Model | None, test_set: str, zoo: Path) -> dict[str, list[Score]]:
-    images = PreparedSet.open(prepared_folder(test_set))
-    if model is None:
-        return {"bicubic": bicubic_scores(images, int(name.removeprefix("bicubic-x")))}
-    return model_scores(model, images, zoo)
-
-
-def _write(zoo: Path, results: dict[str, Any], rows: list[dict[str, Any]], order: list[str]) -> None:
+def _write(zoo: Path, results: dict[str, PublishedScores], rows: list[dict[str, Any]]) -> None:
     """Write the scores so far, ordered by network and test set, whichever finished first."""
-    positions = {name: position for position, name in enumerate((*order, *TEST_SETS))}
-    rows.sort(key=lambda row: (positions[row["method"]], positions.get(row["set"], len(positions)), row["set"]))
+    positions = {name: position for position, name in enumerate((*results, *TEST_SETS))}
+
+    def position(name: str) -> tuple[int, str]:
+        return positions.get(name, len(positions)), name
+
+    rows.sort(key=lambda row: (position(row["method"]), position(row["set"])))
     write_csv(zoo / "results.csv", rows)
-    methods = {
-        name: results[name]
-        | {"sets": dict(sorted(results[name]["sets"].items(), key=lambda item: positions.get(item[0], len(positions))))}
-        for name in order
-    }
+    methods = {}
+    for name, scores in results.items():
+        ordered = {test_set: scores.sets[test_set] for test_set in sorted(scores.sets, key=position)}
+        methods[name] = asdict(PublishedScores(scores.sha256, ordered))
     write_json(zoo / "results.json", {"format": 1, "methods": methods})
 
 
-def _row(method: str, test_set: str, backend: str, score: Score) -> dict[str, Any]:
-    values = {key: round(value, 5) if isinstance(value, float) else value for key, value in asdict(score).items()}
-    return {"method": method, "set": test_set, "backend": backend, **values}
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()}
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -105,7 +90,7 @@ def main(
 ) -> None:
     if not zoo.is_dir():
         raise InputError(f"{zoo}: no such folder; train a network with `make train`")
-    publish(zoo, tuple(sets or TEST_SETS), os.environ.get("SR_MIRROR"))
+    publish(zoo, sets or TEST_SETS, os.environ.get("SR_MIRROR"))
 
 
 if __name__ == "__main__":

@@ -10,25 +10,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
 from pipeline.engine.runner import MODES
 from pipeline.errors import InputError
-from pipeline.evaluation.processes import one_thread_each
 from pipeline.program import run_program
-from pipeline.runs import prepared_folder
-from pipeline.zoo.catalogue import ZOO, Model, read_index, read_published
-from pipeline.zoo.progress import Found, Progress
+from pipeline.records import Quality
+from pipeline.zoo.catalogue import ZOO, read_index, read_published, scores_of
+from pipeline.zoo.progress import Progress
 from pipeline.zoo.publish import TEST_SETS
-from pipeline.zoo.scores import Means, bicubic_scores, mean_scores, model_scores
+from pipeline.zoo.scores import Task, in_parallel, mean_scores
 
 QUICK_SETS = ("Set5", "Set14", "B100")
 QUICK_MODES = ("engine_float32", "engine_int8")
@@ -42,20 +38,22 @@ class Comparison:
     method: str
     test_set: str
     backend: str
-    published: Means
-    measured: Means
+    published: Quality | None
+    measured: Quality | None
 
     @property
     def apart(self) -> list[str]:
         """The means that differ by more than `TOLERANCES`, or are missing on one side only."""
+        if self.published is None or self.measured is None:
+            return list(TOLERANCES)
         return [
             key
             for key, tolerance in TOLERANCES.items()
-            if not _near(self.published.get(key), self.measured.get(key), tolerance)
+            if not _near(getattr(self.published, key), getattr(self.measured, key), tolerance)
         ]
 
     def __str__(self) -> str:
-        measured, published = (side.get("psnr_y", float("nan")) for side in (self.measured, self.published))
+        measured, published = (side.psnr_y if side else float("nan") for side in (self.measured, self.published))
         values = f"{measured:8.4f}  published {published:8.4f}"
         verdict = f"DIFFERENT in {', '.join(self.apart)}" if self.apart else "equal"
         return f"{self.method:28} {self.test_set:10} {self.backend:16} PSNR-Y {values}  {verdict}"
@@ -78,81 +76,42 @@ def compare(
     chosen = [model for model in models if only is None or model.name in only]
     if not chosen:
         raise InputError(f"{zoo / 'index.json'}: lists no networks; train and publish one")
-    for model in chosen:
-        if published.get(model.name, {}).get("sha256") != model.sha256:
-            raise InputError(
-                f"{zoo / 'results.json'}: {model.name}: its scores are of another file; run `make publish`"
-            )
-        model.path(zoo)  # checks that the file exists and is the published one
-    scales = sorted({model.scale for model in chosen})
-    tasks = {task.key: task for name in sets for task in _tasks(name, scales, chosen, tuple(modes), zoo)}
-    for task in tasks.values():
-        if task.test_set not in published.get(task.method, {}).get("sets", {}):
-            raise InputError(
-                f"{zoo / 'results.json'}: {task.method}: has no scores on {task.test_set}; run `make publish`"
-            )
+    results = zoo / "results.json"
+    for network in chosen:
+        if not scores_of(network, published):
+            raise InputError(f"{results}: {network.name}: its scores are of another file; run `make publish`")
+        network.path(zoo)  # checks that the file exists and is the published one
+    tasks = []
+    for name in sets:
+        tasks += [Task(name, scale) for scale in sorted({network.scale for network in chosen})]
+        tasks += [Task(name, network.scale, network, tuple(modes), zoo) for network in chosen]
+    for task in tasks:
+        if task.method not in published or task.test_set not in published[task.method].sets:
+            raise InputError(f"{results}: {task.method}: has no scores on {task.test_set}; run `make publish`")
     for name in sets:
         ready(name, mirror)
     progress = Progress(zoo / "unfinished" / ".verify.json")
-    kept = [key for key in tasks if key in progress]
+    kept = [task for task in tasks if _key(task) in progress]
     if kept:
         print(f"kept from an interrupted verification: {len(kept)} of {len(tasks)}")
-    pool = one_thread_each(max(1, min(os.cpu_count() or 1, len(tasks) - len(kept))))
-    try:
-        waiting = {pool.submit(task.evaluate): key for key, task in tasks.items() if key not in progress}
-        for key in chain(kept, (_keep(done, waiting[done], progress) for done in as_completed(waiting))):
-            task = tasks[key]
-            yield _compared(task, published[task.method]["sets"][task.test_set], progress[key])
-    finally:
-        pool.shutdown(cancel_futures=True)
-    progress.forget(tasks)
+    for task in kept:
+        yield _compared(task, published[task.method].sets[task.test_set], progress[_key(task)])
+    for task, scores in in_parallel([task for task in tasks if _key(task) not in progress]):
+        progress.keep(_key(task), mean_scores(scores))
+        yield _compared(task, published[task.method].sets[task.test_set], progress[_key(task)])
+    progress.forget([_key(task) for task in tasks])
 
 
-@dataclass(frozen=True)
-class _Task:
-    """One method on one set: a network, or bicubic upscaling by `scale` if `model` is None."""
-
-    test_set: str
-    scale: int
-    model: Model | None
-    modes: tuple[str, ...]
-    zoo: Path
-
-    @property
-    def method(self) -> str:
-        return self.model.name if self.model else f"bicubic-x{self.scale}"
-
-    @property
-    def key(self) -> str:
-        """Identifies its scores; it changes with the network's file and the modes."""
-        details = f" ({self.model.sha256}) in {', '.join(self.modes)}" if self.model else ""
-        return f"{self.method}{details} on {self.test_set}"
-
-    def evaluate(self) -> Found:
-        images = PreparedSet.open(prepared_folder(self.test_set))
-        if self.model is None:
-            return mean_scores({"bicubic": bicubic_scores(images, self.scale)})
-        return mean_scores(model_scores(self.model, images, self.zoo, self.modes))
+def _key(task: Task) -> str:
+    """Identify a task's scores; it changes with the network's file and the modes."""
+    details = f" ({task.network.sha256}) in {', '.join(task.modes)}" if task.network else ""
+    return f"{task.method}{details} on {task.test_set}"
 
 
-def _tasks(
-    test_set: str, scales: Sequence[int], models: Sequence[Model], modes: tuple[str, ...], zoo: Path
-) -> Iterator[_Task]:
-    for scale in scales:
-        yield _Task(test_set, scale, None, modes, zoo)
-    for model in models:
-        yield _Task(test_set, model.scale, model, modes, zoo)
-
-
-def _keep(done: Future[Found], key: str, progress: Progress) -> str:
-    progress.keep(key, done.result())
-    return key
-
-
-def _compared(task: _Task, published: Mapping[str, Means], measured: Mapping[str, Means]) -> list[Comparison]:
+def _compared(task: Task, published: Mapping[str, Quality], measured: Mapping[str, Quality]) -> list[Comparison]:
     expected = {name for name in published if name in ("bicubic", "torch", *task.modes)}
     return [
-        Comparison(task.method, task.test_set, backend, published.get(backend, {}), measured.get(backend, {}))
+        Comparison(task.method, task.test_set, backend, published.get(backend), measured.get(backend))
         for backend in sorted(expected | measured.keys())
     ]
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from pipeline.zoo.catalogue import Model, pairs, seed_pairs, twin_of
+from pipeline.zoo.catalogue import PublishedNetwork, pairs, seed_pairs, twin_of
 
 SIZES = {"blocks": 16, "channels": 64}
 
@@ -25,7 +25,7 @@ def network(model, scale, weights, variant="", **plan):
         "distillation": 0.0,
     }
     training = {"variant": variant, "plan": whole | plan, "iterations": 100}
-    return Model(name, f"{name}.safetensors", f"hash of {name}", 1, model, scale, weights, variant, training)
+    return PublishedNetwork(name, f"{name}.safetensors", f"hash of {name}", 1, model, scale, weights, variant, training)
 
 
 def pair(model="edsr", scale=4, variant="", **plan):
@@ -34,7 +34,9 @@ def pair(model="edsr", scale=4, variant="", **plan):
 
 def imported(scale, start=None):
     real = network("vdsr", scale, "float", "imported", profile="imported")
-    real = Model(**{**vars(real), "training": {"variant": "imported", "plan": real.training["plan"], "imported": {}}})
+    real = PublishedNetwork(
+        **{**vars(real), "training": {"variant": "imported", "plan": real.training["plan"], "imported": {}}}
+    )
     real.training["imported"]["file"] = "VDSR_Adam.mat"
     named = {"name": real.name, "sha256": real.sha256 if start is None else start}
     return real, network("vdsr", scale, "binary", "imported", scales=[2, 3, 4], start=named)
