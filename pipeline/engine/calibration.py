@@ -71,7 +71,7 @@ def calibrate_inputs(
 ) -> dict[str, Ranges]:
     """Calibrate any architecture on network inputs: float32 of shape (C, h, w)."""
     if not percentiles:
-        raise InputError("percentiles: none given; give at least one, such as 100")
+        raise InputError("percentiles: none given; name at least one, such as 100")
     kinds: tuple[Activations, ...] = ("int8", "int6")
     kept: dict[str, Ranges] = {
         "int1": measure_magnitudes(packed, architecture, inputs),

@@ -45,7 +45,7 @@ class Quantization:
 
     @classmethod
     def of_channels(cls, largest: Array, signed: bool) -> Quantization:
-        """Return 8-bit levels, from -128 if `signed`, else from 0, and a step for each channel by its largest value."""
+        """Give 8-bit levels, from -128 if `signed`, else from 0; a step per channel, from its largest magnitude."""
         highest = 127 if signed else 255
         steps = np.maximum(largest, np.float32(1e-6)).astype(np.float32) / np.float32(highest)
         return cls(steps, -128 if signed else 0, highest)

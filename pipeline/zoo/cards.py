@@ -138,7 +138,7 @@ def _machine(path: Path) -> dict[str, Any]:
         "median_ms": Column("time per iteration", labels.milliseconds, "n"),
         "images_per_second": Column("images/s", level[1], "n"),
         "gflops": Column("GFLOP/s", "{:.0f}".format, "n"),
-        "share_of_matrix_rate": Column("share", "{:.0%}".format, "n"),
+        "share_of_matrix_rate": Column("share", lambda share: f"{100 * share:.0f} %", "n"),
         "speedup": Column("speed-up", level[2], "n"),
     }
     rows = [

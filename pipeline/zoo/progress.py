@@ -15,8 +15,8 @@ from pipeline.records import Quality
 class Progress:
     """Means by backend, by a key for each task, written to a file as they come.
 
-    Those of another commit are ignored. Nothing is kept outside a git checkout, or if code has changed since its commit,
-    since there is no telling whether the code is the same.
+    Those of another commit are ignored. Nothing is kept outside a git checkout, or if code has changed since its
+    commit, since there is no telling whether the code is the same.
     """
 
     def __init__(self, path: Path) -> None:

@@ -12,7 +12,7 @@ import yaml
 from pipeline.params import load_params
 from pipeline.profiles import compose
 from pipeline.zoo.catalogue import pairs, read_index, read_published
-from pipeline.zoo.gaps import gap_table
+from pipeline.zoo.gaps import gap_rows
 from pipeline.zoo.publish import TEST_SETS
 from pipeline.zoo.verify import TOLERANCES
 from tests.conftest import ROOT, SHARED
@@ -39,7 +39,7 @@ def test_gaps_are_those_of_the_scores_of_every_image():
     with (ZOO / "results.csv").open() as file, (ZOO / "gaps.csv").open() as gaps:
         assert [
             {key: "" if value is None else str(value) for key, value in row.items()}
-            for row in gap_table(MODELS, list(csv.DictReader(file)))
+            for row in gap_rows(MODELS, list(csv.DictReader(file)))
         ] == list(csv.DictReader(gaps))
 
 
@@ -52,13 +52,12 @@ def test_files_are_those_of_the_index_and_small():
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_every_network_has_its_scores_card_and_curve(model):
-    held = read_published(ZOO)[model.name]
-    assert held["sha256"] == model.sha256 and set(held["sets"]) == set(TEST_SETS)
-    bicubic = read_published(ZOO)[f"bicubic-x{model.scale}"]["sets"]
-    for name, backends in held["sets"].items():
-        assert backends["torch"]["psnr_y"] > bicubic[name]["bicubic"]["psnr_y"]
-        exact = backends["engine_float32"]
-        assert all(abs(exact[key] - backends["torch"][key]) <= far for key, far in TOLERANCES.items())
+    scores, bicubic = (read_published(ZOO)[name] for name in (model.name, f"bicubic-x{model.scale}"))
+    assert scores.sha256 == model.sha256 and set(scores.sets) == set(TEST_SETS)
+    for name, backends in scores.sets.items():
+        torch, exact = backends["torch"], backends["engine_float32"]
+        assert torch.psnr_y > bicubic.sets[name]["bicubic"].psnr_y
+        assert all(abs(getattr(exact, key) - getattr(torch, key)) <= far for key, far in TOLERANCES.items())
     assert model.training["float16_loss_db"] < 0.005
     card = (ZOO / f"{model.name}.md").read_text()
     assert model.iterations is None or f"| iterations | {model.iterations:,} |" in card

@@ -1,9 +1,8 @@
 """The compiled kernels for any processor: lanes are pixels, and tables are in the first-level cache.
 
 A padded image is convolved tile by tile, including the epilogue.
-
-Each convolution is a microkernel in a loop over tiles. A tile is one vector wide and a few rows high. Its accumulators
-stay in registers while the microkernel loops over a list of positions to read from:
+A tile is one vector wide and a few rows high. Its accumulators stay in registers while a microkernel loops over a list
+of positions to read from:
 
 - table look-up: ``sums[row] += table[position + row]``, one vector load and one addition for 4 multiply-adds per lane;
 - float: ``sums[output, row] += weights[output] * image[position + row]``.
