@@ -157,7 +157,7 @@ def section() -> str:
 
 @pytest.fixture(scope="module")
 def added(section, tmp_path_factory):
-    """A copy of the repository with the network added, and shorter trainings."""
+    """A copy of the repository with the network added."""
     folder = tmp_path_factory.mktemp("added")
     for name in ("conf", "pipeline", "stages", "tests"):  # with the kernels' compilation cache
         shutil.copytree(ROOT / name, folder / name)
@@ -169,14 +169,15 @@ def added(section, tmp_path_factory):
             assert count == 1, (path, place)
         (folder / path).write_text(text, encoding="utf-8")
     for command in re.findall(r"`python (-m .*?)`", section):
-        run(folder, *command.split())
-    write_sets(folder, "embedded-train", "embedded-valid", "embedded-test")
+        run(folder, folder, *command.split())
     return folder
 
 
-def run(folder, *arguments):
+def run(code, folder, *arguments):
+    """Run Python in `folder` with the code of another."""
+    environment = ENVIRONMENT | {"PYTHONPATH": str(code)}
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -186,26 +187,21 @@ def test_the_steps_of_the_readme_name_these_files(section):
     assert set(re.findall(r"(?m)^\d\. `([\w/.]+)`", steps)) == set(EDITS)
 
 
-def test_the_added_network_goes_through_all_of_it(added):
-    path = added / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    assert (
-        "tiny" in params["matrix"]["models"] and "tiny" in yaml.safe_load((added / "zoo/cpu.yaml").read_text())["train"]
-    )
-    params["train"]["tiny"] |= {
-        "iterations": 6,
-        "validate_every": 3,
-        "checkpoint_every": 3,
-        "patch": {"size": 8, "of": "lr"},
-    }
+def test_the_added_network_goes_through_all_of_it(added, tmp_path):
+    params = yaml.safe_load((added / "params.yaml").read_text())
+    assert "tiny" in params["matrix"]["models"]
+    short = {"iterations": 6, "validate_every": 3, "checkpoint_every": 3, "patch": {"size": 8, "of": "lr"}}
+    params["train"]["tiny"] |= short
     params["export"] |= {"calibration_images": 2, "calibration_crop": 12}
-    path.write_text(yaml.safe_dump(params))
-    run(added, "-c", RUN)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    write_sets(tmp_path, "embedded-train", "embedded-valid", "embedded-test")
+    run(added, tmp_path, "-c", RUN)
 
 
 def test_the_tests_of_every_network_take_it_and_pass(added):
     files = ("tests/models/test_models.py", "tests/engine/test_networks.py", "tests/test_packing.py")
-    run(added, "-m", "pytest", *files, "-k", "tiny", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
+    command = f"-m pytest -q -p no:cacheprovider -p no:xdist {' '.join(files)} tests/test_params.py"
+    run(added, added, *command.split(), "-k", "tiny or test_params")
 
 
 # Where a network may be named, beside its own module.
