@@ -331,12 +331,12 @@ def test_a_file_that_is_not_the_published_one_is_named(published, tmp_path):
     shutil.copyfile(zoo / "edsr-x2-float.safetensors", zoo / "edsr-x2-binary.safetensors")
     arguments = ("verify", "--sets", "embedded-test", "--models")
     output = place.run(*arguments, "edsr-x2-binary", exit_code=2)
-    assert "error: zoo/edsr-x2-binary.safetensors: its SHA-256 is not that of zoo/index.json" in output
+    assert "error: zoo/edsr-x2-binary.safetensors: its SHA-256 differs from zoo/index.json" in output
     (zoo / "edsr-x2-binary.safetensors").unlink()
     assert "edsr-x2-binary.safetensors: missing" in place.run(*arguments, "edsr-x2-binary", exit_code=2)
-    assert "has no esdr" in place.run(*arguments, "esdr", exit_code=2)
+    assert "has no network esdr" in place.run(*arguments, "esdr", exit_code=2)
     arguments = ("verify", "--sets", "embedded-valid", "--models")
-    assert "has no results on embedded-valid" in place.run(*arguments, "edsr-x2-float", exit_code=2)
+    assert "has no scores on embedded-valid" in place.run(*arguments, "edsr-x2-float", exit_code=2)
 
 
 def test_every_entry_of_the_queue_can_be_planned_under_every_profile_for_it(tmp_path):
@@ -354,7 +354,7 @@ def test_every_entry_of_the_queue_can_be_planned_under_every_profile_for_it(tmp_
     ("text", "message"),
     [
         ("- {model: edsr, scales: [5], weights: float}", "0.scales"),
-        ("- {model: edsr, scales: [2], weights: float}\n" * 2, "edsr-x2-float comes twice"),
+        ("- {model: edsr, scales: [2], weights: float}\n" * 2, "edsr-x2-float: occurs twice"),
         ("- {model: [", "cannot be read"),
         ("- {model: edsr, scales: [2, 4], weights: float}", "0: Value error, scales:"),
         ("- {model: edsr, scales: [2], weights: binary, distillation: 0.5}", "0: Value error, distillation:"),
