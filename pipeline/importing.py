@@ -173,7 +173,7 @@ def main(
     file: Annotated[Path, typer.Argument(metavar="FILE")],
     model: Annotated[Model, typer.Option()],
     out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.")],
-    scale: Annotated[Scale | None, typer.Option(help="Of a VDSR. Default: 2; else the file says it.")] = None,
+    scale: Annotated[Scale | None, typer.Option(help="Where the file does not say it. Default: 2.")] = None,
 ) -> None:
     if out.suffix != ".safetensors":
         raise InputError(f"--out: {out}: name a .safetensors file")
