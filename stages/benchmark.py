@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from pipeline.benchmark.machine import timed_environment
 from pipeline.benchmark.measure import Settings
 from pipeline.benchmark.record import network_record, network_rows
 from pipeline.benchmark.workloads import seed
 from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
-from pipeline.provenance import environment
 from stages.arguments import Model, Scale
 from stages.run import stage
 
@@ -21,7 +21,7 @@ from stages.run import stage
 def main(model: Model, scale: Scale) -> None:
     params = load_params()
     params.require(model, scale)
-    benchmark, machine = params.benchmark, environment()
+    benchmark, machine = params.benchmark, timed_environment()
     seed(params.seed)
     record = network_record(
         model,

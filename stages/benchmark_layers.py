@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from pipeline.benchmark.machine import timed_environment
 from pipeline.benchmark.measure import Settings
 from pipeline.benchmark.record import layers_record, layers_rows
 from pipeline.benchmark.workloads import seed
 from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
-from pipeline.provenance import environment
 from stages.run import stage
 
 
 def main() -> None:
     params = load_params()
-    benchmark, machine = params.benchmark, environment()
+    benchmark, machine = params.benchmark, timed_environment()
     seed(params.seed)
     record = layers_record(
         params.binarize.model_dump(),

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pipeline.benchmark  # noqa: F401 - first: keeps pools that share the cores from spinning
+from pipeline.benchmark.machine import timed_environment
 from pipeline.data.prepared import PreparedSet
 from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
-from pipeline.provenance import environment
 from pipeline.records import PublishedRun, score_rows
 from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import pairs, read_index
@@ -20,7 +20,7 @@ from stages.run import stage
 
 
 def main(name: SetName) -> None:
-    benchmark, machine = load_params().benchmark, environment()
+    benchmark, machine = load_params().benchmark, timed_environment()
     images, networks = PreparedSet.open(prepared_folder(name)), read_index()
     tasks = [Task(name, scale) for scale in sorted({network.scale for network in networks})]
     tasks += [Task(name, network.scale, network) for network in networks]

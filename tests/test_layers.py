@@ -6,7 +6,20 @@ from tests.conftest import ROOT
 
 # From the bottom: a part may import itself and what stands in the lines above it.
 LAYERS = [
-    ["errors", "program", "files", "allocator", "provenance", "metrics", "networks", "runs", "labels"],
+    [
+        "errors",
+        "program",
+        "files",
+        "allocator",
+        "provenance",
+        "metrics",
+        "networks",
+        "runs",
+        "records",
+        "reading",
+        "labels",
+        "tables",
+    ],  # fmt: skip
     ["data"],
     ["params", "profiles", "packed", "upscaling", "inference"],
     ["models"],

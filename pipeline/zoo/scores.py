@@ -12,11 +12,11 @@ from pipeline.data.prepared import PreparedSet
 from pipeline.data.resize import imresize
 from pipeline.engine.runner import MODES
 from pipeline.evaluation.backends import upscalers
-from pipeline.evaluation.processes import one_thread_each
 from pipeline.evaluation.protocol import evaluate, means
 from pipeline.records import Quality, Score
 from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import ZOO, PublishedNetwork
+from pipeline.zoo.processes import one_thread_each
 
 # Variants serve to compare trainings; the cost of the other modes is measured on the main networks.
 VARIANT_MODES = ("engine_float32", "engine_int8")

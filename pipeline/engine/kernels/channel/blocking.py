@@ -89,6 +89,15 @@ def blocking(kind: Kind) -> Blocking:
     return _tried.get(kind) or _tuned().get(kind, DEFAULTS[kind])
 
 
+def described() -> dict[str, str]:
+    """Give the parameters that are in use, by kind of kernel, for the record of what was timed."""
+    used = {kind: (blocking(kind), " (tuned)" if kind in _tuned() else "") for kind in get_args(Kind)}
+    return {
+        kind: f"{value.sums} sums{f' in strips of {value.strip}' if value.strip else ''}{tuned}"
+        for kind, (value, tuned) in used.items()
+    }
+
+
 @contextmanager
 def trying(kind: Kind, value: Blocking) -> Iterator[None]:
     """Use these parameters for filters that are arranged inside the context."""

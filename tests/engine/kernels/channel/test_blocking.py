@@ -38,6 +38,8 @@ def test_what_was_kept_is_used_and_other_kinds_as_they_were(cache):
     channel_blocking.keep({"table_int8": Blocking(16, 24)})
     assert channel_blocking.blocking("table_int8") == Blocking(16, 24)
     assert channel_blocking.blocking("few") == DEFAULTS["few"]
+    described = channel_blocking.described()
+    assert described["table_int8"] == "16 sums in strips of 24 (tuned)" and described["few"] == "24 sums"
 
 
 @pytest.mark.parametrize(

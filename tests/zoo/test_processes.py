@@ -9,7 +9,7 @@ import time
 import numba
 import torch
 
-from pipeline.evaluation.processes import one_thread_each
+from pipeline.zoo.processes import one_thread_each
 from tests.conftest import ROOT
 
 
@@ -26,7 +26,7 @@ def test_they_end_with_a_parent_that_is_killed(tmp_path):
     program = tmp_path / "parent.py"
     program.write_text(
         "import os, time\n"
-        "from pipeline.evaluation.processes import one_thread_each\n"
+        "from pipeline.zoo.processes import one_thread_each\n"
         "if __name__ == '__main__':\n"
         "    pool = one_thread_each(1)\n"
         "    print(pool.submit(os.getpid).result(), flush=True)\n"
