@@ -57,7 +57,7 @@ def training_table(trainings: Mapping[Run, TrainingRecord]) -> Table:
         made, planned = training.iterations, training.planned_iterations
         row: dict[str, Any] = {"run": run.name, **vars(training), "start": training.start or "fresh"}
         rows.append(row | {"iterations": f"{made:,}" + (f" of {planned:,}" if made != planned else "")})
-    return table("training-record", "Training record", columns, rows, css="record")
+    return table("training-record", "Training record", columns, rows)
 
 
 def hash_table(prepared: Sequence[PreparedIndex]) -> Table:

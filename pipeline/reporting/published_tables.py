@@ -45,7 +45,7 @@ def score_tables(zoo: Zoo, limits: Thresholds) -> list[Table]:
         }
         rows = list(_score_rows(zoo, scale, sets, limits))
         title = f"×{scale}, as published"
-        tables.append(table(f"published-x{scale}", title, columns, rows, grouped=True, css="zoo"))
+        tables.append(table(f"published-x{scale}", title, columns, rows, grouped=True))
     return tables
 
 
@@ -73,7 +73,7 @@ def gap_table(zoo: Zoo, limits: Thresholds) -> Table:
     sets = dict.fromkeys(name for model in zoo.models for name in zoo.published[model.name])
     columns = {"pair": Column("pair"), "iterations": Column("iterations", css="n")}
     columns |= {name: level(name, css="n strong", note="interval") for name in sets}
-    return table("gaps", "What binarization costs", columns, rows, css="zoo")
+    return table("gaps", "What binarization costs", columns, rows)
 
 
 def iterations(model: PublishedNetwork) -> str:
@@ -156,7 +156,7 @@ def training_table(zoo: Zoo) -> Table:
         environment = training["environment"]
         row["commit"] = (environment["commit"] or "unknown")[:10]
         rows.append(row | ({"commit.note": "with changes"} if environment["dirty"] else {}))
-    return table("published-training", "How the published networks were trained", columns, rows, css="record")
+    return table("published-training", "How the published networks were trained", columns, rows)
 
 
 def run_tables(zoo: Zoo) -> list[Table]:
