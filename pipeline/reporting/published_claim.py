@@ -24,14 +24,14 @@ def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
     gaps = published_gaps(zoo, compared)
     sets = list(dict.fromkeys(gap.test_set for gap in gaps))
     worst = max(gaps, key=lambda pair: pair.gap.high, default=None)
-    conditions = "No pair of networks is published whose training was stable."
+    conditions = "No pair with stable training has been published."
     if worst is not None:
         trained_on = list(dict.fromkeys(m.training["training_set"] for _, m in compared))
         conditions = (
-            f"Pairs on equal terms, trained on {labels.listing(trained_on)}: float and binary from fresh weights, for "
-            "the same iterations, on the same crops in the same order, with the same optimizer and schedule; an "
-            "imported float network is its binary one’s start instead. Means over "
-            f"{labels.listing(sets)}, run by PyTorch in float32. Variants, which are in the ablation, do not count."
+            f"Pairs on equal terms, trained on {labels.listing(trained_on)}: float and binary networks from fresh "
+            "weights, for the same iterations, on the same crops in the same order, with the same optimizer and "
+            "schedule; where the float network is imported, the binary network starts from it instead. Means over "
+            f"{labels.listing(sets)}, run by PyTorch in float32. Variants of the ablation do not count."
         )
     fixed = f" Thresholds and protocol are those of commit {frozen[:10]}." if frozen else ""
     return Claim(
@@ -41,7 +41,7 @@ def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
         verdict=Verdict.UNMEASURED if worst is None else equivalence(gaps, limits),
         value=None if worst is None else worst.gap.psnr_y,
         headline="—" if worst is None else labels.decibels(worst.gap.psnr_y),
-        headline_label="no published pair to judge by yet" if worst is None else gap_label(worst),
+        headline_label="no pair has been published yet" if worst is None else gap_label(worst),
         rule=equivalence_rule(limits) + fixed,
         conditions=conditions,
         measures=[] if worst is None else [*gap_measures(gaps, limits), *_against_the_paper(zoo)],
@@ -113,5 +113,5 @@ def _reservations(compared: Sequence[PublishedNetwork], models: Sequence[Publish
         )
     seeded = seed_pairs(models)
     if compared and not any(len(several) > 1 for several in seeded.values()):
-        reasons.append("Trained from one seed: the intervals say what the choice of images, not of the seed, changes.")
+        reasons.append("Trained with one seed: the intervals cover the choice of images, not of the seed.")
     return reasons

@@ -26,7 +26,7 @@ def accuracy_reservations(results: Results) -> list[str]:
         reasons.append("None of the paper’s test sets was evaluated.")
     below = below_bicubic(results)
     if below:
-        reasons.append(f"Below bicubic, so that a small gap says little: {labels.listing(below)}.")
+        reasons.append(f"No better than bicubic, so that a small gap says little: {labels.listing(below)}.")
     return reasons
 
 

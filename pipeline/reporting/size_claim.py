@@ -50,12 +50,12 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
         verdict=verdict,
         value=max(mine.values(), default=None),
         headline=headline,
-        headline_label="saved on disk by SRResNet, at its best scale",
+        headline_label="smaller file of SRResNet at its best scale",
         rule=f"Replicated when SRResNet saves {100 * limits.replicated:g} % at every scale, "
         f"partly when its best scale saves {100 * limits.partly:g} %.",
         conditions="Whole files: packed bits, scales and everything that stays float, against the float network saved "
-        "in the same format, in the sizes of benchmark.network. No training is needed to weigh them. Published files "
-        "keep what stays float in 16 bits where that costs no accuracy: of these binarization saves less.",
+        "in the same format, in the sizes of benchmark.network; file size does not depend on training. Published files "
+        "store their float part in 16 bits where that costs no accuracy, so that binarization saves less of them.",
         measures=measures,
         reservations=reduced_networks(
             {("srresnet", s): results.footprint[Run("srresnet", s, "float")].parameters for s in mine}

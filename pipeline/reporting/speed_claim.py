@@ -41,11 +41,10 @@ def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Clai
         timed = next(iter(results.benchmarks.values()))
         cpu = timed.environment.get("cpu", "an unnamed CPU")
         conditions = (
-            f"Whole networks in the sizes of benchmark.network, {count(timed.threads, 'thread')} of {cpu}; the float "
-            "one in PyTorch channels_last against the binarized one in this project’s engine, both with memory that "
-            "they keep from image to image. "
-            "Weights are untrained: time does not depend on them. What rounding loses is the most that it costs this "
-            "run’s network or a published one of the same model."
+            f"Whole networks in the sizes of benchmark.network, on {count(timed.threads, 'thread')} of {cpu}: the "
+            "float network in PyTorch channels_last against the binary network in this project’s engine, both keeping "
+            "their memory from image to image. The weights are untrained, since time does not depend on them. The loss "
+            "by rounding is the largest of this run’s network and the published ones of the same model."
         )
     return Claim(
         key="speed",
@@ -100,20 +99,22 @@ def _engine_measure(results: Results, engine: str) -> list[Measure]:
     if not ratios:
         return []
     loss = further_loss(results, engine)
-    cost = f"; loses up to {labels.number(loss, 3)} dB more" if loss is not None and loss >= 0.0005 else ""
+    cost = f"; loses up to {labels.number(loss, 3)} dB by rounding" if loss is not None and loss >= 0.0005 else ""
     return [Measure(labels.backend(engine), _times_span(ratios), f"over {count(len(ratios), 'network')}{cost}")]
 
 
 def _quantized_measure(results: Results) -> list[Measure]:
-    """What rounding alone brings, without binarization."""
+    """The speed-up by quantization alone, without binarization."""
     ratios = _speeds(results, "openvino_int8")
     return (
-        [Measure("OpenVINO, int8", _times_span(ratios), "float networks, quantized, not binarized")] if ratios else []
+        [Measure("OpenVINO, int8", _times_span(ratios), "float networks, quantized but not binarized")]
+        if ratios
+        else []
     )
 
 
 def _reached(results: Results, pair: tuple[str, int], engine: str) -> str:
-    """Say of which network and mode the best ratio is, and what the paper's activations reach if it has others."""
+    """Name the network and mode of the best ratio, and the ratios with the paper's activations if these differ."""
     said = f"{labels.network(*pair)}, {labels.backend(engine)}"
     exact = _speeds(results, "engine_float32")
     if engine == "engine_float32" or not exact:
@@ -122,7 +123,7 @@ def _reached(results: Results, pair: tuple[str, int], engine: str) -> str:
 
 
 def _speeds(results: Results, backend: str) -> list[float]:
-    """How many times as fast as PyTorch channels_last a backend runs each network that was timed with it."""
+    """The speed-up of a backend over PyTorch channels_last on each network."""
     return [ratio for timed in results.benchmarks.values() if (ratio := timed.speed(backend)) is not None]
 
 

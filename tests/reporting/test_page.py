@@ -118,7 +118,7 @@ def test_missing_backends_and_the_table_of_all_times_are_there(quick):
 
 
 def test_the_machines_limit_is_shown_where_it_was_measured(quick, tmp_path):
-    assert "What it can do at most" not in quick.read_text()
+    assert "Its limits" not in quick.read_text()
     params = make_params(["vdsr"], [2], ["embedded-test"])
     write_run(tmp_path, params, images=False)
     results = read_results(tmp_path, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
@@ -153,7 +153,7 @@ def test_verdicts_and_their_reach_are_stated(quick, standard):
     assert verdicts == [["partly", "replicated", "partly", "partly"], ["partly", "partly", "not", "not"]]
     text = Page(quick.read_text()).text
     assert "no judgement on the paper" in text
-    assert text.count("This verdict is of this run only.") == 3
+    assert text.count("This verdict applies to this run only.") == 3
 
 
 def test_figures_have_text_alternatives_and_the_colours_of_the_page(quick):

@@ -82,7 +82,7 @@ def test_the_verdict_names_the_commit_that_froze_it_and_counts_the_pair_alone(re
 def test_one_seed_is_said(params, tmp_path):
     write_run(tmp_path, params)
     claim = zoo_claim(read_zoo(tmp_path, params), params.report.claims.accuracy_gap_db)
-    assert claim.reservations[-1].startswith("Trained from one seed")
+    assert claim.reservations[-1].startswith("Trained with one seed")
 
 
 def test_the_pair_of_seed_0_stands_in_until_the_whole_one_is_there(params, tmp_path):
