@@ -19,7 +19,7 @@ LAYERS = [
         "reading",
         "labels",
         "tables",
-    ],  # fmt: skip
+    ],
     ["data"],
     ["params", "profiles", "packed", "upscaling", "inference"],
     ["models"],
