@@ -310,8 +310,8 @@ def test_an_interrupted_verification_goes_on_with_the_same_code_alone(published,
     process.communicate()
     kept = place.folder / "zoo/unfinished/.verify.json"
     held = json.loads(kept.read_text())
-    (key,) = [key for key in held["found"] if key.startswith("edsr-x2-float (")]
-    held["found"][key]["torch"]["psnr_y"] += 1  # to see that it is taken as it was found
+    (key,) = [key for key in held["means"] if key.startswith("edsr-x2-float (")]
+    held["means"][key]["torch"]["psnr_y"] += 1  # to see that it is taken as it was found
     kept.write_text(json.dumps(held))
     git("commit", "--quiet", "--allow-empty", "--message", "Two")
     elsewhere = shutil.copytree(place.folder, tmp_path / "elsewhere")
