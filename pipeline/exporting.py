@@ -1,4 +1,4 @@
-"""From a trained network to its packed file, with the ranges that its activations are rounded in."""
+"""Export of a trained network to its packed file, with the ranges in which its activations are quantized."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def export(
     float_type : {"float32", "float16"}
     training_set : PreparedSet
     seed : int
-        Which crops.
+        It chooses the crops.
     """
     packed = pack(module, metadata, float_type)
     if packed.binary:

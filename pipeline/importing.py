@@ -2,7 +2,7 @@
 
 Reads VDSR as its Caffe reimplementation publishes it (MATLAB, .mat), EDSR as its authors (EDSR-PyTorch) and BasicSR
 save it (.pt, .pth), and packed or plain safetensors of this project. Nothing but tensors is unpickled. The result is a
-packed float32 network: `binsr upscale --model X.safetensors` uses it as it is, and `python -m stages.train … --start
+packed float32 network: `binsr upscale --model X.safetensors` runs it, and `python -m stages.train … --start
 X.safetensors` trains a binary one from it.
 """
 
@@ -29,7 +29,7 @@ from pipeline.program import run_program
 from pipeline.runs import SCALES, Model, Scale
 
 State = dict[str, Tensor]
-Config = dict[str, Any]  # what a file says of its network, beside the tensors
+Config = dict[str, Any]  # what a file says about its network, besides the tensors
 PIXEL_RANGE = 255  # the other EDSRs compute on 0 to 255, this project's on 0 to 1
 EDSR_NAMES = (  # EDSR-PyTorch, BasicSR, and the name here
     (r"head\.0\.|conv_first\.", "head."),
@@ -50,7 +50,7 @@ def import_network(path: Path, model: str, scale: int | None = None) -> nn.Modul
     model : str
         One of `pipeline.runs.MODELS`.
     scale : {2, 3, 4}, optional
-        By default that of the file; 2 where it tells none, as of a network on luma, which serves every scale.
+        By default that of the file; 2 where the file has none, as for a network on luma, which serves every scale.
 
     Returns
     -------
@@ -68,15 +68,15 @@ def import_network(path: Path, model: str, scale: int | None = None) -> nn.Modul
     reader = readers.get(path.suffix)
     if reader is None:
         raise InputError(f"{path}: of no known kind; name a file of {', '.join(readers)}")
-    state, said = reader(path)
+    state, declared = reader(path)
     if model == "edsr" and "head.weight" not in state:
         state = _renamed_edsr(state, path)
-    told = _sizes(state, model, path) | said
-    config = {name: told[name] for name in NETWORKS[model].sizes if name in told}
-    held = None if NETWORKS[model].on_luma else told.get("scale")
-    if held is not None and scale not in (None, held):
-        raise InputError(f"{path}: --scale: the network is for scale {held}, not {scale}; leave --scale out")
-    module = build(model, held or scale or SCALES[0], "float", **config)
+    sizes = _sizes(state, model, path) | declared
+    config = {name: sizes[name] for name in NETWORKS[model].sizes if name in sizes}
+    own_scale = None if NETWORKS[model].on_luma else sizes.get("scale")
+    if own_scale is not None and scale not in (None, own_scale):
+        raise InputError(f"{path}: --scale: the network is for scale {own_scale}, not {scale}; leave --scale out")
+    module = build(model, own_scale or scale or SCALES[0], "float", **config)
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
@@ -85,43 +85,43 @@ def import_network(path: Path, model: str, scale: int | None = None) -> nn.Modul
 
 
 def _read_mat(path: Path) -> tuple[State, Config]:
-    """VDSR_Adam.mat of caffe-vdsr: ``model`` with cells ``weight`` (kh×kw×I×O) and ``bias``."""
+    """Read VDSR_Adam.mat of caffe-vdsr: ``model`` with cells ``weight`` (kh×kw×I×O) and ``bias``."""
     from scipy.io import loadmat
 
     try:
-        held = loadmat(path)["model"][0, 0]
-        weights, biases = held["weight"].ravel(), held["bias"].ravel()
+        network = loadmat(path)["model"][0, 0]
+        weights, biases = network["weight"].ravel(), network["bias"].ravel()
         names = ["head", *(f"blocks.{i}" for i in range(len(weights) - 2)), "tail"]
         state: State = {}
         for name, weight, bias in zip(names, weights, biases, strict=True):
-            filters = weight.reshape(*weight.shape, *(1,) * (4 - weight.ndim))  # MATLAB drops a last side of 1
+            filters = weight.reshape(*weight.shape, *(1,) * (4 - weight.ndim))  # MATLAB drops a last dimension of 1
             state[f"{name}.weight"] = torch.from_numpy(np.ascontiguousarray(filters.transpose(3, 2, 0, 1), np.float32))
             state[f"{name}.bias"] = torch.from_numpy(np.ascontiguousarray(bias.ravel(), np.float32))
-    except Exception as error:  # the reader fails in many ways, down to zlib's, on what is no such file
+    except Exception as error:  # on other files the reader raises errors of many kinds, even zlib's
         raise InputError(f"{path}: is not a VDSR of caffe-vdsr ({' '.join(str(error).split())[:120]})") from None
     return state, {}
 
 
 def _read_checkpoint(path: Path) -> tuple[State, Config]:
     try:
-        held: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what is no checkpoint, or holds other objects, is refused in many ways
+        contents: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # other files and other objects raise errors of many kinds
         raise InputError(f"{path}: is not a checkpoint of tensors ({' '.join(str(error).split())[:120]})") from None
-    for key in ("params_ema", "params", "state_dict", "model"):  # what BasicSR and others wrap the tensors in
-        if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
-            held = held[key]
+    for key in ("params_ema", "params", "state_dict", "model"):  # under which BasicSR and others store the tensors
+        if isinstance(contents, Mapping) and isinstance(contents.get(key), Mapping):
+            contents = contents[key]
             break
-    named = isinstance(held, Mapping) and all(isinstance(name, str) for name in held)
-    if not named or not all(isinstance(value, Tensor) for value in held.values()):
+    named = isinstance(contents, Mapping) and all(isinstance(name, str) for name in contents)
+    if not named or not all(isinstance(value, Tensor) for value in contents.values()):
         raise InputError(f"{path}: holds no dictionary of tensors; save the network's state_dict()")
-    return {name.removeprefix("module.").removeprefix("model."): value.float() for name, value in held.items()}, {}
+    return {name.removeprefix("module.").removeprefix("model."): value.float() for name, value in contents.items()}, {}
 
 
 def _read_safetensors(path: Path) -> tuple[State, Config]:
     try:
         module = load(path)
     except InputError:
-        pass  # the plain weights of a training, perhaps
+        pass  # it may hold the plain weights of a training
     else:
         config: Any = module.config
         if config["weights"] != "float":
@@ -134,15 +134,15 @@ def _read_safetensors(path: Path) -> tuple[State, Config]:
 
 
 def _renamed_edsr(state: State, path: Path) -> State:
-    """Name the tensors as here, and bring the biases from levels of 0 to 255 to levels of 0 to 1."""
+    """Rename the tensors to this project's names, and scale the biases from pixels of 0 to 255 to those of 0 to 1."""
     renamed: State = {}
     for name, value in state.items():
         if name.startswith(("sub_mean.", "add_mean.", "mean")):
-            continue  # the mean of DIV2K, which is part of the network here
+            continue  # the mean of DIV2K, which the network here has built in
         for pattern, replacement in EDSR_NAMES:
             if match := re.match(pattern, name):
                 numbers = [int(group) for group in match.groups() if group is not None]
-                if replacement.startswith("upsample"):  # a shuffle, which holds no tensor, stands between two
+                if replacement.startswith("upsample"):  # shuffles, which have no tensors, are counted too
                     numbers = [number // 2 for number in numbers]
                 kind = name[match.end() :]
                 renamed[replacement.format(*numbers) + kind] = value / PIXEL_RANGE if kind == "bias" else value
@@ -153,7 +153,7 @@ def _renamed_edsr(state: State, path: Path) -> State:
 
 
 def _sizes(state: State, model: str, path: Path) -> Config:
-    """What the tensors tell of the arguments for `pipeline.models.build`, whichever of them the network has."""
+    """Return the arguments for `pipeline.models.build` that follow from the tensors, of whichever network."""
     try:
         channels = state["head.weight"].shape[0]
         count = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))

@@ -3,7 +3,7 @@
 The file is safetensors. Each binary convolution ``<layer>`` is stored as ``<layer>.bits`` (see
 `pipeline.packed.pack_bits`) and ``<layer>.alpha``; every other tensor keeps its name in the module's state. One
 metadata key, ``binsr``, holds a JSON object: ``format`` (1), ``network`` (the arguments of `pipeline.models.build`),
-``binary`` (layer to number of input channels) and ``metadata`` (what the caller says, such as how it was trained).
+``binary`` (layer to number of input channels) and ``metadata`` (what the caller adds, such as how it was trained).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ COUNTER = "num_batches_tracked"  # of batch normalization in training
 def pack(
     module: nn.Module, metadata: Mapping[str, Any] | None = None, float_type: FloatType = "float32"
 ) -> PackedNetwork:
-    """Pack a network made by `pipeline.models.build`, as it comes back from its file.
+    """Pack a network made by `pipeline.models.build`, in the form in which its file is read.
 
-    The latent weights of binary convolutions are not kept: what is loaded again computes the same outputs, but to train
-    further, keep the training's own weights.
+    The latent weights of binary convolutions are not kept: the loaded network computes the same outputs, but training
+    can resume only from the weights that the training saved.
 
     Parameters
     ----------
     module : torch.nn.Module
     metadata : mapping, optional
-        Whatever JSON can hold; `pipeline.engine` reads ``metadata["activations"]``, see `pipeline.engine.calibration`.
+        JSON values; `pipeline.engine` reads ``metadata["activations"]``, see `pipeline.engine.calibration`.
     float_type : {"float32", "float16"}
         How everything but the binary filters is stored.
     """
@@ -74,7 +74,7 @@ def unpack(packed: PackedNetwork) -> nn.Module:
         for name, layer in module.named_modules():
             if isinstance(layer, BinaryConv2d):
                 signs = torch.where(torch.from_numpy(packed.binary[name]), 1.0, -1.0)
-                # Only the signs count, but for an analytic scale, which is the magnitude's mean.
+                # Only the signs count, except with an analytic scale, which is the mean magnitude.
                 alpha = state[f"{name}.alpha"] if layer.scale_rule == "learnable" else state.pop(f"{name}.alpha")
                 analytic = layer.scale_rule == "analytic"
                 state[f"{name}.weight"] = signs * alpha[:, None, None, None] if analytic else signs
@@ -82,14 +82,14 @@ def unpack(packed: PackedNetwork) -> nn.Module:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"the tensors do not fit the network it names ({reason}); save it again") from error
-    module.metadata = packed.metadata  # type: ignore[assignment]  # the stubs know of tensors and modules only
+    module.metadata = packed.metadata  # type: ignore[assignment]  # the stubs know tensors and modules only
     return module.eval()
 
 
 def save(
     module: nn.Module, path: str | Path, metadata: Mapping[str, Any] | None = None, float_dtype: FloatType = "float32"
 ) -> int:
-    """Write a network to a file: `pack`, then `pipeline.packed.write`; gives the bytes written."""
+    """Write a network to a file: `pack`, then `pipeline.packed.write`; return the bytes written."""
     return write(pack(module, metadata, float_dtype), path)
 
 
@@ -109,7 +109,7 @@ def load(path: str | Path) -> nn.Module:
 
 
 def footprint(module: nn.Module, packed: PackedNetwork) -> Footprint:
-    """Measure what a network takes: the bytes of its packed file, and its parameters."""
+    """Return the size of a network: the bytes of its packed file, and its parameters."""
     binary = [layer.weight for layer in module.modules() if isinstance(layer, BinaryConv2d)]
     return Footprint(
         **sizes(packed),

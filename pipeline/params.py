@@ -1,7 +1,7 @@
-"""The schema of params.yaml: every knob of a run, checked as a whole before anything runs.
+"""The schema of params.yaml: every parameter of a run, checked as a whole before anything runs.
 
-Nothing has a default here: params.yaml is resolved, so that a knob's value can always be read there and
-`dvc params diff` shows every change.
+Nothing has a default here: params.yaml is resolved, so that it shows the value of every parameter and
+`dvc params diff` every change.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Data(Section):
     """Image sets, by their names in the registry."""
 
     mirror: str | None  # a folder or URL prefix that is tried before the public addresses
-    sets: list[str]  # what is fetched and prepared
+    sets: list[str]  # fetched and prepared
     train: str
-    validation: str  # watched during training; no weights are chosen by it
-    validation_images: Count  # how many of its images, from the first
+    validation: str  # for validation during training; no weights are selected by it
+    validation_images: Count  # number of its images that are used, from the first
     test: Annotated[list[str], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -69,7 +69,7 @@ class Data(Section):
 
 
 def _section(name: str, fields: Mapping[str, Any]) -> Any:
-    """A section whose fields follow from the table of networks."""
+    """Return a section whose fields follow from the table of networks."""
     required: dict[str, Any] = {field: (kind, ...) for field, kind in fields.items()}
     return create_model(name, __base__=Section, **required)
 
@@ -86,7 +86,7 @@ _Network: Any = _section("Network", _SIZES)
 
 
 class Network(_Network):
-    """Arguments of the networks in `pipeline.models`, of each those that `pipeline.networks` names."""
+    """Arguments of the networks in `pipeline.models`, those that `pipeline.networks` names for each."""
 
 
 class Binarize(Section):
@@ -103,15 +103,15 @@ class Patch(Section):
     of: Literal["hr", "lr"]
 
     def lr_size(self, scale: int) -> int:
-        """The side in LR pixels; an HR side is rounded down to a multiple of the scale."""
+        """Return the side in LR pixels; an HR side is rounded down to a multiple of the scale."""
         return self.size if self.of == "lr" else self.size // scale
 
 
 class Schedule(Section):
-    """How the learning rate goes down.
+    """How the learning rate decays.
 
-    Times `factor` every `every` iterations, along a half cosine to 0, or straight to 0 after it was constant for the
-    share `flat` of the iterations.
+    It is multiplied by `factor` every `every` iterations, or falls to 0 along a half cosine or linearly, after it was
+    constant for the share `flat` of the iterations.
     """
 
     kind: Literal["constant", "step", "cosine", "linear"]
@@ -148,7 +148,7 @@ class Training(Section):
     precision: Literal["float32", "bfloat16"]
     validate_every: Count
     checkpoint_every: Count
-    max_minutes: Positive | None  # stops cleanly with a checkpoint; a rerun goes on from it
+    max_minutes: Positive | None  # stops cleanly with a checkpoint; a rerun resumes from it
 
 
 _Train: Any = _section("Train", dict.fromkeys(NETWORKS, Training))
@@ -162,12 +162,12 @@ class Export(Section):
     float_dtype: Literal["float32", "float16"]  # of everything but the packed bits
     calibration_images: Count  # crops of the training set that set the activations' ranges
     calibration_crop: Count  # side of those crops, LR pixels
-    # Ranges to try: so much of a layer's input lies within them, 100 is all; the one that loses least is kept.
+    # Candidate ranges, by the percentage of a layer's input that lies within; the one that loses least is kept.
     calibration_percentiles: Annotated[list[Annotated[float, Field(gt=50, le=100)]], Field(min_length=1)]
 
 
 class Benchmark(Section):
-    """Time and size, which do not depend on what was learned: measured on networks of these sizes, untrained."""
+    """Time and size, which do not depend on training: measured on untrained networks of these sizes."""
 
     network: Network
     lr_height: Count
@@ -175,7 +175,7 @@ class Benchmark(Section):
     sizes: Annotated[list[Annotated[int, Field(ge=16)]], Field(min_length=1)]  # sides of further, square LR images
     threads: Count
     repeats: Annotated[int, Field(ge=3)]
-    seconds: Positive  # a backend whose repeats have taken as long is not repeated further, after three at least
+    seconds: Positive  # a backend whose repeats have taken this long is not repeated further, after three at least
 
     @field_validator("sizes")
     @classmethod
@@ -186,7 +186,7 @@ class Benchmark(Section):
 
 
 class Thresholds(Section):
-    """From which value on a claim counts as replicated, or partly."""
+    """The limits for a claim to count as replicated or partly replicated."""
 
     replicated: float
     partly: float
@@ -219,16 +219,16 @@ class Params(Section):
     report: Report
 
     def training(self, model: str) -> Training:
-        """How the network is trained, in its float and in its binary form."""
+        """Return how a network is trained, with float and with binary filters alike."""
         training: Training = getattr(self.train, model)
         return training
 
     def overrides(self, model: str, weights: Weights) -> dict[str, Any]:
-        """The arguments for `pipeline.models.build` beside model, scale and weights."""
+        """Return the arguments of `pipeline.models.build` besides model, scale and weights."""
         return self._arguments(self.network, model, weights)
 
     def benchmark_overrides(self, model: str, weights: Weights) -> dict[str, Any]:
-        """The arguments of `pipeline.models.build` for the networks whose time and size are measured."""
+        """Return the same arguments for the networks whose time and size are measured."""
         return self._arguments(self.benchmark.network, model, weights)
 
     def _arguments(self, network: Network, model: str, weights: Weights) -> dict[str, Any]:
@@ -236,7 +236,7 @@ class Params(Section):
         return sizes.model_dump() | (self.binarize.model_dump() if weights == "binary" else {})
 
     def require(self, model: str, scale: int) -> None:
-        """Refuse a model or scale that the matrix does not have."""
+        """Raise an `InputError` if the matrix lacks the model or the scale."""
         if model not in self.matrix.models or scale not in self.matrix.scales:
             raise InputError(
                 f"params.yaml: matrix: has no {model} at x{scale} (models: {', '.join(self.matrix.models)}; "
@@ -285,7 +285,7 @@ def _fields(location: tuple[int | str, ...]) -> list[str]:
 
 
 def main() -> None:
-    """Check params.yaml and say nothing when all is well."""
+    """Check params.yaml; print nothing if it is valid."""
     load_params()
 
 

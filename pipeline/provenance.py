@@ -1,4 +1,4 @@
-"""Where and with what a number was made."""
+"""The machine, software and commit that produced a result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = (
     "onnx", "onnxruntime", "openvino", "nncf",
 )  # fmt: skip
 
-INSTRUCTION_SETS = {  # by the flag that says it; those that matter to the engine or to training
+INSTRUCTION_SETS = {  # and their flags in /proc/cpuinfo; those that matter to the engine or to training
     "AVX2": "avx2", "AVX-VNNI": "avx_vnni", "AVX-512": "avx512bw", "AVX-512 VNNI": "avx512_vnni",
     "AVX-512 VBMI": "avx512vbmi", "AVX-512 BF16": "avx512_bf16", "AMX": "amx_tile", "NEON": "asimd", "SVE": "sve",
 }  # fmt: skip
@@ -43,26 +43,28 @@ def environment() -> dict[str, Any]:
 
 
 def cpu_model() -> str:
-    """The processor's name, with the family, model and instruction sets by which others can tell it.
+    """Return the processor's name, with the family, model and instruction sets that identify it.
 
     Returns
     -------
     str
-        As ``AMD EPYC (family 25, model 1; AVX2)``; the bare name where the system says no more.
+        Such as ``AMD EPYC (family 25, model 1; AVX2)``; the name alone where the system gives no more.
     """
     try:
         first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
     except OSError:
         return platform.processor() or platform.machine()
-    fields = dict(line.replace("\t", "").split(":", 1) for line in first.splitlines() if ":" in line)
-    said = {key: value.strip() for key, value in fields.items()}
-    flags = set(said.get("flags", said.get("Features", "")).split())
+    lines = [line.replace("\t", "").split(":", 1) for line in first.splitlines() if ":" in line]
+    fields = {key: value.strip() for key, value in lines}
+    flags = set(fields.get("flags", fields.get("Features", "")).split())
     sets = [title for title, needed in INSTRUCTION_SETS.items() if needed in flags]
     if "AVX-512" in sets:
         sets.remove("AVX2")
-    details = [f"family {said['cpu family']}, model {said['model']}"] if {"cpu family", "model"} <= said.keys() else []
+    details = []
+    if {"cpu family", "model"} <= fields.keys():
+        details.append(f"family {fields['cpu family']}, model {fields['model']}")
     details += [", ".join(sets)] if sets else []
-    name = said.get("model name") or platform.processor() or platform.machine()
+    name = fields.get("model name") or platform.processor() or platform.machine()
     return f"{name} ({'; '.join(details)})" if details else name
 
 
@@ -76,11 +78,11 @@ def _version(name: str) -> str | None:
 def _git() -> tuple[str | None, bool]:
     def run(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+            process = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError):
             return None
-        return done.stdout.strip()
+        return process.stdout.strip()
 
-    # dvc.lock, the zoo and the ratios record what was run, trained and timed: they say nothing of the code.
+    # dvc.lock, the zoo and the ratios hold results, not code.
     ignored = (":!dvc.lock", ":!zoo", ":!ratios")
     return run("rev-parse", "HEAD"), bool(run("status", "--porcelain", "--untracked-files=no", "--", ".", *ignored))

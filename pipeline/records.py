@@ -26,7 +26,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Score:
-    """How near an SR image comes to its HR image; dB, and ``ssim_y`` in [-1, 1]. Grey images have no ``psnr_rgb``."""
+    """How close an SR image comes to its HR image; dB, and ``ssim_y`` in [-1, 1]. Grey images have no ``psnr_rgb``."""
 
     image: str
     psnr_y: float
@@ -36,7 +36,7 @@ class Score:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One score in a table of scores: by which backend and, where the table has several, of which method and set."""
+    """One score in a table of scores: its backend and, where the table has several, its method and set."""
 
     backend: str
     image: str
@@ -67,9 +67,9 @@ class TrainingRecord:
     lr_patch
         Side of the crops, LR pixels.
     start
-        Whose weights it started from; None for fresh ones.
+        The network whose weights it started from; None for random weights.
     distillation
-        Share of the loss against the outputs of that network.
+        Share of the loss that compares with the outputs of that network.
     """
 
     iterations: int
@@ -101,14 +101,14 @@ class Footprint:
     Attributes
     ----------
     bytes, header : int
-        Of the whole file, and of its header.
+        Bytes of the whole file, and of its header.
     layers : dict
         Bytes of ``binary`` filters (bits and scales), ``float`` filters, and ``other`` tensors (biases, batch
         normalization, slopes).
     parts : dict
         The same bytes by the network's parts, such as ``head``, ``blocks``, ``upsample`` and ``tail``.
     parameters, binary_parameters : int
-        How many numbers the network has, and how many of them take one bit in the file.
+        Number of its parameters, and of those that take one bit in the file.
     """
 
     bytes: int
@@ -164,9 +164,9 @@ class Measurement:
     lr_size
         Height and width of the LR image.
     speedup
-        Baseline to backend to how many times as fast it is: the median of the ratios of runs of one round.
+        By baseline and backend, how many times as fast the backend is: the median of the ratios of each round.
     speedup_of_fastest
-        The same of the fastest run of each, which on a shared machine is the least disturbed.
+        The same for the fastest run of each, which a shared machine disturbs least.
     """
 
     lr_size: tuple[int, int]
@@ -188,7 +188,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class LayerTime:
-    """One convolution of a float network with what follows it: its twin's kind, its multiply-adds, milliseconds."""
+    """One convolution of a float network with what follows it: its twin's kind, its multiply-adds, its milliseconds."""
 
     name: str
     binary: bool
@@ -198,12 +198,12 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class Amdahl:
-    """Where the time of a float network goes in PyTorch, and the limit that this sets to its binary twin.
+    """The time of a float network by layer in PyTorch, and the limit that this sets to its binary twin.
 
     Attributes
     ----------
     total_ms, binary_ms : float
-        Of the network, and of the layers whose twins are binary.
+        Time of the network, and of the layers whose twins are binary.
     binary_macs, float_macs : int
         Multiply-adds of the layers whose twins are binary, and of the others.
     ceiling : float or None
@@ -250,9 +250,9 @@ class Benchmark(Measurement):
     network
         Its sizes, as `pipeline.models.build` takes them.
     repeats
-        Rounds at most.
+        Largest number of rounds.
     engine_layers
-        Mode of the engine to kind of layer (``binary``, ``float``, ``other``) to milliseconds.
+        Milliseconds by mode of the engine and kind of layer (``binary``, ``float``, ``other``).
     sizes, thread_counts
         The network on other images, and with fewer threads.
     """
@@ -281,7 +281,7 @@ class LayerChain(Measurement):
 
 @dataclass(frozen=True)
 class Layers:
-    """Single layers in chains, and what this machine can do at most (see `pipeline.benchmark.limits`)."""
+    """Single layers in chains, and the limits of this machine (see `pipeline.benchmark.limits`)."""
 
     pieces: dict[str, LayerChain]
     machine_limit: dict[str, float]
@@ -306,9 +306,9 @@ class PublishedRun:
     Attributes
     ----------
     methods
-        Network, or ``bicubic-x<scale>``, to backend to means.
+        Means by network (or ``bicubic-x<scale>``) and backend.
     times
-        Binary network to the times of its pair.
+        Times of a pair, by its binary network.
     """
 
     set: str
@@ -319,7 +319,7 @@ class PublishedRun:
 
 @dataclass(frozen=True)
 class SearchTrial:
-    """One short training of the search for the settings, and what it changed in the profile's."""
+    """One short training of the search for the settings, and its changes to those of the profile."""
 
     model: str
     scale: int

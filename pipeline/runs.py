@@ -1,4 +1,4 @@
-"""The names of runs and the places of their files."""
+"""The names of runs and the paths of their files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SCALES: tuple[int, ...] = get_args(Scale)
 
 
 def is_brief(model: str, iterations: int) -> bool:
-    """Whether a network was trained for less than half the iterations of its paper."""
+    """Return whether a network was trained for less than half the iterations of its paper."""
     return iterations < NETWORKS[model].iterations / 2
 
 
 @dataclass(frozen=True)
 class Run:
-    """One network at one scale, with float or binary filters; `variant` tells it from others of that kind."""
+    """One network at one scale, with float or binary filters; `variant` tells apart networks that share these."""
 
     model: str
     scale: int
@@ -44,7 +44,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """The folder of a training that is not finished."""
+        """The folder of the checkpoint of an unfinished training."""
         return Path("checkpoints", self.name)
 
     @property
@@ -65,15 +65,15 @@ class Run:
 
 
 def prepared_folder(name: str) -> Path:
-    """Where the prepared image set `name` lies."""
+    """Return the folder of the prepared image set `name`."""
     return Path("data", "prepared", name)
 
 
 def raw_folder(name: str) -> Path:
-    """Where the fetched images of the set `name` lie."""
+    """Return the folder of the fetched images of the set `name`."""
     return Path("data", "raw", name)
 
 
 def seconds_file(stage: str) -> Path:
-    """Where the duration of a stage lies, by the name that DVC gives it, such as ``evaluate@Set5-edsr-2-float``."""
+    """Return the file of a stage's duration, by DVC's name for it, such as ``evaluate@Set5-edsr-2-float``."""
     return Path("results", "seconds", f"{stage}.json")

@@ -24,11 +24,11 @@ class Column:
     title : str
         A line break is kept.
     show : callable
-        Gives the text of a value; a missing one is shown as `NONE`, and ``""`` is left empty.
+        Returns the text of a value; a missing one is shown as `NONE`, and ``""`` is left empty.
     css : str
         CSS classes of its cells; ``n`` is a number.
     note : str
-        What the small print behind its values is, for those who save the table.
+        What the small print behind its values means, for saved tables.
     """
 
     title: str
@@ -58,7 +58,7 @@ class Cell:
 class Row:
     """One row: its first cell, which heads it, and the others.
 
-    `place` is where it stands among rows with the same head: ``starts`` or ``again``; empty where there are no groups.
+    `place` is its position among rows with the same head: ``starts`` or ``again``; empty where there are no groups.
     """
 
     kind: str
@@ -73,7 +73,7 @@ class Table:
     Attributes
     ----------
     name, title : str
-        Of the file that it is saved as, and for those who do not see it.
+        The name of its saved file, and its title for screen readers.
     columns : mapping of str to Column
         By the frame's names, in their order.
     frame : pandas.DataFrame
@@ -95,7 +95,7 @@ class Table:
 
     @property
     def rows(self) -> Iterator[Row]:
-        """The rows as text. In a row of kind ``published`` the head takes the cells up to the first number."""
+        """Its rows as text. In a row of kind ``published`` the head takes the cells up to the first number."""
         above, text_columns = None, next((i for i, c in enumerate(self.columns.values()) if c.numeric), 1)
         for values in self.frame.to_dict("records"):
             kind, place = _text(values.get("row.kind")), ""
@@ -108,7 +108,7 @@ class Table:
             above = cells[0].text
 
     def markdown(self) -> str:
-        """The table in Markdown; notes stand behind their values."""
+        """Return the table in Markdown, with notes behind their values."""
         heads = [column.title.replace("\n", " ") for column in self.columns.values()]
         rules = ["---:" if column.numeric else "---" for column in self.columns.values()]
         lines = [heads, rules]
@@ -119,8 +119,8 @@ class Table:
 
 
 def table(name: str, title: str, columns: Mapping[str, Column], rows: Sequence[Mapping[str, Any]], **how: Any) -> Table:
-    """Make a `Table` of rows by their columns' names; what a row lacks is missing. `how` are further fields."""
-    frame = pd.DataFrame(list(rows), dtype=object)  # else an integer beside a missing one became a float
+    """Return a `Table` of rows by their columns' names; what a row lacks is missing. `how` sets further fields."""
+    frame = pd.DataFrame(list(rows), dtype=object)  # otherwise an integer beside a missing value becomes a float
     return Table(name, title, columns, frame.reindex(columns=list(dict.fromkeys([*columns, *frame]))), **how)
 
 

@@ -1,6 +1,6 @@
 """Time one float network in other runtimes against its binary twin in the engine, untrained.
 
-Its size is that of ``benchmark.network``: time does not depend on what was learned.
+Its sizes are those of ``benchmark.network``: time does not depend on training.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How every stage runs: as a program whose duration is kept for the report."""
+"""Run a stage as a program, and record its duration for the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.runs import seconds_file
 
 
 def stage(main: Callable[..., None]) -> None:
-    """Run a stage's function; where DVC runs it, which names it, write how long that took."""
+    """Run a stage's function; where DVC runs it, and so names it, write its duration."""
     start = time.perf_counter()
     run_program(main)
     if name := os.environ.get("DVC_STAGE"):

@@ -1,4 +1,4 @@
-"""What the evaluating stages write: mean scores, and scores of each image."""
+"""The files that the evaluation stages write: mean scores, and the scores of each image."""
 
 from __future__ import annotations
 

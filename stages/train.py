@@ -1,4 +1,4 @@
-"""Train one network of params.yaml, alone or under `torchrun`; goes on from its checkpoint where there is one."""
+"""Train one network of params.yaml, alone or under `torchrun`; resume from its checkpoint if there is one."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def main(
     scale: Scale,
     weights: Weights,
     start: Annotated[
-        Path | None, typer.Option(help="A float network to start from: of pipeline.importing, or trained.")
+        Path | None, typer.Option(help="A float network to start from: imported, or trained here.")
     ] = None,
-    distillation: Annotated[float, typer.Option(help="Share of the loss against its output, 0 to 1.")] = 0.0,
+    distillation: Annotated[float, typer.Option(help="Share of the loss that compares with its output, 0 to 1.")] = 0.0,
 ) -> None:
     if not 0 <= distillation <= 1 or (distillation and start is None):
         raise InputError("--distillation: is a share from 0 to 1, and needs --start")
@@ -70,7 +70,7 @@ def main(
 
 
 def _start(path: Path, model: str, scale: int) -> Start:
-    from pipeline.importing import import_network  # what it imports is not needed by most trainings
+    from pipeline.importing import import_network  # most trainings do not need it
 
     state = import_network(path, model, scale).state_dict()
     return Start(path.name, sha256(path.read_bytes()).hexdigest(), state)

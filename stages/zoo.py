@@ -1,4 +1,4 @@
-"""Run the published networks on one test set: what they score here, and how long they take."""
+"""Run the published networks on one test set: their scores and their times on this machine."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def main(name: SetName) -> None:
     folder, scores = Path("results", "images", name, "zoo"), Path("results", "zoo", f"{name}.csv")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)  # empty where no pair is published
-    by_scale: dict[int, dict[str, Pair]] = {}  # and by model: an imported pair is shown where there is no other
+    by_scale: dict[int, dict[str, Pair]] = {}  # by scale and model; an imported pair is used where there is no other
     for real, binary in pairs(read_index()):
         lost = image_gaps(torch_scores(scores, real.name), torch_scores(scores, binary.name))
         pair = Pair(real.model, real.path(), binary.path(), lost)

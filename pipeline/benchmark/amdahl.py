@@ -1,7 +1,7 @@
-"""Where a network's time goes: by layer in PyTorch, by kind of layer in the engine, and what speed that allows.
+"""The time of a network by layer in PyTorch and by kind of layer in the engine, and the speed-up that this allows.
 
-A layer's time runs from the start of its convolution to the start of the next: with the normalization, activation,
-shuffle and addition that follow, which the engine runs as one.
+A layer's time runs from the start of its convolution to the start of the next. It includes the normalization,
+activation, shuffle and addition that follow, which the engine fuses with the convolution.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from pipeline.records import Amdahl, LayerTime
 BEFORE = ""  # the time before the first convolution
 
 
-def where_time_goes(piece: Workload, x: NDArray[np.float32], threads: int, repeats: int) -> Amdahl:
-    """Time the float network in PyTorch channels_last layer by layer; medians."""
-    module = channels_last(copy.deepcopy(piece.real))
+def where_time_goes(workload: Workload, x: NDArray[np.float32], threads: int, repeats: int) -> Amdahl:
+    """Time the float network layer by layer in PyTorch channels_last, and return the medians."""
+    module = channels_last(copy.deepcopy(workload.real))
     convolutions = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)}
     starts: list[tuple[str, float]] = []
     macs: dict[str, int] = {}
@@ -47,48 +47,50 @@ def where_time_goes(piece: Workload, x: NDArray[np.float32], threads: int, repea
             for (name, start), end in zip(starts, ends, strict=True):
                 seconds[name].append(end - start)
     ms = {name: 1000 * median(values) for name, values in seconds.items()}
-    binary = {name for name in convolutions if name in piece.packed.binary}
-    total, inside = sum(ms.values()), sum(ms[name] for name in binary)
+    binary = {name for name in convolutions if name in workload.packed.binary}
+    total_ms, binary_ms = sum(ms.values()), sum(ms[name] for name in binary)
     return Amdahl(
         layers=[LayerTime(name, name in binary, macs[name], round(ms[name], 3)) for name in convolutions],
-        total_ms=round(total, 3),
-        binary_ms=round(inside, 3),
+        total_ms=round(total_ms, 3),
+        binary_ms=round(binary_ms, 3),
         binary_macs=sum(macs[name] for name in binary),
         float_macs=sum(count for name, count in macs.items() if name not in binary),
-        ceiling=round(total / (total - inside), 3) if total > inside else None,
+        ceiling=round(total_ms / (total_ms - binary_ms), 3) if total_ms > binary_ms else None,
     )
 
 
-def engine_by_kind(piece: Workload, x: NDArray[np.float32], name: str, threads: int, repeats: int) -> dict[str, float]:
+def engine_by_kind(
+    workload: Workload, x: NDArray[np.float32], name: str, threads: int, repeats: int
+) -> dict[str, float]:
     """Time the engine by kind of layer.
 
     Returns
     -------
     dict
-        ``binary``, ``float`` and ``other`` (what is no convolution), medians in milliseconds.
+        Median milliseconds of the ``binary`` and ``float`` convolutions, and of the ``other`` operations.
 
     Raises
     ------
     UnavailableError
-        If the engine does not run the network so.
+        If the engine cannot run the network in this mode.
     """
-    engine = engines.load(name, piece.packed, piece.architecture, threads)
-    ops = _Timed(engine.ops, piece.packed.binary)
-    engine.ops = ops  # type: ignore[assignment]  # stands in for it
+    engine = engines.load(name, workload.packed, workload.architecture, threads)
+    ops = _Timed(engine.ops, workload.packed.binary)
+    engine.ops = ops  # type: ignore[assignment]  # has the same methods
     engine.forward(x)
-    found: dict[str, list[float]] = {"binary": [], "float": [], "other": []}
+    seconds: dict[str, list[float]] = {"binary": [], "float": [], "other": []}
     for _ in range(repeats):
         ops.seconds = {"binary": 0.0, "float": 0.0}
         start = time.perf_counter()
         engine.forward(x)
         total = time.perf_counter() - start
         for kind, value in {**ops.seconds, "other": total - sum(ops.seconds.values())}.items():
-            found[kind].append(value)
-    return {kind: round(1000 * median(values), 3) for kind, values in found.items()}
+            seconds[kind].append(value)
+    return {kind: round(1000 * median(values), 3) for kind, values in seconds.items()}
 
 
 class _Timed:
-    """The engine's operations, timed."""
+    """The engine's operations; adds up the seconds of binary and of float convolutions."""
 
     def __init__(self, ops: Any, binary: Any) -> None:
         self.ops, self.binary = ops, binary

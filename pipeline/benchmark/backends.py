@@ -1,4 +1,4 @@
-"""One way of running a network on one input, or why it is missing here."""
+"""A backend: a network ready to run on one input, or the reason why it cannot run here."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Backend:
     Attributes
     ----------
     run : callable without arguments
-        Runs it once and gives the output, float32 of shape (C, H, W).
+        Runs the network once and returns the output, float32 of shape (C, H, W).
     precision : str
-        What its convolutions were really computed in.
+        The number format in which its convolutions are actually computed.
     """
 
     run: Callable[[], NDArray]
@@ -27,7 +27,7 @@ class Backend:
 
 
 class UnavailableError(Exception):
-    """Why a backend cannot run here, in one line."""
+    """A backend cannot run here; the message is the reason, in one line."""
 
 
 def optional(name: str) -> ModuleType:
@@ -47,5 +47,5 @@ def optional(name: str) -> ModuleType:
 
 
 def one_line(error: Exception) -> str:
-    """The first line of what an error says."""
+    """Return the first line of an error's message, or its type if the message is empty."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

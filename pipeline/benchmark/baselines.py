@@ -1,6 +1,6 @@
-"""How others run the float network on a CPU: PyTorch, ONNX Runtime, OpenVINO, in float32 and in int8.
+"""The peers: PyTorch, ONNX Runtime and OpenVINO run the float network on a CPU, in float32 and in int8.
 
-Each is called with the network, an input (float32, shape (C, h, w)) and a number of threads.
+Each is built from the network, an input (float32, shape (C, h, w)) and a number of threads.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ Build = Callable[[Exports, NDArray[np.float32], int], Backend]
 
 
 def torch_default(network: Exports, x: NDArray[np.float32], threads: int) -> Backend:
-    """PyTorch with its default layout."""
+    """PyTorch with its default memory layout."""
     return _torch(network.module, torch.from_numpy(x)[None], threads)
 
 
 def torch_channels_last(network: Exports, x: NDArray[np.float32], threads: int) -> Backend:
-    """PyTorch with the layout that its convolutions are fastest with."""
+    """PyTorch with the memory layout in which its convolutions are fastest."""
     return _torch(channels_last(copy.deepcopy(network.module)), _channels_last(x), threads)
 
 
 def torch_compile(network: Exports, x: NDArray[np.float32], threads: int) -> Backend:
-    """PyTorch's compiler, with its weights frozen so that they are laid out and folded ahead of time."""
+    """PyTorch's compiler, with the weights frozen so that they are folded and laid out at compile time."""
     if reason := no_compiler():
         raise UnavailableError(reason)
-    # Whole or not at all: what the compiler leaves over would be run by plain PyTorch without a word.
+    # Without fullgraph, plain PyTorch would silently run whatever the compiler cannot compile.
     options = {"fullgraph": True, "dynamic": False, "options": {"freezing": True}}
     module = channels_last(copy.deepcopy(network.module))
-    compiled: Any = torch.compile(module, **options)  # type: ignore[call-overload]  # knows no unpacked arguments
+    compiled: Any = torch.compile(module, **options)  # type: ignore[call-overload]  # stubs without **options
     backend = _torch(compiled, _channels_last(x), threads)
     backend.run()  # compiles
     return backend
@@ -60,7 +60,7 @@ PEERS: Mapping[str, Build] = {
 
 def _torch(module: nn.Module, batch: torch.Tensor, threads: int) -> Backend:
     def run() -> NDArray:
-        torch.set_num_threads(threads)  # the process's setting, which others share
+        torch.set_num_threads(threads)  # a setting of the whole process, which other backends change
         with torch.inference_mode():
             return module(batch)[0].numpy()
 

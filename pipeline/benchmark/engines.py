@@ -1,4 +1,4 @@
-"""The engine's ways of running a binary network that are timed."""
+"""The modes of the engine that are timed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.engine.runner import MODES
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork
 
-# Name to arguments of `Engine`: those of whole networks, and those that are of interest for single layers only.
+# Arguments of `Engine` by name. The modes with popcount are timed on single layers only.
 POPCOUNT: Mapping[str, Mapping[str, Any]] = {
     "engine_int8_popcount": {"activations": "int8", "method": "popcount"},
     "engine_int1_popcount": {"activations": "int1", "method": "popcount"},
@@ -31,13 +31,13 @@ def load(name: str, packed: PackedNetwork, architecture: Any, threads: int) -> E
         From `ENGINES`.
     packed : PackedNetwork
     architecture
-        How its layers follow each other, see `pipeline.benchmark.workloads.Forward`; None for what the file says.
+        The forward pass through its layers, see `pipeline.benchmark.workloads.Forward`; None for that of the file.
     threads : int
 
     Raises
     ------
     UnavailableError
-        If the network cannot be run so.
+        If the engine cannot run the network in this mode.
     """
     try:
         return Engine(packed, threads=threads, architecture=architecture, **ENGINES[name])
@@ -46,7 +46,9 @@ def load(name: str, packed: PackedNetwork, architecture: Any, threads: int) -> E
 
 
 def bind(name: str, loaded: Engine, x: NDArray[np.float32]) -> Backend:
-    """A loaded engine on one input, float32 of shape (C, h, w)."""
+    """Bind a loaded engine to one input, float32 of shape (C, h, w)."""
     settings = ENGINES[name]
-    binary, real = settings["activations"], settings.get("float_layers", "float32")
-    return Backend(lambda: loaded.forward(x), binary if binary == real else f"{binary}, float layers {real}")
+    binary, float_layers = settings["activations"], settings.get("float_layers", "float32")
+    return Backend(
+        lambda: loaded.forward(x), binary if binary == float_layers else f"{binary}, float layers {float_layers}"
+    )

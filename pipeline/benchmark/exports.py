@@ -1,4 +1,4 @@
-"""A float network as files that other runtimes read: ONNX, and quantized to int8 by the tools of two of them."""
+"""Export of a float network for other runtimes: ONNX in float32, and int8 as quantized by the tools of two of them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from pipeline.benchmark.runtimes import HEIGHT, INPUT, WIDTH
 
 @dataclass(frozen=True)
 class Exports:
-    """The files of one network, each made when it is first asked for and kept.
+    """The exported files of one network; each is written when it is first needed, and kept.
 
     Attributes
     ----------
     module : torch.nn.Module
         A float network in evaluation mode, N×C×h×w to N×C×H×W.
     calibration : sequence of float32, shape (C, h, w)
-        Inputs by which int8 ranges are chosen.
+        Inputs from which the int8 ranges are chosen.
     folder : Path
-        Where the files go.
+        The folder of the files.
 
     Raises
     ------
     UnavailableError
-        By each of its properties: if a package is not installed.
+        By each property, if a package that it needs is not installed.
     """
 
     module: nn.Module
@@ -50,7 +50,7 @@ class Exports:
         path = self.folder / "float32.onnx"
         if not path.exists():
             with _quiet():
-                # The tracing exporter needs no further package and takes a tenth of the time of the other.
+                # The tracing exporter needs no further package and a tenth of the other exporter's time.
                 torch.onnx.export(
                     self.module,
                     (torch.from_numpy(self.calibration[0])[None],),
@@ -86,7 +86,7 @@ class Exports:
     @property
     def openvino_int8(self) -> Path:
         """The network after NNCF's post-training quantization for OpenVINO on CPUs."""
-        os.environ.setdefault("NNCF_CI", "1")  # it would send statistics of its use otherwise
+        os.environ.setdefault("NNCF_CI", "1")  # otherwise it would send usage statistics
         with _quiet():
             openvino, nncf = optional("openvino"), optional("nncf")
         path = self.folder / "openvino-int8.xml"
@@ -104,19 +104,19 @@ class Exports:
 
 
 def _reader(base: type, inputs: Sequence[NDArray[np.float32]]) -> object:
-    """The inputs as ONNX Runtime's quantizer wants them; `base` is its class, which need not be installed."""
+    """Return the inputs in the form that ONNX Runtime's quantizer reads; `base` is its class for them."""
     batches = iter([{INPUT: x[None]} for x in inputs])
     return type("Reader", (base,), {"get_next": lambda self: next(batches, None)})()
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep progress bars, hints and deprecations of the tools off the terminal; errors are raised all the same."""
-    before = logging.root.manager.disable
+    """Keep the tools' progress bars, hints and deprecation warnings off the terminal; errors are still raised."""
+    level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(before)
+        logging.disable(level)

@@ -1,4 +1,4 @@
-"""How near to this machine's limits a kernel can come: rates of the instructions that the kernels are made of."""
+"""This machine's limits for the engine's kernels: the rates of the instructions that they consist of."""
 
 # The compiled functions' parts need no types of their own: Numba infers them.
 # mypy: disallow_untyped_defs = False
@@ -56,11 +56,11 @@ def _load_lines(typingctx, address, count):
 
 @njit(cache=True, parallel=True)
 def _load(lines: NDArray[np.int16], repeats: int, workers: int) -> Any:
-    found = np.zeros(workers, np.int64)
+    totals = np.zeros(workers, np.int64)
     for worker in prange(workers):
         for _ in range(repeats):
-            found[worker] += _load_lines(lines[worker].ctypes.data, LINES // 8)
-    return found
+            totals[worker] += _load_lines(lines[worker].ctypes.data, LINES // 8)
+    return totals
 
 
 @njit(cache=True, parallel=True)
@@ -74,17 +74,17 @@ def _look_up(indices, pixels, vectors, tables, offsets, sums, repeats):
 
 
 def load_rate(threads: int) -> dict[str, float]:
-    """Measure this machine's limits on so many threads, all data in the first-level caches.
+    """Measure this machine's limits on `threads` threads, with all data in the first-level caches.
 
     Returns
     -------
     dict
         ``load_gb_per_s``: loads of whole cache lines, each added up; ``pixel_table_gmacs_per_s``: what the tables in
-        the first-level cache (`engine.kernels.pixel.compiled`) can come to at that rate with int16 sums, in 10⁹
+        the first-level cache (`engine.kernels.pixel.compiled`) can reach at that rate with int16 sums, in 10⁹
         multiply-adds per second. Where the processor has them, ``table_<activations>_gmacs_per_s``: the microkernels of
-        `pipeline.engine.kernels.channel.compiled` alone, with nothing around them.
+        `pipeline.engine.kernels.channel.compiled` alone, without the code around them.
     """
-    before = numba.get_num_threads()
+    threads_before = numba.get_num_threads()
     numba.set_num_threads(threads)
     try:
         lines = aligned(np.zeros((threads, LINES * 32), np.int16))
@@ -98,7 +98,7 @@ def load_rate(threads: int) -> dict[str, float]:
             rates |= {f"table_{name}_gmacs_per_s": _table_rate(name, threads) for name in ("float32", "int8", "int6")}
         return rates
     finally:
-        numba.set_num_threads(before)
+        numba.set_num_threads(threads_before)
 
 
 def _table_rate(activations: str, threads: int) -> float:
@@ -117,5 +117,5 @@ def _table_rate(activations: str, threads: int) -> float:
 
 
 def _best(run: Any) -> float:
-    """The shortest of a few runs, in seconds; the first, which compiles, does not count."""
+    """Return the time of the fastest of a few runs, in seconds; the first run, which compiles, does not count."""
     return min(alternate({"": run}, ROUNDS)[""])

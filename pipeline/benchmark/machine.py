@@ -1,4 +1,4 @@
-"""The machine and software of a measurement, with the blocking parameters of the engine's kernels that have some."""
+"""The machine and software of a measurement, with the blocking parameters of the engine's kernels that have them."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from pipeline.provenance import environment
 
 
 def timed_environment() -> dict[str, Any]:
-    """Describe what is timed: `pipeline.provenance.environment`, and ``blocking``, by kind of kernel."""
+    """Return `pipeline.provenance.environment`, with ``blocking`` by kind of kernel where kernels have it."""
     return environment() | ({"blocking": described()} if compiled.supported() else {})

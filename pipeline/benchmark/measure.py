@@ -1,4 +1,4 @@
-"""All backends against each other on one piece: checked, then timed in alternation in one process."""
+"""Measurement of all backends on one workload: each is checked, then all are timed in turns in one process."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from pipeline.benchmark.workloads import Workload
 from pipeline.engine.runner import MODES
 from pipeline.records import CheckedTiming, Measurement
 
-BASELINES = ("torch_channels_last", "openvino_int8")  # what speed is compared with
+BASELINES = ("torch_channels_last", "openvino_int8")  # the backends that speed is compared with
 BACKENDS = (*PEERS, *MODES)  # of networks
 FLOAT_SNR_DB = 60.0  # float32 backends differ by rounding only, some 100 dB below the signal
-INTEGER_SNR_DB = 10.0  # below it, what was timed is not the network
-MOST_SNR_DB = 200.0  # stands for outputs that are equal
+INTEGER_SNR_DB = 10.0  # a lower ratio means that the output is wrong
+MOST_SNR_DB = 200.0  # reported for equal outputs
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How long to measure: threads, rounds, and the seconds after which a backend sits out further rounds."""
+    """How to measure: threads, rounds, and the seconds after which a backend skips further rounds."""
 
     threads: int
     repeats: int
@@ -40,35 +40,35 @@ class Settings:
 
 
 def measure(
-    piece: Workload, height: int, width: int, settings: Settings, folder: Path, names: Collection[str] = BACKENDS
+    workload: Workload, height: int, width: int, settings: Settings, folder: Path, names: Collection[str] = BACKENDS
 ) -> Measurement:
-    """Time backends on one piece.
+    """Time backends on one workload.
 
     Parameters
     ----------
-    piece : Workload
+    workload : Workload
     height, width : int
         Of the LR image.
     settings : Settings
     folder : Path
-        Where the piece's exported files are kept; the same for the same piece.
+        The folder of the workload's exported files; the same for the same workload.
     names : collection of str
-        Of the backends: `PEERS` and `ENGINES`.
+        The backends to time, from `PEERS` and `ENGINES`.
     """
     keep_freed_memory()
-    x = piece.input(height, width)
+    x = workload.input(height, width)
     expected = {
-        module: _output(module, x)  # of those that are asked for: they may be large
-        for module in {piece.binary if name in ENGINES else piece.real for name in names}
+        module: _output(module, x)  # only where it is needed: outputs may be large
+        for module in {workload.binary if name in ENGINES else workload.real for name in names}
     }
-    exports = Exports(piece.real, piece.calibration, folder)
+    exports = Exports(workload.real, workload.calibration, folder)
     ready: dict[str, Backend] = {}
     quality: dict[str, float] = {}
     missing: dict[str, str] = {}
     for name in names:
         try:
-            ready[name] = build(name, piece, exports, x, settings.threads)
-            quality[name] = _checked(ready[name], name, expected[piece.binary if name in ENGINES else piece.real])
+            ready[name] = build(name, workload, exports, x, settings.threads)
+            quality[name] = _checked(ready[name], name, expected[workload.binary if name in ENGINES else workload.real])
         except UnavailableError as error:
             ready.pop(name, None)
             missing[name] = str(error)
@@ -87,8 +87,8 @@ def measure(
     )
 
 
-def build(name: str, piece: Workload, exports: Exports, x: NDArray[np.float32], threads: int) -> Backend:
-    """Make one backend ready for one input.
+def build(name: str, workload: Workload, exports: Exports, x: NDArray[np.float32], threads: int) -> Backend:
+    """Return one backend, ready for one input.
 
     Raises
     ------
@@ -96,30 +96,30 @@ def build(name: str, piece: Workload, exports: Exports, x: NDArray[np.float32], 
         If it cannot run here: a package is missing or a tool failed.
     """
     if name in ENGINES:
-        return engines.bind(name, engines.load(name, piece.packed, piece.architecture, threads), x)
+        return engines.bind(name, engines.load(name, workload.packed, workload.architecture, threads), x)
     try:
         return PEERS[name](exports, x, threads)
     except UnavailableError:
         raise
-    except Exception as error:  # whatever others' tools raise: the rest can be measured all the same
+    except Exception as error:  # other tools may raise anything; the rest can still be measured
         raise UnavailableError(f"failed: {type(error).__name__}: {one_line(error)}") from error
 
 
 def speedup(seconds: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
-    """For each baseline that was timed, how many times as fast as it each backend is (see `timing.ratios`)."""
+    """Return, for each timed baseline, how many times as fast each backend is (see `timing.ratios`)."""
     return {baseline: ratios(seconds, baseline) for baseline in BASELINES if baseline in seconds}
 
 
-def rows(record: Measurement, piece: str, **about: Any) -> list[dict[str, Any]]:
-    """A measurement as rows of a table, one a backend, those that are missing with the reason.
+def rows(record: Measurement, workload: str, **about: Any) -> list[dict[str, Any]]:
+    """Return a measurement as rows of a table: one for each backend, with the reason for a missing one.
 
-    Each begins with `about` and the name of the piece.
+    Each row begins with `about` and the name of the workload.
     """
     columns = ("median_ms", "min_ms", "q1_ms", "q3_ms", "max_ms", "repeats", "snr_db", "precision")
     return [
         {
             **about,
-            "piece": piece,
+            "piece": workload,
             "lr_height": record.lr_size[0],
             "lr_width": record.lr_size[1],
             "threads": record.threads,
@@ -138,13 +138,13 @@ def _output(module: nn.Module, x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _checked(backend: Backend, name: str, expected: NDArray[np.float32]) -> float:
-    """The ratio of signal to error of a backend's output, in dB; it must be that of the network it should run."""
+    """Return the ratio of signal to error of a backend's output, in dB; refuse an output that is wrong."""
     signal = np.square(expected, dtype=np.float64).sum()
     error = np.square(backend.run().astype(np.float64) - expected).sum()
     snr = float(10 * np.log10(signal / max(error, signal / 10 ** (MOST_SNR_DB / 10))))
-    if name == "engine_int1_popcount":  # signs instead of activations: another network, with the same arithmetic
+    if name == "engine_int1_popcount":  # binarizes the activations too: not the same network
         return round(snr, 1)
     least = FLOAT_SNR_DB if name.startswith("torch") or name.endswith("float32") else INTEGER_SNR_DB
     if not snr >= least:
-        raise UnavailableError(f"wrong output: {snr:.1f} dB of signal to error against PyTorch, {least:.0f} expected")
+        raise UnavailableError(f"wrong output: {snr:.1f} dB of signal to error against PyTorch, below {least:.0f} dB")
     return round(snr, 1)

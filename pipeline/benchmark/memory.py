@@ -29,21 +29,21 @@ NOT_MEASURED = {"torch_compile": "not measured: its compiler's own memory is tak
 def write_request(
     folder: Path, config: Mapping[str, Any], enlarged: int, height: int, width: int, threads: int, files: dict[str, str]
 ) -> None:
-    """Write what the children measure.
+    """Write the request that the child processes read.
 
     Parameters
     ----------
     folder : Path
-        Holds the packed network too, as `PACKED`.
+        It also holds the packed network, as `PACKED`.
     config : mapping
         Arguments of `pipeline.models.build` for the float network.
     enlarged : int
-        The side of the network's input is this times that of the LR image.
+        The side of the network's input is `enlarged` times that of the LR image.
     height, width : int
         Of the LR image.
     threads : int
     files : dict
-        By name of a runtime's backend: the file it reads.
+        The file that a runtime reads, by the name of its backend.
     """
     request = {
         "config": dict(config),
@@ -62,15 +62,15 @@ def peak_memory(folder: Path, backend: str) -> Memory:
     Raises
     ------
     UnavailableError
-        If the backend does not run there.
+        If the backend cannot run.
     """
     if backend in NOT_MEASURED:
         raise UnavailableError(NOT_MEASURED[backend])
     command = [sys.executable, "-m", "pipeline.benchmark.memory", str(folder), backend]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UnavailableError(f"failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return Memory(**json.loads(done.stdout.splitlines()[-1]))
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    if child.returncode:
+        raise UnavailableError(f"failed: {(child.stderr.strip().splitlines() or ['no message'])[-1]}")
+    return Memory(**json.loads(child.stdout.splitlines()[-1]))
 
 
 def main(folder: Path, backend: str) -> None:
@@ -97,7 +97,7 @@ def _measure(load: Callable[[NDArray[np.float32]], Backend], request: Mapping[st
 
 
 def _loader(folder: Path, name: str, request: Mapping[str, Any]) -> Callable[[NDArray[np.float32]], Backend]:
-    """What makes the backend ready for an input. Imports stand here: they count as memory of those that need them."""
+    """Return what makes the backend ready for an input. It imports only what the backend needs: imports take memory."""
     threads = request["threads"]
     if name.startswith("engine"):
         from pipeline.benchmark import engines
@@ -120,11 +120,11 @@ def _loader(folder: Path, name: str, request: Mapping[str, Any]) -> Callable[[ND
 
 
 def _status(field: str) -> float:
-    """A size that the system gives for this process, in MiB."""
+    """Read a size from /proc/self/status, in MiB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return round(int(line.split()[1]) / 1024, 1)
-    raise UnavailableError(f"the system does not tell {field}")
+    raise UnavailableError(f"/proc/self/status: {field}: missing")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""All that is measured of one network, and of single layers, as the records that the stages write."""
+"""The measurements of one network, and of single layers, as the records that the stages write."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pipeline.packed import write
 from pipeline.records import Benchmark, LayerChain, Layers, Measurement, Memories
 
 T = TypeVar("T")
-CHAINS = {"layer": (64, 24), "wide_layer": (256, 8)}  # name to channels and layers; long, for what is at their ends
+CHAINS = {"layer": (64, 24), "wide_layer": (256, 8)}  # channels and layers; long, so that their ends hardly count
 SCALED = (
     "torch_channels_last", "onnxruntime_int8", "openvino_float32", "openvino_int8",
     "engine_float32", "engine_int8", "engine_int8_all", "engine_int6_all",
 )  # fmt: skip
-LONGEST_MS = 5_000.0  # of one forward pass: a backend that is expected to take longer sits out larger images
+LONGEST_MS = 5_000.0  # of one forward pass: a backend that would take longer skips larger images
 
 
 def network_record(
@@ -91,10 +91,10 @@ def layers_record(
 
 
 def network_rows(record: Benchmark) -> list[dict[str, Any]]:
-    """Every time in a network's record as a row of a table."""
+    """Return a row of a table for every time in a network's record."""
     about = {"model": record.model, "scale": record.scale}
-    own = (record.lr_size, record.threads)
-    others = [o for o in (*record.sizes, *record.thread_counts) if (o.lr_size, o.threads) != own]
+    main = (record.lr_size, record.threads)
+    others = [other for other in (*record.sizes, *record.thread_counts) if (other.lr_size, other.threads) != main]
     return [
         *rows(record, "network", **about),
         *rows(record.body, "body", **about),
@@ -103,32 +103,32 @@ def network_rows(record: Benchmark) -> list[dict[str, Any]]:
 
 
 def layers_rows(record: Layers) -> list[dict[str, Any]]:
-    """Every time in the record of single layers as a row of a table; times are of whole chains."""
+    """Return a row of a table for every time in the record of single layers; times are of whole chains."""
     return [row for name, timed in record.pieces.items() for row in rows(timed, name, model="", scale="")]
 
 
 def _engine_layers(whole: Workload, size: tuple[int, int], settings: Settings) -> dict[str, dict[str, float]]:
-    found = {}
+    milliseconds = {}
     for name in MODES:
         try:
-            found[name] = engine_by_kind(whole, whole.input(*size), name, settings.threads, settings.repeats)
+            milliseconds[name] = engine_by_kind(whole, whole.input(*size), name, settings.threads, settings.repeats)
         except UnavailableError:
-            continue  # the reason stands beside the network's times
-    return found
+            continue  # the reason is recorded with the network's times
+    return milliseconds
 
 
 def _over_sizes(
     whole: Workload, record: Measurement, sizes: list[int], settings: Settings, folder: Path
 ) -> list[Measurement]:
-    """Square images, from small to large."""
-    found: list[Measurement] = []
+    """Measure square images, from small to large."""
+    measurements: list[Measurement] = []
     for side in sorted(sizes):
         if record.lr_size == (side, side):
-            found.append(_only(record, SCALED))
+            measurements.append(_only(record, SCALED))
             continue
         expected = {}
-        if found:
-            before = found[-1]
+        if measurements:
+            before = measurements[-1]
             growth = side**2 / before.lr_size[0] ** 2
             expected = {name: growth * times.median_ms for name, times in before.backends.items()}
             expected |= dict.fromkeys(before.missing, float("inf"))
@@ -136,30 +136,32 @@ def _over_sizes(
         timed = measure(whole, side, side, settings, folder, quick)
         for name in (name for name in SCALED if name not in quick):
             left_out = f"left out: it would take about {expected[name] / 1000:.0f} s an image"
-            timed.missing[name] = found[-1].missing.get(name, left_out)
-        found.append(timed)
-    return found
+            timed.missing[name] = measurements[-1].missing.get(name, left_out)
+        measurements.append(timed)
+    return measurements
 
 
 def _over_threads(whole: Workload, record: Measurement, settings: Settings, folder: Path) -> list[Measurement]:
-    """From one thread to all."""
+    """Measure on one thread to all."""
     height, width = record.lr_size
-    fewer = [replace(settings, threads=count) for count in range(1, settings.threads)]
-    return [*(measure(whole, height, width, less, folder, SCALED) for less in fewer), _only(record, SCALED)]
+    fewer_threads = [replace(settings, threads=count) for count in range(1, settings.threads)]
+    return [*(measure(whole, height, width, fewer, folder, SCALED) for fewer in fewer_threads), _only(record, SCALED)]
 
 
 def _only(record: Measurement, names: Collection[str]) -> Measurement:
-    """A measurement's part that is about some of its backends."""
+    """Return a measurement with only the backends in `names`."""
 
-    def some(of: Mapping[str, T]) -> dict[str, T]:
-        return {name: value for name, value in of.items() if name in names}
+    def selected(by_name: Mapping[str, T]) -> dict[str, T]:
+        return {name: value for name, value in by_name.items() if name in names}
 
     return replace(
         record,
-        backends=some(record.backends),
-        missing=some(record.missing),
-        speedup={baseline: some(ratios) for baseline, ratios in some(record.speedup).items()},
-        speedup_of_fastest={baseline: some(ratios) for baseline, ratios in some(record.speedup_of_fastest).items()},
+        backends=selected(record.backends),
+        missing=selected(record.missing),
+        speedup={baseline: selected(ratios) for baseline, ratios in selected(record.speedup).items()},
+        speedup_of_fastest={
+            baseline: selected(ratios) for baseline, ratios in selected(record.speedup_of_fastest).items()
+        },
     )
 
 
@@ -170,7 +172,7 @@ def _memory(whole: Workload, size: tuple[int, int], settings: Settings, folder: 
         try:
             files[name] = str(getattr(exports, file))
         except UnavailableError:
-            continue  # its child says so again
+            continue  # its child process reports the reason
     write(whole.packed, folder / memory.PACKED)
     config: Any = whole.real.config
     memory.write_request(folder, config, whole.enlarged, *size, settings.threads, files)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.benchmark.backends import Backend, optional
 
-INPUT, HEIGHT, WIDTH = "x", "height", "width"  # what exported networks call their input and its free dimensions
+INPUT, HEIGHT, WIDTH = "x", "height", "width"  # the input of exported networks and its free dimensions
 
 
 def onnxruntime(model: Path, x: NDArray[np.float32], threads: int) -> Backend:
@@ -50,9 +50,9 @@ def onnxruntime(model: Path, x: NDArray[np.float32], threads: int) -> Backend:
 
 
 def openvino(model: Path, x: NDArray[np.float32], threads: int) -> Backend:
-    """Load an ONNX file or an OpenVINO model into OpenVINO, specialised to the size of the input, for least latency.
+    """Load an ONNX file or an OpenVINO model into OpenVINO, specialised to the size of the input, for low latency.
 
-    What is not int8 is held to float32: by default bfloat16 would take its place on some processors.
+    Layers that are not int8 run in float32; by default some processors would run them in bfloat16.
 
     Parameters and errors as for `onnxruntime`.
     """
@@ -85,12 +85,14 @@ RUNTIMES: Mapping[str, tuple[str, Callable[[Path, NDArray[np.float32], int], Bac
     "onnxruntime_int8": ("onnxruntime_int8", onnxruntime),
     "openvino_float32": ("onnx", openvino),
     "openvino_int8": ("openvino_int8", openvino),
-}  # name to the file of `pipeline.benchmark.exports.Exports` that it reads, and what loads it
+}  # by name: the file of `pipeline.benchmark.exports.Exports` that a backend reads, and the function that loads it
 
 
 def _precision(convolutions: dict[str, int]) -> str:
-    """As ``float32``, or ``36 convolutions uint8, 1 float32``."""
-    found = {name: count for name, count in convolutions.items() if count}
-    if len(found) == 1:
-        return next(iter(found))
-    return ", ".join(f"{count} convolutions {name}" for name, count in sorted(found.items(), key=lambda kind: -kind[1]))
+    """Return the precisions as text: ``float32``, or ``36 convolutions uint8, 1 convolutions float32``."""
+    counts = {name: count for name, count in convolutions.items() if count}
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(
+        f"{count} convolutions {name}" for name, count in sorted(counts.items(), key=lambda kind: -kind[1])
+    )

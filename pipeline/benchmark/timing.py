@@ -1,4 +1,4 @@
-"""Timing functions against each other on a machine whose speed drifts."""
+"""Timing of functions in turns, on a machine whose speed drifts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 from pipeline.records import Timing
 
 FEWEST = 3  # counted repeats, whatever the budget: a median needs them
-# Between two functions: threads of the one that ended spin on for some milliseconds, on cores that the next one needs.
+# Between two functions: idle threads of the first spin for some milliseconds, on cores that the second needs.
 PAUSE_SECONDS = 0.02
 
 
 def alternate(
     functions: Mapping[str, Callable[[], Any]], repeats: int, warmup: int = 1, budget: float = math.inf
 ) -> dict[str, list[float]]:
-    """Run each function in turn, `repeats` rounds of all of them, so that drift meets all alike.
+    """Run each function in turn, `repeats` rounds of all of them, so that drift affects all alike.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ def alternate(
     warmup : int
         Rounds that are not counted: compilation, first touch of memory.
     budget : float
-        Seconds: a function whose counted runs have taken as long sits out further rounds, after three at least.
+        Seconds of counted runs after which a function skips further rounds; three runs at least are counted.
 
     Returns
     -------
     dict
-        Name to the seconds of each counted run.
+        The seconds of each counted run, by name.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for round_number in range(warmup + repeats):
@@ -51,9 +51,10 @@ def alternate(
 
 
 def ratios(seconds: Mapping[str, Sequence[float]], baseline: str) -> dict[str, float]:
-    """How many times faster than the baseline each function is.
+    """Return how many times as fast as the baseline each function is.
 
-    Runs of one round lie close together: it is the median of the rounds' ratios, over the rounds of both.
+    It is the median of the ratios of each round, since runs of one round lie close together in time; rounds that one of
+    both skipped do not count.
     """
     return {
         name: round(median(before / after for before, after in zip(seconds[baseline], values, strict=False)), 3)

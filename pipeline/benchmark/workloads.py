@@ -1,7 +1,8 @@
-"""What is timed: chains of equal layers, the residual blocks of a network, and whole networks.
+"""The workloads that are timed: chains of equal layers, the residual blocks of a network, and whole networks.
 
-Time does not depend on what was learned: all weights are fresh, and filters binary or float by the same rules as in
-training. A chain is timed instead of one layer because conversions at an engine's ends are no part of a layer.
+Time does not depend on training, so all weights are random; filters are binary or float by the same rules as in
+training. A chain is timed instead of one layer, since the engine's conversions of its input and output are no part of
+a layer.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from pipeline.networks import NETWORKS
 from pipeline.packed import PackedNetwork
 from pipeline.packing import pack
 
-CALIBRATION_INPUTS, CALIBRATION_SIZE = 8, 48  # by which int8 ranges are chosen, for the engine and for its peers
+CALIBRATION_INPUTS, CALIBRATION_SIZE = 8, 48  # from which int8 ranges are chosen, in the engine and its peers
 
 
 def seed(number: int) -> None:
-    """Seed what fresh weights are drawn by."""
+    """Seed the generator of the random weights."""
     torch.manual_seed(number)
 
 
@@ -63,9 +64,9 @@ class Workload:
     architecture
         How the engine runs it.
     enlarged : int
-        The side of its input is this times that of the LR image.
+        The side of its input is `enlarged` times that of the LR image.
     layers : int
-        How many equal layers it is a chain of; 1 for what is no chain.
+        Number of equal layers of a chain; 1 for other workloads.
     calibration : sequence of float32, shape (C, h, w)
         Inputs for choosing int8 ranges.
     """
@@ -79,13 +80,13 @@ class Workload:
     calibration: Sequence[NDArray[np.float32]]
 
     def input(self, height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
-        """Noise in [0, 1] in the shape that an LR image of height × width gives, float32 (C, h, w)."""
+        """Return noise in [0, 1] as its input for an LR image of height × width, float32 (C, h, w)."""
         size = (self.architecture.channels, height * self.enlarged, width * self.enlarged)
         return np.random.default_rng(seed).random(size, np.float32)
 
 
 def network(model: str, scale: int, overrides: Mapping[str, Any], binarization: Mapping[str, Any]) -> Workload:
-    """A whole network.
+    """Return the workload of a whole network.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def network(model: str, scale: int, overrides: Mapping[str, Any], binarization: 
 
 
 def body(whole: Workload) -> Workload:
-    """The residual blocks of a network, or VDSR's inner layers, without its first and last layers."""
+    """Return the workload of a network's residual blocks (VDSR's inner layers), without its first and last layers."""
     architecture = cast(Architecture, whole.architecture)
     real, binary = (_Body(module) for module in (whole.real, whole.binary))
     blocks = cast(nn.Module, whole.real.blocks)
@@ -112,11 +113,11 @@ def body(whole: Workload) -> Workload:
 
 
 def chain(channels: int, layers: int, binarization: Mapping[str, Any]) -> Workload:
-    """Equal 3×3 convolutions, each followed by ReLU."""
+    """Return the workload of a chain of equal 3×3 convolutions, each followed by ReLU."""
     real = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(layers)]
     binary = [BinaryConv2d(channels, channels, 3, padding=1, scale_rule=binarization["scale_rule"]) for _ in real]
     for layer in (*real, *binary):
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # keeps activations of order 1 all along
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # keeps activations of order 1
     for layer in binary:
         layer.reset_scale()
     twin = _Chain(binary).eval()
@@ -176,7 +177,7 @@ class _Body(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for block in self.blocks:
-            bare = isinstance(block, nn.Conv2d)  # VDSR's, with the activation outside
+            bare = isinstance(block, nn.Conv2d)  # VDSR's, whose activation is outside of it
             x = torch.relu(block(x)) if bare else block(x)
         return x
 
@@ -189,7 +190,7 @@ def _workload(
     enlarged: int = 1,
     layers: int = 1,
 ) -> Workload:
-    """A workload with the ranges of its activations in its packed network."""
+    """Return a workload whose packed network holds the ranges of its activations."""
     rng = np.random.default_rng(0)
     size = (architecture.channels, CALIBRATION_SIZE, CALIBRATION_SIZE)
     inputs = [rng.random(size, np.float32) for _ in range(CALIBRATION_INPUTS)]

@@ -1,7 +1,7 @@
 """Time the engine and other runtimes on this machine, on one network or on single layers, and print a table.
 
-Run it from the repository's root: networks, image, threads and repeats are those of params.yaml unless said otherwise.
-What takes part and how it is timed is in `pipeline.benchmark`.
+Run it from the repository's root: networks, image, threads and repeats are those of params.yaml unless options change
+them. The backends and the timing are those of `pipeline.benchmark`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-import pipeline.benchmark  # noqa: F401  # first: it says how idle threads wait
+import pipeline.benchmark  # noqa: F401  # first: it sets how idle threads wait
 from pipeline.errors import InputError
 from pipeline.files import write_json
 from pipeline.params import Params, load_params
@@ -39,9 +39,9 @@ def main(
     threads: Annotated[int | None, typer.Option()] = None,
     repeats: Annotated[int | None, typer.Option(min=3, max=1000, help="Of each backend, at most.")] = None,
     runs: Annotated[
-        int, typer.Option(min=1, max=100, help="Measure all as often and show the range of the ratios.")
+        int, typer.Option(min=1, max=100, help="Measure everything this many times and show the range of the ratios.")
     ] = 1,
-    file: Annotated[Path | None, typer.Option("--json", help="Write everything that was measured there.")] = None,
+    file: Annotated[Path | None, typer.Option("--json", help="The file to write all measurements to.")] = None,
 ) -> None:
     params, machine = load_params(), environment()
     defaults, cores = params.benchmark, machine["cores"]
@@ -54,11 +54,11 @@ def main(
     if file is not None and file.is_dir():
         raise InputError(f"--json: {file} is a folder; name a file")
 
-    # Not before the arguments are known to be good: these take seconds to load.
+    # Imported once the arguments are checked: these take seconds to load.
     from pipeline.benchmark.engines import POPCOUNT
     from pipeline.benchmark.measure import BACKENDS, Settings, measure
 
-    piece = _piece(model, scale, body, params)
+    workload = _workload(model, scale, body, params)
     name = LAYERS.get(model, f"{model} ×{scale}{', body' if body else ''}")
     heading = f"{name}, LR image {height}×{width}, {threads} of {cores} cores of {machine['cpu']}"
     names = (*BACKENDS, *POPCOUNT) if model in LAYERS else BACKENDS
@@ -66,8 +66,10 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(threads, repeats or defaults.repeats, defaults.seconds)
         for number in range(1, runs + 1):
-            records.append(measure(piece, height, width, settings, Path(folder), names))
-            print(f"{heading}{f', run {number} of {runs}' if runs > 1 else ''}\n{table(records[-1], piece.layers)}\n")
+            records.append(measure(workload, height, width, settings, Path(folder), names))
+            print(
+                f"{heading}{f', run {number} of {runs}' if runs > 1 else ''}\n{table(records[-1], workload.layers)}\n"
+            )
     spans = ratios(records)
     if runs > 1:
         print(ranges_table(spans))
@@ -76,7 +78,7 @@ def main(
             "model": model,
             "scale": scale,
             "body": body,
-            "layers": piece.layers,
+            "layers": workload.layers,
         }
         fastest = ratios(records, "speedup_of_fastest")
         about |= {"environment": machine, "runs": [asdict(record) for record in records]}
@@ -85,13 +87,13 @@ def main(
 
 
 def table(record: Measurement, layers: int = 1) -> str:
-    """A measurement as text: a line for every backend, those that are missing with the reason.
+    """Return a measurement as text: a line for every backend, with the reason for a missing one.
 
     Parameters
     ----------
     record : Measurement
     layers : int
-        Times are divided by it.
+        Times are divided by this number.
     """
     baselines = list(record.speedup)
     lines = [
@@ -109,19 +111,19 @@ def table(record: Measurement, layers: int = 1) -> str:
 def ratios(
     records: Sequence[Measurement], of: Literal["speedup", "speedup_of_fastest"] = "speedup"
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """The speed of each backend over each baseline, where every run has it: of the ``runs``, ``low`` and ``high``."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    """Return each backend's speed over each baseline that every run has: of all ``runs``, ``low`` and ``high``."""
+    by_baseline: dict[str, dict[str, dict[str, Any]]] = {}
     for baseline, speeds in getattr(records[0], of).items():
         for name in speeds:
             values = [getattr(record, of).get(baseline, {}).get(name) for record in records]
             if None not in values:
                 span = {"runs": values, "low": min(values), "high": max(values)}
-                found.setdefault(baseline, {})[name] = span
-    return found
+                by_baseline.setdefault(baseline, {})[name] = span
+    return by_baseline
 
 
 def ranges_table(spans: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """What `ratios` gives, as text."""
+    """Return the result of `ratios` as text."""
     blocks = []
     for baseline, backends in spans.items():
         count = len(next(iter(backends.values()))["runs"])
@@ -144,7 +146,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return height, width
 
 
-def _piece(model: str, scale: int, body: bool, params: Params) -> Any:
+def _workload(model: str, scale: int, body: bool, params: Params) -> Any:
     from pipeline.benchmark import workloads
     from pipeline.benchmark.record import CHAINS
 
@@ -156,7 +158,7 @@ def _piece(model: str, scale: int, body: bool, params: Params) -> Any:
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell: the first and the last to the left, the others to the right."""
+    """Align cells in columns: the first and the last column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     last = len(widths) - 1
     return "\n".join(

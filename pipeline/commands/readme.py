@@ -1,7 +1,7 @@
 """Bring the README's table of verdicts and its picture up to date with the last report.
 
-The table goes between two marks in README.md, with what it was made from in docs/verdicts.json; the picture, of the
-report's first comparison, is taken by Chromium.
+The table goes between two marks in README.md, and the record that it is made from into docs/verdicts.json; Chromium
+takes the picture, of the report's first comparison.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.reporting.results import read_results
 
 BEGIN, END = "<!-- verdicts: written by `make readme` -->", "<!-- end of verdicts -->"
 RECORD, PICTURE = Path("docs", "verdicts.json"), Path("docs", "report.png")
-PICTURED = ".comparison"  # the first of these is on the picture
+PICTURED = ".comparison"  # CSS selector; the picture shows the first such element
 
 
 def table(record: Mapping[str, Any]) -> str:
@@ -75,7 +75,7 @@ def with_table(readme: str, record: Mapping[str, Any]) -> str:
 
 
 def chromium() -> str | None:
-    """Find Chromium, or a browser that is made from it, on this machine."""
+    """Find Chromium, or a browser that is based on it, on this machine."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 

@@ -1,7 +1,7 @@
-"""How fast a network trains on this machine, and what each measure brings: layout, algorithm, precision, compilation.
+"""Training speed on this machine, and the effect of layout, algorithm, precision and compilation on it.
 
-Each variant makes whole iterations (crops cut from the data set on the device, forward, backward, Adam) in turns with
-the others. Rates of arithmetic stand beside what one large matrix product reaches here in the same precision.
+Each variant runs whole iterations (crops cut from the data set on the device, forward, backward, Adam) in turns with
+the others. Its rate of arithmetic is compared with that of one large matrix product in the same precision.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from pipeline.runs import MODELS, Scale
 from pipeline.training.winograd import MOST_THREADS, winograd
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-PATCH, PATCH_ON_LUMA = 24, 10  # sides of crops in LR pixels: at ×4 they are those of SRResNet's and VDSR's papers
-MATRIX = {"cpu": 2048, "cuda": 8192}  # rows and columns of the products that set the limit
+PATCH, PATCH_ON_LUMA = 24, 10  # sides of crops in LR pixels: at ×4 they are those of the papers of SRResNet and VDSR
+MATRIX = {"cpu": 2048, "cuda": 8192}  # rows and columns of the matrices whose product sets the limit
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of training."""
+    """One set of settings whose training speed is measured."""
 
     name: str
     threads: int
@@ -52,9 +52,9 @@ class Variant:
 
 
 def variants(threads: int, batch: int, patch: int, bfloat16: bool = True, compiled: bool = True) -> Iterator[Variant]:
-    """Give the variants: each adds a measure to the one before, but for Winograd's algorithm, which bfloat16 replaces.
+    """Yield the variants: each adds one change to the one before, except that bfloat16 replaces Winograd's algorithm.
 
-    The last two change the crops instead. `bfloat16` and `compiled` say whether these are among them.
+    The last two change the crops instead. `bfloat16` and `compiled` tell whether to include the variants of that name.
     """
     start = Variant("one thread", 1, batch, patch)
     yield start
@@ -87,13 +87,13 @@ def measure(
     rates = {
         key: _matrix_rate(*key, device, repeats) for key in {(variant.threads, variant.precision) for variant in chosen}
     }
-    faster = ratios(seconds, chosen[0].name)
+    speeds = ratios(seconds, chosen[0].name)
     rows = []
     for variant in chosen:
         times, gflop = summary(seconds[variant.name]), steps[variant.name][1] / 1e9
         second = times.median_ms / 1000
         pixels = variant.batch * variant.patch**2
-        more = pixels / (chosen[0].batch * chosen[0].patch ** 2)
+        more_pixels = pixels / (chosen[0].batch * chosen[0].patch ** 2)
         rows.append(
             vars(variant)
             | asdict(times)
@@ -103,7 +103,7 @@ def measure(
                 "gflop": round(gflop, 3),
                 "gflops": round(gflop / second, 1),
                 "share_of_matrix_rate": round(gflop / second / rates[variant.threads, variant.precision], 4),
-                "speedup": round(more * faster[variant.name], 3),
+                "speedup": round(more_pixels * speeds[variant.name], 3),
             }
         )
     return rows
@@ -112,7 +112,7 @@ def measure(
 def _step(
     model: str, scale: int, prepared: PreparedSet, variant: Variant, device: torch.device
 ) -> tuple[Callable[[], None], int]:
-    """A training iteration, and its floating-point operations (a multiply-add counts as two)."""
+    """Return a training iteration, and its number of floating-point operations (a multiply-add counts as two)."""
     torch.manual_seed(0)
     module = build(model, scale).to(device)
     if variant.layout == "channels_last":
@@ -138,12 +138,12 @@ def _step(
             torch.cuda.synchronize()
 
     with FlopCounterMode(display=False) as counter:
-        iterate(module, counts=True)  # of the convolutions as they are defined, whatever computes them
+        iterate(module, counts=True)  # those of plain convolutions, whichever algorithm computes them
     return iterate, counter.get_total_flops()
 
 
 def _matrix_rate(threads: int, precision: str, device: torch.device, repeats: int) -> float:
-    """Billions of floating-point operations a second of one matrix product, by the faster of `_products`."""
+    """Return the rate of the faster of `_products`, in 10⁹ floating-point operations per second."""
     torch.set_num_threads(threads)
     size = MATRIX[device.type]
 
@@ -156,16 +156,16 @@ def _matrix_rate(threads: int, precision: str, device: torch.device, repeats: in
 
         return run
 
-    ways = {name: finished(product) for name, product in _products(size, DTYPES[precision], device).items()}
-    seconds = alternate(ways, repeats, warmup=2)
+    products = {name: finished(product) for name, product in _products(size, DTYPES[precision], device).items()}
+    seconds = alternate(products, repeats, warmup=2)
     return 2 * size**3 / min(map(median, seconds.values())) / 1e9
 
 
 def _products(size: int, dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[], Tensor]]:
-    """A product of two `size`×`size` matrices by PyTorch's library for products, and by that for convolutions.
+    """Return two ways to multiply `size`×`size` matrices: by PyTorch's matrix library, and by its convolution library.
 
-    The first may not make the most of a processor: MKL multiplies float32 on AMD's with half of their width. PyTorch
-    gives 1×1 convolutions to the second from 16 images on.
+    The first may not use a processor fully: on AMD's, MKL multiplies float32 at half their vector width. PyTorch uses
+    the second for 1×1 convolutions of 16 images or more.
     """
     images = 16
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
@@ -176,7 +176,7 @@ def _products(size: int, dtype: torch.dtype, device: torch.device) -> dict[str, 
 
 
 def no_bfloat16(device: torch.device) -> str | None:
-    """Say why products in bfloat16 would be slower than in float32 on this device; None if they are not."""
+    """Return why products in bfloat16 would be slower than in float32 on this device, or None if they are not."""
     if device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported():
         return None
     return "the processor has no instructions for it, and imitates it many times slower"
@@ -198,11 +198,11 @@ def main(
     for name, reason in missing.items():
         if reason is not None:
             print(f"{name}: left out, {reason}")
-    there = {name: reason is None for name, reason in missing.items()}
+    available = {name: reason is None for name, reason in missing.items()}
     measured = {}
     for model in models or MODELS:
         patch = PATCH_ON_LUMA if NETWORKS[model].on_luma else PATCH
-        chosen = list(variants(threads, batch, patch, **there))
+        chosen = list(variants(threads, batch, patch, **available))
         prepared = ready(set_name)
         measured[model] = measure(model, scale, prepared, chosen, device, repeats)
         for row in measured[model]:

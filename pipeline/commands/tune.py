@@ -1,4 +1,4 @@
-"""Find this machine's best blocking parameters and keep them: ``python -m pipeline.engine.tune``, about a minute."""
+"""Find this machine's best blocking parameters and save them: ``python -m pipeline.engine.tune``, about a minute."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROUNDS = 7
 
 
 def tune() -> dict[Kind, Blocking]:
-    """Time candidates for each kind of kernel on a layer of 64 channels and 120×120 pixels; the fastest of each."""
+    """Return the fastest candidate for each kind of kernel, on a layer of 64 channels and 120×120 pixels."""
     rng = np.random.default_rng(0)
     x = rng.random((CHANNELS, SIZE, SIZE), np.float32)
     chosen: dict[Kind, Blocking] = {}
@@ -43,7 +43,7 @@ def tune() -> dict[Kind, Blocking]:
 
 
 def vectors(kind: Kind) -> int:
-    """Vectors of sums for each pixel of a microkernel, for 64 outputs; few outputs have one each."""
+    """Return the vectors of sums for each pixel of a microkernel, for 64 outputs; few outputs have one each."""
     return {"few": FEW_OUTPUTS, "table_int8": 2, "bits": 8}.get(kind, 4)
 
 
@@ -54,7 +54,7 @@ def _fastest(kind: Kind, candidates: list[Blocking], x: np.ndarray, rng: np.rand
 
 
 def layer(kind: Kind, candidate: Blocking, rng: np.random.Generator) -> Convolution:
-    """One layer that runs on that kind of kernel with those parameters."""
+    """Return a layer that runs on this kind of kernel with the candidate's parameters."""
     outputs = FEW_OUTPUTS if kind == "few" else CHANNELS
     filters = rng.standard_normal((outputs, CHANNELS, 3, 3)).astype(np.float32)
     one = np.ones(outputs, np.float32)
@@ -75,11 +75,11 @@ def layer(kind: Kind, candidate: Blocking, rng: np.random.Generator) -> Convolut
 
 
 def _ready(convolution: Convolution, x: np.ndarray) -> Callable[[], Any]:
-    """The layer with its input as it comes from another layer."""
-    entered = convolution.images.from_planes(x, 1)
+    """Return a call of the layer on its input in the form in which another layer passes it."""
+    images = convolution.images.from_planes(x, 1)
     if convolution.quantization is not None:
-        entered = convolution.images.with_levels(entered, convolution.quantization, 1)
-    return lambda: convolution(entered)
+        images = convolution.images.with_levels(images, convolution.quantization, 1)
+    return lambda: convolution(images)
 
 
 def main() -> None:

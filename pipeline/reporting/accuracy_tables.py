@@ -18,7 +18,7 @@ COUNT = "{:,}".format
 
 
 def level(title: str, digits: int = 2, signed: bool = False, css: str = "n", note: str = "") -> Column:
-    """Return a column of numbers with so many decimals; a text is shown as it is."""
+    """Return a column of numbers with `digits` decimals; a text is shown unchanged."""
     return Column(title, lambda x: x if isinstance(x, str) else labels.number(x, digits, signed), css, note)
 
 

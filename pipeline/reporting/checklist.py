@@ -1,4 +1,4 @@
-"""What the reproducibility checklist counts: runs, seeds, machines and core-hours of the published networks."""
+"""The numbers of the reproducibility checklist: runs, seeds, machines and core-hours of the published networks."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pipeline.zoo.catalogue import PublishedNetwork, pairs, seed_pairs
 
 @dataclass(frozen=True)
 class Cost:
-    """What the networks of the published pairs took to train."""
+    """What it took to train the networks of the published pairs."""
 
     networks: int
-    seeds: int  # of the pair that has most of them
+    seeds: int  # of the pair with the most
     core_hours: str
-    each: str  # core-hours of the cheapest and of the dearest network
+    each: str  # core-hours of the cheapest and of the most expensive network
     devices: list[str]
 
 
 def cost(models: Sequence[PublishedNetwork]) -> Cost | None:
-    """Count what was spent on the networks that this project trained for its pairs; None where there is none."""
+    """Return the cost of the networks that this project trained for its pairs, or None if there are none."""
     seeds = seed_pairs(models)
     compared = [*pairs(models), *(pair for several in seeds.values() for pair in several)]
     trained = {model.name: model for pair in compared for model in pair if not model.imported}
@@ -40,5 +40,5 @@ def cost(models: Sequence[PublishedNetwork]) -> Cost | None:
 
 
 def _training(model: PublishedNetwork) -> tuple[str, str, str, tuple[int, ...]]:
-    """What is the same for the networks that one training gave."""
+    """Return what networks of the same training have in common."""
     return model.model, model.weights, model.variant, tuple(model.training.get("scales", [model.scale]))

@@ -1,4 +1,4 @@
-"""The paper's three claims, and what this run's numbers say about each."""
+"""The paper's three claims, and the verdicts on them."""
 
 from __future__ import annotations
 

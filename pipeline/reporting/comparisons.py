@@ -1,4 +1,4 @@
-"""The report's picture comparisons: crops of the kept images as every network makes them, with their error maps."""
+"""The report's picture comparisons: crops of the kept images as upscaled by every network, with their error maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.reporting.error_maps import error_map, error_range
 from pipeline.reporting.regions import best_region
 from pipeline.reporting.results import REMEDY, PictureRecord, Results
 
-KINDS = {"float": "float", "binary": "binary", "int8": "engine int8"}  # what is kept of every model
+KINDS = {"float": "float", "binary": "binary", "int8": "engine int8"}  # the images that are kept for every model
 OVERVIEW = 640  # longest side of the overview, pixels
 
 
@@ -44,7 +44,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One image, with everything that its crop can be compared as; `left` and `right` are shown first."""
+    """One image and the versions of its crop that can be compared; `left` and `right` are shown first."""
 
     image: str
     choice: str
@@ -72,7 +72,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the published networks make, and what those of this run make."""
+    """The images of the published networks, and of those of this run."""
 
     published: list[Group]
     run: list[Group]
@@ -88,7 +88,7 @@ def make_pictures(results: Results, assets: Path) -> Pictures:
     """
 
     def groups(kept: Mapping[tuple[str, int], Sequence[PictureRecord]], stem: str, number: int) -> list[Group]:
-        made = []
+        shown = []
         for (test_set, scale), records in kept.items():
             folder = results.image_folder / test_set / f"{stem}x{scale}"
             comparisons = []
@@ -96,8 +96,8 @@ def make_pictures(results: Results, assets: Path) -> Pictures:
                 number += 1
                 comparisons.append(_comparison(folder, record, scale, assets, f"{number:02d}"))
             if records:
-                made.append(Group(test_set, scale, _models(records[0]), comparisons))
-        return made
+                shown.append(Group(test_set, scale, _models(records[0]), comparisons))
+        return shown
 
     count = sum(len(records) for records in results.zoo_pictures.values())
     return Pictures(groups(results.zoo_pictures, "zoo/", 0), groups(results.pictures, "", count))

@@ -1,4 +1,4 @@
-"""Figures of every image's gap, float minus binary: what a mean hides."""
+"""Figures of the gap of every image, float minus binary, which a mean hides."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _panels(panels: Mapping[str, Gaps], name: str) -> list[Panel]:
     for number, (title, rows) in enumerate(panels.items()):
         figure, axes = svg.panel(WIDTH, 58 + 34 * len(rows))
         axes.axvline(0, color=svg.MUTED, linewidth=1)
-        random = np.random.default_rng(0)  # dots of equal gaps lie beside each other; always in the same way
+        random = np.random.default_rng(0)  # dots of equal gaps lie beside each other, in the same way in every report
         for y, gaps in enumerate(rows.values()):
             scatter = y + random.uniform(-0.24, 0.24, len(gaps)) if len(gaps) > 4 else [y] * len(gaps)
             axes.plot(gaps, scatter, "o", color=svg.BINARY, markersize=4.5 if len(gaps) < 30 else 3, zorder=2)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LEVELS = 32  # colours of a map; few enough that the files stay small
-PERCENTILE = 99.5  # so much of all errors lies within the range; the rest has its last colour
+PERCENTILE = 99.5  # percentage of the errors within the range; larger errors have the last colour
 _COLOURS = (colormaps["inferno"](np.linspace(0, 1, LEVELS))[:, :3] * 255).round().astype(np.uint8)
 
 

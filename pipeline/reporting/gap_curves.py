@@ -12,7 +12,7 @@ from pipeline.zoo.catalogue import PublishedNetwork, pairs, seed_pairs
 def gap_curves(zoo: Zoo) -> list[Panel]:
     """Draw float minus binary over the iterations that both have made, a panel a network, a line a pair.
 
-    An imported float network has no iterations: its binary one is held against what it reached.
+    An imported float network has no iterations: its binary one is compared with its final PSNR-Y.
     """
     lines: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     every = [*pairs(zoo.models), *(pair for several in seed_pairs(zoo.models).values() for pair in several)]
@@ -26,7 +26,7 @@ def gap_curves(zoo: Zoo) -> list[Panel]:
         for order, (iterations, gaps) in enumerate(drawn.values()):
             style = ("-", "--", ":", "-.")[order % 4]
             axes.plot(iterations, gaps, style, color=svg.BINARY, linewidth=1.9, marker="o", markersize=3)
-        said = "; ".join(
+        description = "; ".join(
             f"{name}: {labels.decibels(gaps[0])} after {iterations[0]:,} iterations, {labels.decibels(gaps[-1])} after "
             f"{iterations[-1]:,}"
             for name, (iterations, gaps) in drawn.items()
@@ -34,7 +34,7 @@ def gap_curves(zoo: Zoo) -> list[Panel]:
         kinds = ("solid", "dashed", "dotted", "dash-dotted")
         legend = ", ".join(f"{name} {kinds[order % 4]}" for order, name in enumerate(drawn))
         heading = f"{title}: {legend}" if len(drawn) > 1 else title + (", imported" if "imported" in drawn else "")
-        panels.append(Panel(heading, svg.inline(figure, f"gap-curve-{number}", f"{title}, gap. {said}.")))
+        panels.append(Panel(heading, svg.inline(figure, f"gap-curve-{number}", f"{title}, gap. {description}.")))
     return panels
 
 

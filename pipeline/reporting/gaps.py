@@ -63,7 +63,7 @@ def equivalence(gaps: Collection[PairGap], limits: Thresholds) -> Verdict:
 
 
 def equivalence_rule(limits: Thresholds) -> str:
-    """Say the equivalence test."""
+    """Return the rule of the equivalence test, in words."""
     return (
         "An equivalence test: replicated when the upper end of the 95 % interval of every gap (a paired bootstrap over "
         f"the images of a set) is at most {labels.decibels(limits.replicated)} PSNR-Y, partly up to "
@@ -72,7 +72,7 @@ def equivalence_rule(limits: Thresholds) -> str:
 
 
 def gap_label(worst: PairGap) -> str:
-    """Say what the gap in the headline is."""
+    """Return the label of the gap in the headline."""
     return f"largest loss of PSNR-Y by binarization, float minus binary: {worst.where}; 95 % interval {worst.interval}"
 
 

@@ -1,4 +1,4 @@
-"""Accuracy against time and against size: which published networks, run how, no other betters in both."""
+"""Accuracy against time and against size: the published networks and backends that no other betters in both."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ Cost = Callable[[Point], float]
 
 
 def time_of(point: Point) -> float:
-    """Return the cost of the first kind, milliseconds."""
+    """Return the time of a point, milliseconds."""
     return point.ms
 
 
 def size_of(point: Point) -> float:
-    """Return the cost of the second kind, kB."""
+    """Return the size of a point, kB."""
     return point.bytes / 1e3
 
 
@@ -54,7 +54,7 @@ def pareto_points(zoo: Zoo) -> list[Point]:
     PSNR-Y is the mean over the published test sets; times are those of this run's first test set.
     """
     timed = next(iter(zoo.here.values())).times
-    found = []
+    points = []
     for real, binary in pairs(zoo.models):
         times = timed.get(binary.name)
         if times is None:
@@ -64,11 +64,11 @@ def pareto_points(zoo: Zoo) -> list[Point]:
             model = real if float_backend else binary
             sets = zoo.published[model.name].values()
             scored = "torch" if float_backend else backend
-            if not all(scored in held for held in sets):
+            if not all(scored in means for means in sets):
                 continue
-            mean = sum(held[scored].psnr_y for held in sets) / len(sets)
-            found.append(Point(model.model, model.scale, model.weights, backend, mean, timing.median_ms, model.bytes))
-    return found
+            mean = sum(means[scored].psnr_y for means in sets) / len(sets)
+            points.append(Point(model.model, model.scale, model.weights, backend, mean, timing.median_ms, model.bytes))
+    return points
 
 
 def test_sets(zoo: Zoo) -> list[str]:
@@ -84,11 +84,11 @@ def marks(points: Sequence[Point]) -> list[str]:
 def front(points: Sequence[Point], cost: Cost) -> list[Point]:
     """Return the points that no other of them betters: as accurate and as cheap, and better in one; cheapest first."""
 
-    def betters(other: Point, mine: Point) -> bool:
-        as_good = other.psnr_y >= mine.psnr_y and cost(other) <= cost(mine)
-        return as_good and (other.psnr_y > mine.psnr_y or cost(other) < cost(mine))
+    def betters(other: Point, point: Point) -> bool:
+        as_good = other.psnr_y >= point.psnr_y and cost(other) <= cost(point)
+        return as_good and (other.psnr_y > point.psnr_y or cost(other) < cost(point))
 
-    return sorted((mine for mine in points if not any(betters(other, mine) for other in points)), key=cost)
+    return sorted((point for point in points if not any(betters(other, point) for other in points)), key=cost)
 
 
 def pareto_table(points: Sequence[Point]) -> Table:
@@ -115,9 +115,9 @@ def pareto_panels(points: Sequence[Point]) -> list[Panel]:
     """Draw, for each scale, PSNR-Y over time and over size, the front as a line."""
     panels = []
     for scale in sorted({point.scale for point in points}):
-        mine = [point for point in points if point.scale == scale]
-        panels.append(_panel(mine, f"×{scale}, over time", "time", "milliseconds for one image", "ms", time_of))
-        panels.append(_panel(mine, f"×{scale}, over size", "size", "kB on disk", "kB", size_of))
+        of_scale = [point for point in points if point.scale == scale]
+        panels.append(_panel(of_scale, f"×{scale}, over time", "time", "milliseconds for one image", "ms", time_of))
+        panels.append(_panel(of_scale, f"×{scale}, over size", "size", "kB on disk", "kB", size_of))
     return panels
 
 
@@ -140,9 +140,9 @@ def _panel(points: Sequence[Point], title: str, kind: str, axis: str, unit: str,
     axes.set_xlabel(axis)
     axes.set_ylabel("PSNR-Y, dB")
     axes.grid()
-    said = "; ".join(
+    description = "; ".join(
         f"{labels.network(p.model, p.scale)} {p.weights}, {labels.backend(p.by)}: {labels.decibels(p.psnr_y)}, "
         f"{cost(p):,.0f} {unit}{', on the front' if p in edge else ''}"
         for p in points
     )
-    return Panel(title, svg.inline(figure, f"pareto-{points[0].scale}-{kind}", f"PSNR-Y {title}. {said}."))
+    return Panel(title, svg.inline(figure, f"pareto-{points[0].scale}-{kind}", f"PSNR-Y {title}. {description}."))

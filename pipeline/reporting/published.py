@@ -1,4 +1,4 @@
-"""Published accuracies, to set beside the measured ones."""
+"""Published accuracies, to compare with the measured ones."""
 
 from __future__ import annotations
 

@@ -51,18 +51,18 @@ def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
 
 
 def _against_the_paper(zoo: Zoo) -> list[Measure]:
-    """On how many of the paper's numbers its binarized SRResNet is reached, under both readings of their channel."""
+    """Count the paper's numbers for its binarized SRResNet that are reached, for both readings of their channel."""
     measures = []
     for scale in (2, 4):
-        mine = zoo.published.get(Run("srresnet", scale, "binary").name, {})
+        ours = zoo.published.get(Run("srresnet", scale, "binary").name, {})
         theirs = {
             name: entry.psnr
-            for name in mine
+            for name in ours
             for entry in published(name, scale, ["srresnet"])
-            if entry.channel is None  # the paper alone names none
+            if entry.channel is None  # only the paper names none
         }
         for channel, title in (("psnr_y", "luma"), ("psnr_rgb", "RGB")):
-            values = {name: getattr(mine[name]["torch"], channel) for name in theirs}
+            values = {name: getattr(ours[name]["torch"], channel) for name in theirs}
             if not values or None in values.values():
                 continue
             reached = sum(values[name] >= theirs[name] for name in theirs)
@@ -88,17 +88,17 @@ def burst(zoo: Zoo, model: PublishedNetwork) -> tuple[int, float, float] | None:
 
 
 def _bursts(zoo: Zoo) -> list[str]:
-    """Say which pairs do not count because one of their trainings was unstable."""
-    said = []
+    """Return which pairs do not count because one of their trainings was unstable."""
+    sentences = []
     for model in (model for pair in pairs(zoo.models) for model in pair):
         if (unstable := burst(zoo, model)) is not None:
             iteration, before, since = unstable
-            said.append(
+            sentences.append(
                 f"{labels.network(model.model, model.scale, model.variant)}: its pair does not count, since the "
                 f"{model.weights} network’s training was unstable: "
                 f"up to iteration {iteration:,} its mean loss rose from {before:.3f} to {since:.3f}."
             )
-    return said
+    return sentences
 
 
 def _reservations(compared: Sequence[PublishedNetwork], models: Sequence[PublishedNetwork]) -> list[str]:

@@ -32,7 +32,7 @@ Rows = Iterator[dict[str, Any]]
 
 
 def score_tables(zoo: Zoo, limits: Thresholds) -> list[Table]:
-    """Return a table of published scores for every scale; gaps are called by the verdict's `limits`."""
+    """Return a table of published scores for every scale; gaps are called small or large by the verdict's `limits`."""
     tables = []
     for scale in sorted({model.scale for model in zoo.models}):
         sets = list(zoo.published[f"bicubic-x{scale}"])
@@ -77,12 +77,12 @@ def gap_table(zoo: Zoo, limits: Thresholds) -> Table:
 
 
 def iterations(model: PublishedNetwork) -> str:
-    """Say for how long a network was trained, as `24,000`."""
+    """Return the iterations of a network's training, as `24,000`."""
     return "imported" if model.iterations is None else f"{model.iterations:,}"
 
 
 def ablation_tables(zoo: Zoo) -> list[Table]:
-    """Return a table for every pair whose network was binarized or trained otherwise too, for as long.
+    """Return a table for every pair that has variants, binarized or trained differently for as many iterations.
 
     Its first rows are the pair of seed 0; changes are from its binary network.
     """
@@ -184,7 +184,7 @@ def run_tables(zoo: Zoo) -> list[Table]:
 
 
 def _schedule(model: PublishedNetwork) -> tuple[Any, ...]:
-    """What is the same for networks that are trained alike."""
+    """Return what networks that are trained alike have in common."""
     return model.model, model.scale, model.profile, model.iterations
 
 
@@ -195,7 +195,7 @@ def _gap_cell(pair: PairGap, limits: Thresholds) -> dict[str, Any]:
 
 
 def _score_cell(name: str, quality: Quality, base: Quality | None, limits: Thresholds | None = None) -> dict[str, Any]:
-    """PSNR-Y on a set, and how far it is from that of another network; `limits` call that gap small or large."""
+    """Return PSNR-Y on a set and its distance from another network's; `limits` tell whether it is small or large."""
     if base is None or base is quality:
         return {name: quality.psnr_y}
     gap = base.psnr_y - quality.psnr_y

@@ -17,7 +17,7 @@ OPTIMIZERS = {"muon": (svg.BINARY, "Muon"), "adam": (svg.FLOAT, "Adam")}
 
 
 def trial_table(trials: Sequence[SearchTrial]) -> Table:
-    """Return a row for each set of changes, the best first; what nothing betters is in bold."""
+    """Return a row for each set of changes, the best first; the best values are in bold."""
     groups: dict[str, dict[str, SearchTrial]] = {}
     for trial in trials:
         groups.setdefault(describe(trial.changes), {})[trial.weights] = trial
@@ -45,11 +45,11 @@ def trial_table(trials: Sequence[SearchTrial]) -> Table:
 
 
 def describe(changes: Mapping[str, Any]) -> str:
-    """Say the changes, as `optimizer muon, learning rate 0.001`."""
+    """Return the changes in words, as `optimizer muon, learning rate 0.001`."""
     parts = []
     for key, value in changes.items():
-        said = " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
-        parts.append(f"{key.replace('_', ' ')} {said}")
+        text = " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+        parts.append(f"{key.replace('_', ' ')} {text}")
     return ", ".join(parts) or "nothing"
 
 
@@ -58,19 +58,21 @@ def optimizer_panels(trials: Sequence[SearchTrial]) -> list[Panel]:
     panels = []
     for weights in WEIGHTS:
         figure, axes = svg.curve_panel(CURVE_WIDTH, 225, "validation PSNR-Y, dB")
-        said = []
+        sentences = []
         for optimizer, (colour, name) in OPTIMIZERS.items():
-            mine = [t for t in trials if t.weights == weights and set(t.changes) == {"optimizer", "learning_rate"}]
-            mine = [t for t in mine if t.changes["optimizer"] == optimizer]
-            if not mine:
+            tried = [t for t in trials if t.weights == weights and set(t.changes) == {"optimizer", "learning_rate"}]
+            tried = [t for t in tried if t.changes["optimizer"] == optimizer]
+            if not tried:
                 continue
-            best = max(mine, key=lambda t: t.psnr_y)
+            best = max(tried, key=lambda t: t.psnr_y)
             points = [(row["iteration"], row["psnr_y"]) for row in best.history]
             axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.9, marker="o", markersize=4)
             rate = best.changes["learning_rate"]
-            said.append(f"{name} at {rate:g} ends at {labels.decibels(best.psnr_y)}, the best of {len(mine)} rates")
-        if len(said) < len(OPTIMIZERS):
+            sentences.append(
+                f"{name} at {rate:g} ends at {labels.decibels(best.psnr_y)}, the best of {len(tried)} rates"
+            )
+        if len(sentences) < len(OPTIMIZERS):
             return []
         title = f"{labels.network(best.model, best.scale)}, {weights}"
-        panels.append(Panel(title, svg.inline(figure, f"optimizers-{weights}", f"{title}. {'; '.join(said)}.")))
+        panels.append(Panel(title, svg.inline(figure, f"optimizers-{weights}", f"{title}. {'; '.join(sentences)}.")))
     return panels

@@ -1,4 +1,4 @@
-"""Where in an image to look: the square in which some quantity is largest."""
+"""The region of an image to show: the square in which some quantity is largest."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def best_region(gain: NDArray, scale: int, side: int = SIDE) -> Region:
     scale : int
         Positions and the side are multiples of it.
     side : int
-        Side wanted; smaller images get as much as they have.
+        Largest side; smaller images have a smaller region.
     """
     height, width = gain.shape
     side = min(side, height, width) // scale * scale

@@ -1,4 +1,4 @@
-"""The report as one HTML page with its pictures beside it; it loads nothing from a network."""
+"""The report as one HTML page with its pictures beside it; it loads nothing from the internet."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ def write_report(
     Parameters
     ----------
     results : Results
-        What the run produced.
+        The results of the run.
     params : Params
         Its parameters.
     params_text : str
-        The parameter file as it is, to be shown whole.
+        The whole text of the parameter file, to be shown.
     environment : mapping
-        Software, machine and commit, as `pipeline.provenance.environment` gives them.
+        Software, machine and commit, as `pipeline.provenance.environment` returns them.
     templates : Path
         The folder of the templates and the style sheet.
     folder : Path
-        Where the report goes.
+        The folder of the report.
 
     Returns
     -------

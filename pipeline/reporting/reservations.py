@@ -1,4 +1,4 @@
-"""What stands between a run's numbers and the paper's."""
+"""Why a run's numbers cannot be compared with the paper's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STANDARD_SETS = ("Set5", "Set14", "B100", "Urban100")
 
 
 def accuracy_reservations(results: Results) -> list[str]:
-    """Return why this run's accuracies cannot be held against the paper; empty if they can."""
+    """Return why this run's accuracies cannot be compared with the paper's; empty if they can."""
     reasons = reduced_networks({pair: results.exports[Run(*pair, "float")].parameters for pair in results.pairs})
     iterations = [training.iterations for training in results.trainings.values()]
     if any(is_brief(run.model, training.iterations) for run, training in results.trainings.items()):
@@ -41,7 +41,7 @@ def below_bicubic(results: Results) -> list[str]:
 
 
 def reduced_networks(parameters: Mapping[tuple[str, int], int]) -> list[str]:
-    """Say which networks, by the parameters of a model at a scale, are smaller than their papers'."""
+    """Return which networks, by the parameters of a model at a scale, are smaller than their papers'."""
     small = []
     for model in dict.fromkeys(model for model, _ in parameters):
         count = min(count for pair, count in parameters.items() if pair[0] == model)
@@ -51,7 +51,7 @@ def reduced_networks(parameters: Mapping[tuple[str, int], int]) -> list[str]:
 
 
 def papers_train(models: Iterable[str]) -> str:
-    """Say for how long the papers of some models train, as `the papers train for 80,000 (VDSR)`."""
+    """Return for how long the papers of some models train, as `the papers train for 80,000 (VDSR)`."""
     return "the papers train for " + labels.listing(
         [f"{NETWORKS[m].iterations:,} ({NETWORKS[m].title})" for m in models]
     )

@@ -49,7 +49,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class PreparedIndex:
-    """What a prepared set holds: its name, its images and the hashes of its files."""
+    """The contents of a prepared set: its name, its images and the hashes of its files."""
 
     set: str
     images: list[dict[str, Any]]
@@ -69,9 +69,9 @@ class Zoo:
     histories
         Their training curves.
     search
-        The short trainings by which their settings were chosen.
+        The short trainings from which their settings were chosen.
     here
-        What this run found with them, by its test sets.
+        What this run measured with them, by test set.
     """
 
     models: list[PublishedNetwork]
@@ -84,7 +84,7 @@ class Zoo:
 
 @dataclass(frozen=True)
 class Results:
-    """All that one run of the pipeline produced."""
+    """All results of one run of the pipeline."""
 
     models: Sequence[str]
     scales: Sequence[int]
@@ -103,9 +103,7 @@ class Results:
     seconds: dict[str, float]  # the duration of every stage of this run that DVC has run, by DVC's name for it
     image_folder: Path
     pictures: dict[tuple[str, int], list[PictureRecord]]  # by test set and scale; below image_folder/<set>/x<scale>
-    zoo_pictures: dict[
-        tuple[str, int], list[PictureRecord]
-    ]  # of the published networks, below image_folder/<set>/zoo/x<scale>
+    zoo_pictures: dict[tuple[str, int], list[PictureRecord]]  # of the published networks; below <set>/zoo/x<scale>
 
     @property
     def pairs(self) -> list[tuple[str, int]]:
@@ -198,7 +196,7 @@ def _zoo(root: Path, test_sets: Sequence[str]) -> Zoo:
     rows: dict[tuple[str, str], list[ScoreRow]] = {}
     for row in read_csv(folder / "results.csv", ScoreRow, ZOO_REMEDY):
         rows.setdefault((row.method, row.set), []).append(row)
-    by_set = {key: by_backend(some) for key, some in rows.items()}
+    by_set = {key: by_backend(of_key) for key, of_key in rows.items()}
     histories = {
         network.name: _history(folder / "history" / f"{network.name}.csv", ZOO_REMEDY)
         for network in networks
@@ -222,7 +220,7 @@ def _pictures(
 def _seconds(
     root: Path, models: Iterable[str], scales: Iterable[int], test_sets: Iterable[str], all_sets: Iterable[str]
 ) -> dict[str, float]:
-    """The durations that are of this run's matrix; those of an earlier one may lie beside them."""
+    """Return the durations of this run's matrix; the folder may hold those of earlier runs too."""
     parts = [list(map(str, items)) for items in (test_sets, models, scales, WEIGHTS)]
     keys = [*([name] for name in all_sets), *product(*parts), *product(*parts[1:]), *product(*parts[1:3])]
     keys += [*product(parts[0], parts[2])]
@@ -255,6 +253,6 @@ def _history(path: Path, remedy: str = REMEDY) -> History:
 
 
 def _joined(paths: Sequence[Path]) -> str:
-    """Tables with the same header as one."""
+    """Join tables with the same header."""
     tables = [read_text(path).splitlines(keepends=True) for path in paths]
     return "".join([*tables[0][:1], *(line for table in tables for line in table[1:])])

@@ -20,14 +20,14 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
     The files are those of the benchmark's networks: their size does not depend on what was learned.
     """
     saved = {pair: reduction(results.footprint, *pair) for pair in results.measured_files}
-    mine = {scale: share for (model, scale), share in saved.items() if model == "srresnet"}
+    srresnet = {scale: share for (model, scale), share in saved.items() if model == "srresnet"}
     verdict, headline, measures = Verdict.UNMEASURED, "—", []
-    if mine:
-        verdict = at_least(min(mine.values()), max(mine.values()), limits)
-        headline = labels.percent(max(mine.values()))
+    if srresnet:
+        verdict = at_least(min(srresnet.values()), max(srresnet.values()), limits)
+        headline = labels.percent(max(srresnet.values()))
         measures = [
             Measure(f"SRResNet ×{scale}", labels.percent(share), _file_sizes(results.footprint, "srresnet", scale))
-            for scale, share in mine.items()
+            for scale, share in srresnet.items()
         ]
     measures += [
         Measure(labels.network(*pair), labels.percent(share), _file_sizes(results.footprint, *pair))
@@ -48,7 +48,7 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
         title="SRResNet 80 % smaller on disk",
         quote="reduce model size by 80% when applying on SRResNet",
         verdict=verdict,
-        value=max(mine.values(), default=None),
+        value=max(srresnet.values(), default=None),
         headline=headline,
         headline_label="smaller file of SRResNet at its best scale",
         rule=f"Replicated when SRResNet saves {100 * limits.replicated:g} % at every scale, "
@@ -58,7 +58,7 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
         "store their float part in 16 bits where that costs no accuracy, so that binarization saves less of them.",
         measures=measures,
         reservations=reduced_networks(
-            {("srresnet", s): results.footprint[Run("srresnet", s, "float")].parameters for s in mine}
+            {("srresnet", s): results.footprint[Run("srresnet", s, "float")].parameters for s in srresnet}
         ),
     )
 

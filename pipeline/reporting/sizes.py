@@ -28,15 +28,15 @@ def size_table(name: str, title: str, files: Mapping[Run, Footprint]) -> Table:
     return table(name, title, columns, [_size_row(files, run) for run in files], grouped=True)
 
 
-def size_findings(files: Mapping[Run, Footprint], wanted: float) -> list[str]:
-    """Say of every network at which scales it saves the share `wanted`, and what keeps it from that elsewhere."""
-    found = []
+def size_findings(files: Mapping[Run, Footprint], required: float) -> list[str]:
+    """Return where each network saves the share `required`, and what prevents it elsewhere, in words."""
+    findings = []
     for model in dict.fromkeys(run.model for run in files):
         scales = [run.scale for run in files if run.model == model and run.weights == "binary"]
         saved = {scale: reduction(files, model, scale) for scale in scales}
-        enough = [_share(scale, saved[scale]) for scale in scales if saved[scale] >= wanted]
-        text = f"{labels.model(model)} saves {100 * wanted:g} % at {labels.listing(enough)}" if enough else ""
-        for scale in (scale for scale in scales if saved[scale] < wanted):
+        enough = [_share(scale, saved[scale]) for scale in scales if saved[scale] >= required]
+        text = f"{labels.model(model)} saves {100 * required:g} % at {labels.listing(enough)}" if enough else ""
+        for scale in (scale for scale in scales if saved[scale] < required):
             real = files[Run(model, scale, "float")]
             text += "; " if text else f"{labels.model(model)}: "
             text += (
@@ -44,8 +44,8 @@ def size_findings(files: Mapping[Run, Footprint], wanted: float) -> list[str]:
                 f"{labels.percent(real.parts.get('upsample', 0) / real.bytes)} of the float file, so that "
                 f"{labels.percent(most_saved(files, model, scale))} is the most that packing can save"
             )
-        found.append(f"{text}.")
-    return found
+        findings.append(f"{text}.")
+    return findings
 
 
 def _share(scale: int, saved: float) -> str:

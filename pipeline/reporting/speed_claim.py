@@ -15,7 +15,7 @@ def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Clai
     """Judge "5× faster" by whole networks, each with its fastest engine mode, against PyTorch channels_last.
 
     A mode that loses more than `loss_limit` dB of luma by its rounding, on any test set, does not count, nor does one
-    whose loss nobody measured.
+    whose loss was not measured.
     """
     fastest = {}
     for pair, benchmark in results.benchmarks.items():
@@ -76,10 +76,10 @@ def further_loss(results: Results, engine: str, pair: tuple[str, int] | None = N
         if run.weights == "binary" and pair in (None, (run.model, run.scale))
     ]
     means += [
-        held
+        means_of_set
         for model in results.zoo.models
         if model.weights == "binary" and not model.variant and (pair is None or model.model == pair[0])
-        for held in results.zoo.published[model.name].values()
+        for means_of_set in results.zoo.published[model.name].values()
     ]
     losses = [mean["torch"].psnr_y - mean[engine].psnr_y for mean in means if engine in mean]
     return max(0.0, *losses) if losses else None
@@ -104,7 +104,7 @@ def _engine_measure(results: Results, engine: str) -> list[Measure]:
 
 
 def _quantized_measure(results: Results) -> list[Measure]:
-    """The speed-up by quantization alone, without binarization."""
+    """Return the speed-up by quantization alone, without binarization."""
     ratios = _speeds(results, "openvino_int8")
     return (
         [Measure("OpenVINO, int8", _times_span(ratios), "float networks, quantized but not binarized")]
@@ -114,16 +114,16 @@ def _quantized_measure(results: Results) -> list[Measure]:
 
 
 def _reached(results: Results, pair: tuple[str, int], engine: str) -> str:
-    """Name the network and mode of the best ratio, and the ratios with the paper's activations if these differ."""
-    said = f"{labels.network(*pair)}, {labels.backend(engine)}"
+    """Return the network and mode of the best ratio, and the ratios with the paper's activations if these differ."""
+    name = f"{labels.network(*pair)}, {labels.backend(engine)}"
     exact = _speeds(results, "engine_float32")
     if engine == "engine_float32" or not exact:
-        return said
-    return f"{said}; with float32 activations, which are the paper’s, {_times_span(exact)}"
+        return name
+    return f"{name}; with float32 activations, which are the paper’s, {_times_span(exact)}"
 
 
 def _speeds(results: Results, backend: str) -> list[float]:
-    """The speed-up of a backend over PyTorch channels_last on each network."""
+    """Return the speed-up of a backend over PyTorch channels_last on each network."""
     return [ratio for timed in results.benchmarks.values() if (ratio := timed.speed(backend)) is not None]
 
 

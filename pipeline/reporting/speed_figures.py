@@ -1,4 +1,4 @@
-"""The figures of the section on speed: times, ratios by piece, where the time goes, and how it scales."""
+"""The figures of the section on speed: times, ratios by workload, where the time goes, and how it scales."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.reporting.figures import VALUE, WIDTH, Panel, name_rows
 from pipeline.reporting.results import Results
 from pipeline.reporting.speed_claim import times
 
-STRONGEST = "openvino_int8"  # of the peers; it stands beside the engine where not all have room
+STRONGEST = "openvino_int8"  # of the peers; it is shown with the engine where there is no room for all
 KIND_COLOURS = {"binary": svg.BINARY, "float": svg.FLOAT, "other": svg.NEUTRAL}
 LINE_COLOURS = {"openvino_int8": svg.FLOAT, "openvino_float32": svg.FLOAT_SOFT, "onnxruntime_int8": svg.NEUTRAL}
 FARTHEST_CEILING = 2.5  # times the longest bar
@@ -28,16 +28,16 @@ def time_panels(results: Results) -> list[Panel]:
 
 
 def ratio_panels(results: Results) -> list[Panel]:
-    """Draw how many times faster than PyTorch the engine and its strongest peer are, piece by piece.
+    """Draw how many times faster than PyTorch the engine and its strongest peer are, for each workload.
 
     One panel has the single layers, and each network one with its blocks, itself, and its ceiling by Amdahl's law.
     """
     layers: Mapping[str, Measurement] = results.layers.pieces
     panels = [_ratio_panel("Single layers", "ratio-layers", layers, None)]
     for (model, scale), benchmark in results.benchmarks.items():
-        pieces: dict[str, Measurement] = {"body": benchmark.body, "network": benchmark}
+        workloads: dict[str, Measurement] = {"body": benchmark.body, "network": benchmark}
         name = f"ratio-{model}-x{scale}"
-        panels.append(_ratio_panel(labels.network(model, scale), name, pieces, benchmark.amdahl.ceiling))
+        panels.append(_ratio_panel(labels.network(model, scale), name, workloads, benchmark.amdahl.ceiling))
     return panels
 
 
@@ -110,7 +110,7 @@ def _time_panel(benchmark: Benchmark) -> Panel:
     bars = [*benchmark.backends, *benchmark.missing]
     longest = max((timing.max_ms for timing in benchmark.backends.values()), default=1.0)
     figure, axes = svg.panel(WIDTH, 64 + 23 * len(bars))
-    said = []
+    texts = []
     for y, name in enumerate(bars):
         timing = benchmark.backends.get(name)
         if timing is None:
@@ -119,55 +119,56 @@ def _time_panel(benchmark: Benchmark) -> Panel:
             axes.barh(y, timing.median_ms, height=0.62, color=_bar_colour(name))
             axes.plot([timing.min_ms, timing.max_ms], [y, y], color=svg.INK, linewidth=1.2)
             axes.text(timing.max_ms + longest / 50, y, labels.milliseconds(timing.median_ms), **VALUE)
-        said.append(f"{labels.backend(name)} {_said(timing)}")
+        texts.append(f"{labels.backend(name)} {_time_text(timing)}")
     name_rows(axes, list(range(len(bars))), [labels.short_backend(name) for name in bars])
     _bottom(axes, "milliseconds for one image", longest * 1.32)
     title = labels.network(benchmark.model, benchmark.scale)
     name = f"speed-{benchmark.model}-x{benchmark.scale}"
-    return Panel(title, svg.inline(figure, name, f"{title}, median times. {'; '.join(said)}."))
+    return Panel(title, svg.inline(figure, name, f"{title}, median times. {'; '.join(texts)}."))
 
 
-def _said(timing: Timing | None) -> str:
+def _time_text(timing: Timing | None) -> str:
     return "missing" if timing is None else labels.milliseconds(timing.median_ms)
 
 
-def _ratio_panel(title: str, name: str, pieces: Mapping[str, Measurement], ceiling: float | None) -> Panel:
+def _ratio_panel(title: str, name: str, workloads: Mapping[str, Measurement], ceiling: float | None) -> Panel:
     speeds = {
-        piece: {
+        workload: {
             backend: ratio for backend in (STRONGEST, *timed.engines) if (ratio := timed.speed(backend)) is not None
         }
-        for piece, timed in pieces.items()
+        for workload, timed in workloads.items()
     }
     highest = max([1.0, *(ratio for ratios in speeds.values() for ratio in ratios.values())])
-    shown = ceiling is not None and ceiling <= FARTHEST_CEILING * highest  # one far off would leave the bars no room
+    # A distant ceiling would leave no room for the bars.
+    shown = ceiling is not None and ceiling <= FARTHEST_CEILING * highest
     most = max(highest, ceiling or 0.0) if shown else highest
     rows = sum(1.3 + len(ratios) for ratios in speeds.values()) + (ceiling is not None and not shown)
     figure, axes = svg.panel(WIDTH, 60 + 24 * rows)
     names: dict[float, str] = {}
-    said = []
+    texts = []
     y = 0.0
-    for piece, ratios in speeds.items():
-        axes.text(0, y, labels.PIECES[piece], **VALUE | {"color": svg.MUTED})
+    for workload, ratios in speeds.items():
+        axes.text(0, y, labels.PIECES[workload], **VALUE | {"color": svg.MUTED})
         for backend, ratio in ratios.items():
             y += 1
             names[y] = labels.short_backend(backend)
             axes.barh(y, ratio, height=0.62, color=_bar_colour(backend))
             axes.text(ratio + most / 60, y, times(ratio), **VALUE)
-            said.append(f"{labels.PIECES[piece]}, {labels.backend(backend)}: {times(ratio)}")
+            texts.append(f"{labels.PIECES[workload]}, {labels.backend(backend)}: {times(ratio)}")
         ends = [y - len(ratios) + 0.5, y + 0.5]
         axes.plot([1, 1], ends, color=svg.MUTED, linewidth=1)
-        if piece == "network" and ceiling is not None:
+        if workload == "network" and ceiling is not None:
             if shown:
                 axes.plot([ceiling] * 2, ends, color=svg.INK, linewidth=1.6, linestyle=":")
             else:
                 y += 1
                 axes.text(0, y, f"ceiling far to the right: {times(ceiling)}", **VALUE | {"color": svg.MUTED})
-            said.append(f"ceiling of the whole network: {times(ceiling)}")
+            texts.append(f"ceiling of the whole network: {times(ceiling)}")
         y += 1.3
     name_rows(axes, list(names), list(names.values()))
     axes.set_ylim(y - 0.7, -0.6)
     _bottom(axes, "speed, PyTorch channels_last = 1", most * 1.2)
-    description = f"{title}, speed over PyTorch channels_last. {'; '.join(said)}."
+    description = f"{title}, speed over PyTorch channels_last. {'; '.join(texts)}."
     return Panel(title, svg.inline(figure, name, description))
 
 

@@ -1,4 +1,4 @@
-"""What the numbers say about a claim of the paper."""
+"""Verdicts on the claims of the paper."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.params import Thresholds
 
 
 class Verdict(StrEnum):
-    """What the numbers say about a claim."""
+    """The verdict on a claim."""
 
     REPLICATED = "replicated"
     PARTLY = "partly replicated"
@@ -41,7 +41,7 @@ class Claim:
     conditions: str
     measures: list[Measure] = field(default_factory=list)
     reservations: list[str] = field(default_factory=list)
-    reach: str = "this run"  # what the verdict holds for where there are reservations
+    reach: str = "this run"  # the scope of the verdict where there are reservations
 
 
 def at_most(value: float, limits: Thresholds) -> Verdict:
@@ -52,6 +52,7 @@ def at_most(value: float, limits: Thresholds) -> Verdict:
 
 
 def at_least(worst: float, best: float, limits: Thresholds) -> Verdict:
+    """Return the verdict on values that should be large."""
     if worst >= limits.replicated:
         return Verdict.REPLICATED
     return Verdict.PARTLY if best >= limits.partly else Verdict.NOT

@@ -1,7 +1,7 @@
-"""Checkpoints of trainings: folders of safetensors files small enough to travel, and nothing pickled.
+"""Checkpoints of trainings: folders of small safetensors files, without pickle.
 
-``state.json`` comes last, names the files of its checkpoint and holds everything but the tensors; so a folder holds one
-whole checkpoint at any moment, whenever its writer is killed.
+``state.json`` is written last, names the files of its checkpoint and holds everything but the tensors. So a folder
+holds one complete checkpoint at any moment, even if its writer is killed.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ from pipeline.errors import InputError
 from pipeline.files import atomic, write_json
 
 STATE = "state.json"
-PROGRESS = "progress.json"  # for those who look on; no part of the checkpoint
-FILE_BYTES = 15 * 2**20  # a file is begun when the last has as much; a larger tensor has a file of its own
+PROGRESS = "progress.json"  # for `pipeline.zoo.status`; not part of the checkpoint
+FILE_BYTES = 15 * 2**20  # largest size of a file; a larger tensor has a file of its own
 
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Put a checkpoint in the place of the folder's last.
+    """Replace the folder's checkpoint.
 
     Parameters
     ----------
     folder : Path
     tensors : mapping of str to Tensor
     state : mapping
-        Anything that JSON holds.
+        Values that JSON can hold.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    last = _state(folder)
-    turn = "b" if last is not None and last["files"][0].startswith("a") else "a"  # never over the last one's files
+    previous = _state(folder)
+    # The prefixes alternate, so that the previous files are not overwritten.
+    prefix = "b" if previous is not None and previous["files"][0].startswith("a") else "a"
     names: list[str] = []
     for number, part in enumerate(_parts(tensors)):
-        names.append(f"{turn}-{number}.safetensors")
+        names.append(f"{prefix}-{number}.safetensors")
         with atomic(folder / names[-1]) as temporary:
             save_file(part, temporary)
     write_json(folder / STATE, {"files": names, "state": dict(state)})
@@ -49,7 +50,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Give the folder's checkpoint as `save_checkpoint` was given it, or None where there is none.
+    """Return the tensors and the state of the folder's checkpoint, or None if there is none.
 
     Raises
     ------
@@ -57,19 +58,19 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
         If the checkpoint cannot be read.
     """
     try:
-        held = _state(folder)
-        if held is None:
+        contents = _state(folder)
+        if contents is None:
             return None
         tensors: dict[str, Tensor] = {}
-        for name in held["files"]:
+        for name in contents["files"]:
             tensors |= load_file(folder / name)
-        return tensors, held["state"]
+        return tensors, contents["state"]
     except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise InputError(f"{folder}: not a readable checkpoint; delete it to start over") from error
 
 
 def delete_checkpoint(folder: Path) -> None:
-    """Remove the folder; what lacks its state is no checkpoint, so that comes first."""
+    """Delete the folder, its state first: without the state there is no checkpoint."""
     (folder / STATE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -29,24 +29,24 @@ class Process:
 
     @property
     def device_name(self) -> str:
-        """What the device is sold as."""
+        """The product name of the device."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_model()
 
     def part(self, batch: int) -> slice:
-        """This process's share of a global batch."""
+        """Return this process's share of a global batch."""
         if batch % self.count:
             raise InputError(f"params.yaml: batch: {batch} does not divide among {self.count} processes; change one")
         share = batch // self.count
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """The mean of `values` over all processes."""
+        """Return the mean of `values` over all processes."""
         if self.count > 1:
             distributed.all_reduce(values)
         return values / self.count
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` holds in any process, so that all decide alike."""
+        """Return whether `flag` holds in any process, so that all decide alike."""
         if self.count == 1:
             return flag
         value = torch.tensor(float(flag), device=self.device)

@@ -1,4 +1,4 @@
-"""Ending a long work cleanly when the user or the system asks for it."""
+"""Stopping long work cleanly on SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Note the signals instead of ending at once; to be used in the main thread."""
+    """Record the signals instead of stopping at once; for the main thread only."""
     interruption = Interruption()
-    before = [signal.signal(number, interruption._ask) for number in SIGNALS]
+    handlers = [signal.signal(number, interruption._ask) for number in SIGNALS]
     try:
         yield interruption
     finally:
-        for number, handler in zip(SIGNALS, before, strict=True):
+        for number, handler in zip(SIGNALS, handlers, strict=True):
             signal.signal(number, handler)

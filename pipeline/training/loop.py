@@ -33,7 +33,7 @@ from pipeline.training.winograd import winograd
 if TYPE_CHECKING:  # the loop itself needs no pydantic
     from pipeline.params import Training
 
-CHECK_EVERY = 20  # iterations between looks at the losses and the clock: each look waits for a GPU
+CHECK_EVERY = 20  # iterations between looks at the losses and the clock: each waits for the GPU
 
 
 def _half_sse(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ ImagePair = tuple[np.ndarray, np.ndarray]  # LR and HR, uint8
 
 @dataclass
 class Record:
-    """How far a training has come: what its checkpoint keeps beside the weights.
+    """The progress of a training: what its checkpoint holds besides the weights.
 
     ``history`` has a row for every validation: ``iteration``, ``loss`` (mean since the last row), ``learning_rate`` and
     ``psnr_y`` (mean over the validation images, dB). ``seconds``, ``cpu_seconds`` (of all threads of this process) and
@@ -83,8 +83,8 @@ def train(
 ) -> Record:
     """Train `module` in place; on return it holds the final weights (the averaged ones where EMA is on).
 
-    The crops of an iteration depend on the seed and the iteration alone, so a run that was killed and goes on from its
-    checkpoint ends as one that was not, and processes that share a batch see the batch that one process would.
+    The crops of an iteration depend on the seed and the iteration alone, so a run that is resumed from its checkpoint
+    ends as an uninterrupted one, and processes that share a batch see the batch that one process would.
 
     Parameters
     ----------
@@ -99,13 +99,13 @@ def train(
         A folder (see `training.checkpoints`), written every ``settings.checkpoint_every`` iterations and at the end;
         where it holds a checkpoint, the run goes on from it.
     identity : dict
-        What makes a checkpoint this run's (anything JSON holds); one of another identity is ignored and replaced.
+        What identifies this run's checkpoint (values that JSON can hold); one of another identity is replaced.
     process : Process
     interruption : Interruption, optional
-        The training saves and ends once it was asked for: at once, or within `CHECK_EVERY` iterations where several
+        When it is requested, the training saves and stops: at once, or within `CHECK_EVERY` iterations where several
         processes share it.
     teacher : torch.nn.Module, optional
-        A float network, on `process.device`, whose outputs take the targets' place in the share `distillation` of the
+        A float network, on `process.device`, whose outputs replace the targets in the share `distillation` of the
         loss (Hinton et al., 2015, for regression).
     distillation : float in [0, 1]
 
@@ -154,8 +154,8 @@ def train(
     stop = False
     while record.iteration < settings.iterations and not stop:
         rng = np.random.default_rng([seed, record.iteration])
-        drawn = [each.batch(rng, settings.batch // len(crops), shares) for each in crops]
-        inputs, targets = (torch.cat(tensors) for tensors in zip(*drawn, strict=True))
+        batches = [of_scale.batch(rng, settings.batch // len(crops), shares) for of_scale in crops]
+        inputs, targets = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
         rate = learning_rate(settings, record.iteration)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -167,8 +167,8 @@ def train(
             outputs = parallel(inputs)
         loss = criterion(outputs.float(), targets)
         if teacher is not None:
-            taught = criterion(outputs.float(), _answer(teacher, inputs, settings))
-            loss = torch.lerp(loss, taught, distillation)
+            teacher_loss = criterion(outputs.float(), _teacher_output(teacher, inputs, settings))
+            loss = torch.lerp(loss, teacher_loss, distillation)
         module.zero_grad()
         loss.backward()
         clip_gradients(module, settings, rate)
@@ -185,18 +185,18 @@ def train(
         last = record.iteration == settings.iterations
         validates = last or record.iteration % settings.validate_every == 0
         saves = last or record.iteration % settings.checkpoint_every == 0
-        asked = interruption is not None and interruption.asked and not last
+        interrupted = interruption is not None and interruption.asked and not last
         alone = process.count == 1  # processes that share a batch must stop at the same iteration
-        if not (validates or saves or (asked and alone) or record.iteration % CHECK_EVERY == 0):
+        if not (validates or saves or (interrupted and alone) or record.iteration % CHECK_EVERY == 0):
             continue
         _read_losses(unread, record, module, checkpoint, process)
         record.seconds = seconds_before + time.perf_counter() - started
         record.cpu_seconds = cpu_seconds_before + time.process_time() - cpu_started
         minutes = (time.perf_counter() - started) / 60
-        late = not last and process.any(settings.max_minutes is not None and minutes >= settings.max_minutes)
-        stop = late or process.any(asked)
+        out_of_time = not last and process.any(settings.max_minutes is not None and minutes >= settings.max_minutes)
+        stop = out_of_time or process.any(interrupted)
         bar.set_postfix(loss=f"{record.losses[-1]:.4f}" if record.losses else "", refresh=False)
-        if validates or late:
+        if validates or out_of_time:
             record.history.append(
                 {
                     "iteration": record.iteration,
@@ -218,13 +218,13 @@ def train(
 
 
 @torch.no_grad()
-def _answer(teacher: nn.Module, inputs: Tensor, settings: Training) -> Tensor:
+def _teacher_output(teacher: nn.Module, inputs: Tensor, settings: Training) -> Tensor:
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
         return teacher(inputs).float()
 
 
 def learning_rate(settings: Training, iteration: int) -> float:
-    """The learning rate of an iteration, counted from 0."""
+    """Return the learning rate of an iteration, counted from 0."""
     schedule = settings.schedule
     if schedule.kind == "step":
         return settings.learning_rate * schedule.factor ** (iteration // schedule.every)
@@ -237,10 +237,10 @@ def learning_rate(settings: Training, iteration: int) -> float:
 
 
 def make_optimizers(module: nn.Module, settings: Training) -> list[torch.optim.Optimizer]:
-    """Adam, SGD, or Muon for the filters that suit it and Adam for the rest.
+    """Return Adam, SGD, or Muon for the filters that suit it and Adam for the rest.
 
-    Adam and Muon shrink the weights themselves, apart from the gradient (Loshchilov and Hutter, 2019). Each group has
-    its ``factor`` of the learning rate; latent filters are not decayed, since only their signs count.
+    Adam and Muon decay the weights directly, not by the gradient (Loshchilov and Hutter, 2019). Each group has a
+    ``factor`` of the learning rate; latent filters are not decayed, since only their signs count.
     """
     latent = {id(weight) for weight in latent_filters(module)}
 
@@ -271,7 +271,7 @@ def clip_gradients(module: nn.Module, settings: Training, rate: float) -> None:
 
 
 def validate(module: nn.Module, images: Sequence[ImagePair]) -> float:
-    """Mean PSNR-Y in dB over the images, by the evaluation protocol."""
+    """Return the mean PSNR-Y in dB over the images, by the evaluation protocol."""
     levels = []
     for lr, hr in images:
         scale = hr.shape[0] // lr.shape[0]
@@ -280,7 +280,7 @@ def validate(module: nn.Module, images: Sequence[ImagePair]) -> float:
 
 
 def progress(record: Record, settings: Training) -> dict[str, Any]:
-    """How far a training is, for those who look on: its iterations, its pace in seconds, and its last validation."""
+    """Return how far a training is, for `pipeline.zoo.status`: its iterations, seconds and last validation."""
     return {
         "iteration": record.iteration,
         "iterations": settings.iterations,
@@ -294,17 +294,17 @@ def _read_losses(unread: list[Tensor], record: Record, module: nn.Module, checkp
     losses = process.mean(torch.stack(unread)).tolist()
     first = record.iteration - len(losses)
     bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
-    what = "the loss" if bad is not None else "a weight"
+    not_finite = "the loss" if bad is not None else "a weight"
     finite = bad is None and all(bool(p.isfinite().all()) for p in module.parameters())
-    if not finite:  # in one process as in all: they share the mean loss and the weights
+    if not finite:  # the same in all processes: they share the mean loss and the weights
         iteration = first + (bad if bad is not None else len(losses) - 1) + 1
-        kept = (
+        last_checkpoint = (
             f"the last good checkpoint is {checkpoint}"
             if (checkpoint / STATE).exists()
             else "there is no checkpoint yet"
         )
         raise InputError(
-            f"training: {what} is not finite at iteration {iteration}; {kept}; "
+            f"training: {not_finite} is not finite at iteration {iteration}; {last_checkpoint}; "
             "lower the learning rate or clip the gradients in params.yaml"
         )
     record.losses += losses
@@ -322,9 +322,9 @@ def _save(
     tensors = {f"module/{name}": value for name, value in module.state_dict().items()}
     if averaged is not module:
         tensors |= {f"averaged/{name}": value for name, value in averaged.state_dict().items()}
-    for place, optimizer in enumerate(optimizers):
+    for order, optimizer in enumerate(optimizers):
         for number, values in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer{place}/{number}/{name}": value for name, value in values.items()}
+            tensors |= {f"optimizer{order}/{number}/{name}": value for name, value in values.items()}
     save_checkpoint(folder, tensors, {"identity": identity, "record": asdict(record)})
 
 
@@ -344,16 +344,16 @@ def _load(
         if process.leads:
             print(f"{folder} is of a run with other params or data; starting over", file=sys.stderr)
         return None
-    kept: dict[str, dict[str, Tensor]] = {}
+    groups: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        place, _, rest = name.partition("/")
-        kept.setdefault(place, {})[rest] = value
-    module.load_state_dict(kept["module"])
+        group, _, rest = name.partition("/")
+        groups.setdefault(group, {})[rest] = value
+    module.load_state_dict(groups["module"])
     if averaged is not module:
-        averaged.load_state_dict(kept["averaged"])
+        averaged.load_state_dict(groups["averaged"])
     for order, optimizer in enumerate(optimizers):
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in kept.get(f"optimizer{order}", {}).items():
+        for name, value in groups.get(f"optimizer{order}", {}).items():
             number, _, moment = name.partition("/")
             moments.setdefault(int(number), {})[moment] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})

@@ -1,7 +1,7 @@
 """Muon: momentum whose update of a filter bank is made orthogonal (Jordan et al., 2024), for convolutions.
 
 Banks of the same shape are stacked, so that a network of many equal layers costs a few batched matrix products a step.
-All is float32. Libraries that have Muon compute in bfloat16, which many processors only imitate, far more slowly.
+It computes in float32; other implementations use bfloat16, which many processors only emulate, far more slowly.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SMALLEST = 32  # inputs and outputs from which on a bank is a matrix worth making orthogonal
+SMALLEST = 32  # fewest inputs and outputs of a bank that is worth making orthogonal
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration: Jordan et al. chose them for speed, not exactness
 
@@ -25,8 +25,8 @@ def suits_muon(parameter: Tensor) -> bool:
 def orthogonalize(matrices: Tensor) -> Tensor:
     """Bring the singular values of matrices near 1 by five Newton–Schulz steps (between 0.7 and 1.2).
 
-    Every step multiplies by a polynomial of the rows' products. These are followed alone, and the matrices, several
-    times longer, multiplied once at the end.
+    Every step multiplies the matrices by a polynomial of their Gram matrix. Only the Gram matrix, several times
+    smaller, is iterated; the matrices are multiplied once, at the end.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # of the losses that others return
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # returns no loss
         for group in self.param_groups:
             banks: dict[torch.Size, list[Tensor]] = {}
             for parameter in group["params"]:
@@ -90,8 +90,10 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_add_(parameters, list(updates.unflatten(2, shape[1:])), alpha=-rate)
 
     def _momenta(self, parameters: list[Tensor], decay: float) -> Tensor:
-        """Take the gradients in, and give the stacked Nesterov momenta, N×O×I×k×k."""
+        """Update the momenta by the gradients, and return the stacked Nesterov momenta, N×O×I×k×k."""
         gradients = [parameter.grad for parameter in parameters]
-        held = [self.state[parameter].setdefault("momentum", torch.zeros_like(parameter)) for parameter in parameters]
-        torch._foreach_lerp_(held, gradients, 1 - decay)  # type: ignore[arg-type]  # none of them is None
-        return torch.stack(torch._foreach_lerp(gradients, held, decay))  # type: ignore[arg-type]
+        momenta = [
+            self.state[parameter].setdefault("momentum", torch.zeros_like(parameter)) for parameter in parameters
+        ]
+        torch._foreach_lerp_(momenta, gradients, 1 - decay)  # type: ignore[arg-type]  # none of them is None
+        return torch.stack(torch._foreach_lerp(gradients, momenta, decay))  # type: ignore[arg-type]

@@ -33,9 +33,9 @@ class Start:
     Attributes
     ----------
     name : str
-        Whose weights they are.
+        The network or file that they come from.
     sha256 : str
-        Of their file.
+        Hash of their file.
     state : dict of str to Tensor
     """
 
@@ -46,23 +46,23 @@ class Start:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained, and on what.
+    """The plan of a training: its network, its settings and its image sets.
 
     Attributes
     ----------
     model, weights, overrides
         See `pipeline.models.build`.
     scales : tuple of int
-        More than one for a network that serves several (VDSR): each batch has as many crops of every scale.
+        More than one for a network that serves several (VDSR): each batch has equally many crops of every scale.
     settings : pipeline.params.Training
     seed : int
     training_set, validation_set : str
     validation_images : int
-        How many of that set, from the first, are watched.
+        How many images of the validation set are used, from the first.
     start : Start, optional
-        The float weights to start from; fresh ones by default.
+        The float weights to start from; by default random ones.
     distillation : float in [0, 1]
-        How much of the loss is against the output of the network that was started from, not against HR.
+        Share of the loss that compares with the output of the starting network instead of HR.
     """
 
     model: str
@@ -96,7 +96,7 @@ class Trained:
     finished : bool
         Whether all planned iterations were made.
     interrupted : bool
-        Whether it ended early because a signal asked for it; it goes on from its checkpoint.
+        Whether a signal stopped it early; it can be resumed from its checkpoint.
     """
 
     module: nn.Module
@@ -107,22 +107,22 @@ class Trained:
 
 
 def validation_images(plan: Plan) -> list[ImagePair]:
-    """Give the LR and HR images that are watched during the training."""
+    """Return the LR and HR images on which the training is validated."""
     images = PreparedSet.open(prepared_folder(plan.validation_set))
     shown = range(min(plan.validation_images, len(images)))
     return [(images.lr(i, scale), images.hr(i, scale)) for scale in plan.scales for i in shown]
 
 
 def settings_record(settings: Training) -> dict[str, Any]:
-    """Give the settings on which the result of a training depends."""
+    """Return the settings on which the result of a training depends."""
     return settings.model_dump(exclude={"max_minutes", "checkpoint_every"})
 
 
 def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: Interruption | None = None) -> Trained:
-    """Train the planned network, going on from `checkpoint` where there is one of this plan."""
+    """Train the planned network, resuming from `checkpoint` if it has one of this plan."""
     keep_freed_memory()
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # it is never read
     torch.manual_seed(plan.seed)
     module = build(plan.model, plan.scale, plan.weights, **plan.overrides)
     if plan.start is not None:
@@ -130,7 +130,7 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: 
             start_from_float(module, plan.start.state)
         except (KeyError, RuntimeError) as error:
             raise InputError(
-                f"{plan.start.name}: is no float {plan.model} of the sizes in params.yaml; write its own in "
+                f"{plan.start.name}: is no float {plan.model} of the sizes in params.yaml; write its sizes in "
                 f"network.{plan.model}"
             ) from error
     module.to(process.device)
@@ -145,7 +145,7 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: 
         "distillation": plan.distillation,
     }
     teacher = _teacher(plan, process)
-    done = train(
+    progress = train(
         module,
         crops,
         validation_images(plan),
@@ -158,19 +158,19 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: 
         teacher,
         plan.distillation,
     )
-    finished = done.iteration == plan.settings.iterations
+    finished = progress.iteration == plan.settings.iterations
     interrupted = not finished and interruption is not None and interruption.asked
     if interrupted:
-        return Trained(module, done.history, None, finished, interrupted)
+        return Trained(module, progress.history, None, finished, interrupted)
     record = TrainingRecord(
-        iterations=done.iteration,
+        iterations=progress.iteration,
         planned_iterations=plan.settings.iterations,
         stopped="finished" if finished else "max_minutes",
-        loss=done.history[-1]["loss"],
-        psnr_y=done.history[-1]["psnr_y"],
-        seconds=round(done.seconds, 2),
-        cpu_seconds=round(done.cpu_seconds, 2),
-        images_per_second=round(done.images / done.seconds, 2),
+        loss=progress.history[-1]["loss"],
+        psnr_y=progress.history[-1]["psnr_y"],
+        seconds=round(progress.seconds, 2),
+        cpu_seconds=round(progress.cpu_seconds, 2),
+        images_per_second=round(progress.images / progress.seconds, 2),
         batch=plan.settings.batch,
         lr_patch=crops[0].size,
         scales=list(plan.scales),
@@ -180,15 +180,15 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: 
         seed=plan.seed,
         training_set=plan.training_set,
         validation_set=plan.validation_set,
-        device=" and ".join(done.devices),
+        device=" and ".join(progress.devices),
         processes=process.count,
         threads=torch.get_num_threads(),
     )
-    return Trained(module, done.history, record, finished, interrupted)
+    return Trained(module, progress.history, record, finished, interrupted)
 
 
 def _crops(plan: Plan, prepared: PreparedSet, process: Process) -> list[Crops]:
-    """Give the crops of every scale; those that share a batch must be of one HR size."""
+    """Return the crops of every scale; those that share a batch must be of one HR size."""
     sizes = {scale: plan.settings.patch.lr_size(scale) for scale in plan.scales}
     if len({scale * size for scale, size in sizes.items()}) > 1 or plan.settings.batch % len(sizes):
         raise InputError(
@@ -200,7 +200,7 @@ def _crops(plan: Plan, prepared: PreparedSet, process: Process) -> list[Crops]:
 
 
 def _teacher(plan: Plan, process: Process) -> nn.Module | None:
-    """The float twin, where the plan has a binary network learn from its outputs."""
+    """Return the float network whose outputs the network learns from, or None if the plan has no distillation."""
     if not plan.distillation or plan.start is None:
         return None
     teacher = build(plan.model, plan.scale, "float", **plan.overrides)

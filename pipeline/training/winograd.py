@@ -1,7 +1,7 @@
 """3×3 convolutions of a training on few processor cores, by Winograd's algorithm (Lavin and Gray, CVPR 2016).
 
 F(4×4, 3×3): a tile of 6×6 inputs is taken to 36 points, where 16 outputs cost 36 multiplications a pair of channels in
-place of 144, in batched matrix products; its gradients cost as little. All is float32: outputs and gradients differ
+place of 144, in batched matrix products; its gradients cost as little. In float32, outputs and gradients differ
 from PyTorch's own by about 1e-5 of the largest value. The transforms run in one thread.
 """
 
@@ -33,7 +33,7 @@ _compiled = njit(cache=True, nogil=True, boundscheck=False, fastmath={"contract"
 
 @contextmanager
 def winograd(module: nn.Module) -> Iterator[None]:
-    """Let a network's wide 3×3 convolutions be computed so, where that is faster: float32, on few processor cores."""
+    """Compute a network's wide 3×3 convolutions in this way where it is faster: in float32, on few processor cores."""
     few = torch.get_num_threads() <= MOST_THREADS and not torch.is_autocast_enabled("cpu")
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d) and few and _suits(layer)]
     for layer in layers:
@@ -74,16 +74,16 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
         points, filters = ctx.saved_tensors
         _, tiles, channels = points.shape
-        given = gradients[0].permute(0, 2, 3, 1).contiguous()
-        at_points = given.new_empty(36, tiles, given.shape[3])
-        _outputs_to_points(given.numpy(), _6x6(at_points))
+        gradient = gradients[0].permute(0, 2, 3, 1).contiguous()
+        at_points = gradient.new_empty(36, tiles, gradient.shape[3])
+        _outputs_to_points(gradient.numpy(), _6x6(at_points))
         of_filters = (_FILTERS.T @ (points.mT @ at_points).view(36, -1)).view(3, 3, channels, -1)
         of_inputs = None
         if ctx.needs_input_grad[0]:
-            of_pixels = given.new_zeros(ctx.input_shape)
+            of_pixels = gradient.new_zeros(ctx.input_shape)
             _points_to_inputs(_6x6(at_points @ filters.mT), of_pixels.numpy())
             of_inputs = of_pixels.permute(0, 3, 1, 2)
-        return of_inputs, of_filters.permute(3, 2, 0, 1), given.sum((0, 1, 2)) if ctx.has_bias else None
+        return of_inputs, of_filters.permute(3, 2, 0, 1), gradient.sum((0, 1, 2)) if ctx.has_bias else None
 
 
 def _6x6(points: Tensor) -> NDArray[np.float32]:

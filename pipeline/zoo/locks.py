@@ -8,17 +8,17 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-GLANCE_SECONDS = 0.5  # whoever looks whether a lock is held holds it for less
+GLANCE_SECONDS = 0.5  # `is_claimed` holds a lock for less
 
 
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
-    """Hold the lock file `path` for this process, unless another one does; the system lets go when a process ends.
+    """Hold the lock file `path`, unless another process does; the system releases it when its process ends.
 
     Yields
     ------
     bool
-        Whether the lock is this process's.
+        Whether this process holds the lock.
     """
     lock = FileLock(path)
     try:
@@ -33,8 +33,8 @@ def claimed(path: Path) -> Iterator[bool]:
 
 
 def is_claimed(path: Path) -> bool:
-    """Whether some process holds the lock file `path`."""
+    """Return whether a process holds the lock file `path`."""
     if not path.exists():
         return False
-    with claimed(path) as mine:
-        return not mine
+    with claimed(path) as acquired:
+        return not acquired

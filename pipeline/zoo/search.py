@@ -34,7 +34,7 @@ RECORDS = Path("zoo", "search")
 
 
 class Trial(Section):
-    """One short training: a network of the profile and what is changed in its settings."""
+    """One short training: a network of the profile, and the changes to its settings."""
 
     model: Model
     scale: Scale
@@ -66,10 +66,9 @@ def load_search(path: Path = TRIALS) -> Search:
 
 
 def settings_of(trial: Trial, search: Search, params: Params) -> Training:
-    """The profile's settings with what the search and the trial change; an `InputError` names a wrong field."""
-    values = params.training(trial.model).model_dump() | {
-        "max_minutes": None
-    }  # or trials of slow machines were shorter
+    """Return the profile's settings as the search and the trial change them; an `InputError` names a wrong field."""
+    values = params.training(trial.model).model_dump()
+    values["max_minutes"] = None  # otherwise slow machines would train for fewer iterations
     for changes in (search.shared, trial.changes):
         for key, value in changes.items():
             nested = isinstance(value, dict) and isinstance(values.get(key), dict)
@@ -81,7 +80,7 @@ def settings_of(trial: Trial, search: Search, params: Params) -> Training:
 
 
 def _first(error: ValidationError) -> str:
-    """The first field that is wrong, and what is."""
+    """Return the first wrong field and what is wrong with it."""
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc'])) or 'the whole file'}: {first['msg']}"
 
@@ -112,7 +111,7 @@ def write_table(search: Search, params: Params, records: Path, path: Path) -> No
     rows = []
     for trial in search.trials:
         if (record := records / f"{trial.name}.json").exists():
-            held = json.loads(record.read_text(encoding="utf-8"))
+            result = json.loads(record.read_text(encoding="utf-8"))
             settings = settings_of(trial, search, params)
             rows.append(
                 {
@@ -120,10 +119,10 @@ def write_table(search: Search, params: Params, records: Path, path: Path) -> No
                     "optimizer": settings.optimizer,
                     "learning_rate": settings.learning_rate,
                     "changes": json.dumps({k: v for k, v in trial.changes.items() if k not in _COLUMNS}),
-                    "iterations": held["iterations"],
+                    "iterations": result["iterations"],
                     "crops": f"{settings.batch} of {settings.patch.lr_size(trial.scale)}",
-                    "psnr_y": round(held["psnr_y"], 4),
-                    "cpu_seconds": held["cpu_seconds"],
+                    "psnr_y": round(result["psnr_y"], 4),
+                    "cpu_seconds": result["cpu_seconds"],
                 }
             )
     if rows:
@@ -152,8 +151,8 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     for trial in search.trials:
-        with claimed(RECORDS / f".{trial.name}.lock") as mine:
-            if mine and not (RECORDS / f"{trial.name}.json").exists():
+        with claimed(RECORDS / f".{trial.name}.lock") as acquired:
+            if acquired and not (RECORDS / f"{trial.name}.json").exists():
                 print(trial.name, flush=True)
                 run_trial(trial, search, params, RECORDS)
     write_table(search, params, RECORDS, Path("zoo", "search.csv"))

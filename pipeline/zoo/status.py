@@ -1,4 +1,4 @@
-"""Say which networks of the queue are trained, which one runs, how far it is, and when it will end."""
+"""Show which networks of the queue are trained, which are being trained, how far they are, and when they will end."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from pipeline.zoo.train import has_start, is_finished, lock_file, state_folder
 
 
 def describe(entry: Entry, entries: list[Entry], params: Params, zoo: Path, now: datetime) -> str:
-    """Say where one training stands."""
+    """Return the state of one training, in words."""
     if is_finished(entry, entries, params, zoo):
         return "trained"
-    runs = is_claimed(lock_file(entry, zoo))
+    is_running = is_claimed(lock_file(entry, zoo))
     progress = _progress(state_folder(entry, params, zoo) / PROGRESS)
     if progress is None:
-        if runs:
+        if is_running:
             return "starting"
         start = entry.starts_from
         return "waiting" if start is None or has_start(entry, entries, params, zoo) else f"waiting for {start.name}"
-    done, planned = progress["iteration"], progress["iterations"]
-    left = progress["seconds"] * (planned - done) / done
+    made, planned = progress["iteration"], progress["iterations"]
+    left = progress["seconds"] * (planned - made) / made
     level = "" if progress["psnr_y"] is None else f", {progress['psnr_y']:.2f} dB on the validation images"
-    where = f"{done:,} of {planned:,} iterations, {progress['seconds'] / done:.2f} s each{level}"
-    if not runs:
-        return f"stopped at {where}; {duration(left)} left"
-    return f"running: {where}; ends in {duration(left)}, at {now + timedelta(seconds=left):%Y-%m-%d %H:%M}"
+    position = f"{made:,} of {planned:,} iterations, {progress['seconds'] / made:.2f} s each{level}"
+    if not is_running:
+        return f"stopped at {position}; {duration(left)} left"
+    return f"running: {position}; ends in {duration(left)}, at {now + timedelta(seconds=left):%Y-%m-%d %H:%M}"
 
 
 def _progress(path: Path) -> dict[str, Any] | None:

@@ -1,8 +1,8 @@
 """Train the zoo's networks, one after the other, in the order of conf/queue.yaml.
 
-Each call goes on where the last one stopped. SIGINT and SIGTERM save and end. A finished network is packed into zoo/;
-the state of one that is not finished lies in zoo/unfinished/<profile>/<name>/. Several calls at once take different
-networks. `python -m pipeline.zoo.status` says how far they are.
+Each call resumes where the last one stopped. SIGINT and SIGTERM save and stop. A finished network is packed into
+zoo/; the checkpoint of an unfinished one is in zoo/unfinished/<profile>/<name>/. Several calls at once take different
+networks. `python -m pipeline.zoo.status` shows their progress.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from pipeline.zoo.catalogue import IMPORTED, ZOO, read_training
 from pipeline.zoo.locks import claimed
 from pipeline.zoo.queue import QUEUE, Entry, load_queue
 
-FLOAT16_LOSS_DB = 0.005  # published in half precision unless it costs as much
+FLOAT16_LOSS_DB = 0.005  # published in half precision unless it loses this much
 LICENCES = {"VDSR": "MIT licence, © 2016 Zehao Huang"}
 
 
@@ -58,32 +58,32 @@ def train_queue(
     interruption: Interruption,
     minutes: float | None = None,
 ) -> list[str]:
-    """Train what is not finished, until all is, `minutes` have passed or it is interrupted.
+    """Train the unfinished networks, until all are finished, `minutes` have passed or a signal interrupts.
 
     Returns
     -------
     list of str
-        The trainings that are still to be made.
+        The trainings that are not finished.
 
     Raises
     ------
     InputError
-        At the end, if some could not be trained.
+        At the end, if a training failed.
     """
-    here, started = environment(), time.perf_counter()
+    machine, started = environment(), time.perf_counter()
     busy: set[str] = set()
     failed: list[str] = []
     while (entry := _next(entries, params, zoo, busy)) is not None and not interruption.asked:
         left = None if minutes is None else minutes - (time.perf_counter() - started) / 60
         if left is not None and left <= 0:
             break
-        with claimed(lock_file(entry, zoo)) as mine:
-            if not mine or is_finished(entry, entries, params, zoo):  # another process was faster
+        with claimed(lock_file(entry, zoo)) as acquired:
+            if not acquired or is_finished(entry, entries, params, zoo):  # another process was faster
                 busy.add(entry.name)
                 continue
             try:
-                finished = _make(entry, params, zoo, process, interruption, left, here)
-            except InputError as error:  # one that diverges is no reason not to train the others
+                finished = _make(entry, params, zoo, process, interruption, left, machine)
+            except InputError as error:  # the others are still trained
                 failed.append(f"{entry.name}: {error}")
                 busy.add(entry.name)
                 continue
@@ -95,7 +95,7 @@ def train_queue(
 
 
 def is_finished(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -> bool:
-    """Whether the zoo has the networks of this entry of the queue, trained by this plan."""
+    """Return whether the zoo has the networks of this entry of the queue, trained by its plan."""
     paths = {run: zoo / f"{run.name}.safetensors" for run in entry.runs}
     if not has_start(entry, entries, params, zoo) or not all(path.exists() for path in paths.values()):
         return False
@@ -105,27 +105,27 @@ def is_finished(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -
 
 
 def has_start(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -> bool:
-    """Whether the float network that the entry starts from, if any, is there and does not have to be retrained."""
+    """Return whether the float network that the entry starts from, if any, exists and needs no new training."""
     start = entry.starts_from
     if start is None:
         return True
     queued = next((other for other in entries if start in other.runs), None)
-    there = (zoo / f"{start.name}.safetensors").exists()
-    return there and (queued is None or is_finished(queued, entries, params, zoo))
+    exists = (zoo / f"{start.name}.safetensors").exists()
+    return exists and (queued is None or is_finished(queued, entries, params, zoo))
 
 
 def state_folder(entry: Entry, params: Params, zoo: Path) -> Path:
-    """Where the checkpoint of an unfinished training lies."""
+    """Return the folder of the checkpoint of an unfinished training."""
     return zoo / "unfinished" / params.profile / entry.name
 
 
 def lock_file(entry: Entry, zoo: Path) -> Path:
-    """What a process holds while it makes the entry's networks."""
+    """Return the lock file that a process holds while it makes the entry's networks."""
     return zoo / "unfinished" / f".{entry.name}.lock"
 
 
 def _next(entries: list[Entry], params: Params, zoo: Path, busy: set[str]) -> Entry | None:
-    """The first entry that is not finished, whose start is there."""
+    """Return the first unfinished entry whose start exists."""
     waiting = (entry for entry in entries if entry.name not in busy and has_start(entry, entries, params, zoo))
     return next((entry for entry in waiting if not is_finished(entry, entries, params, zoo)), None)
 
@@ -137,11 +137,11 @@ def _make(
     process: Process,
     interruption: Interruption,
     minutes: float | None,
-    here: dict[str, Any],
+    machine: dict[str, Any],
 ) -> bool:
-    """Import or train the networks of an entry and pack them; False if it was stopped before its end."""
+    """Import or train the networks of an entry and pack them; return False if the training was stopped early."""
     if entry.source is not None:
-        _import(entry, params, zoo, here)
+        _import(entry, params, zoo, machine)
         return True
     start = None
     if entry.starts_from is not None:
@@ -156,26 +156,26 @@ def _make(
     trained = train_planned(replace(plan, settings=limited), checkpoint, process, interruption)
     if not trained.finished:
         return False
-    _publish(trained, entry, plan, params, zoo, here)
+    _publish(trained, entry, plan, params, zoo, machine)
     delete_checkpoint(checkpoint)
     return True
 
 
 def _keep_longer(zoo: Path, run: Run, plan: Plan, params: Params) -> None:
-    """Refuse to replace a network by one that another profile trains for less long."""
+    """Refuse to replace a network by one of another profile with fewer iterations."""
     path = zoo / f"{run.name}.safetensors"
     if not path.exists():
         return
-    held = read_training(path)
-    if held["plan"]["profile"] != params.profile and held.get("iterations", 0) > plan.settings.iterations:
+    existing = read_training(path)
+    if existing["plan"]["profile"] != params.profile and existing.get("iterations", 0) > plan.settings.iterations:
         raise InputError(
-            f"{path}: trained for {held['iterations']:,} iterations as profile {held['plan']['profile']} says, which "
-            f"{plan.settings.iterations:,} of {params.profile} would replace; take that profile, or move the file away"
+            f"{path}: trained for {existing['iterations']:,} iterations as profile {existing['plan']['profile']} says, "
+            f"which {plan.settings.iterations:,} of {params.profile} would replace; use that profile or move the file"
         )
 
 
 def _plan_record(entry: Entry, run: Run, plan: Plan, params: Params, zoo: Path) -> dict[str, Any]:
-    """What makes a network the one that was planned, as it comes back from JSON."""
+    """Return what identifies a network as the planned one, in the form in which JSON returns it."""
     if entry.source is not None:
         return {"profile": IMPORTED, "start": None, "source": {f.name: f.sha256 for f in dataset(entry.source).files}}
     settings = settings_record(plan.settings)
@@ -197,8 +197,8 @@ def _plan_record(entry: Entry, run: Run, plan: Plan, params: Params, zoo: Path) 
     return json.loads(json.dumps(record))
 
 
-def _import(entry: Entry, params: Params, zoo: Path, here: dict[str, Any]) -> None:
-    """Fetch a network that others trained, and pack it as it is."""
+def _import(entry: Entry, params: Params, zoo: Path, machine: dict[str, Any]) -> None:
+    """Fetch a network that others trained, and pack it without further training."""
     assert entry.source is not None
     source = dataset(entry.source)
     fetch(source, raw_folder(source.name), os.environ.get("SR_MIRROR") or params.data.mirror)
@@ -217,18 +217,18 @@ def _import(entry: Entry, params: Params, zoo: Path, here: dict[str, Any]) -> No
             },
             "validation_set": plan.validation_set,
             "psnr_y": validate(module, images),
-            "environment": here,
+            "environment": machine,
         }
         _pack(module, run, training, images, plan, params, zoo)
 
 
-def _publish(trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Path, here: dict[str, Any]) -> None:
+def _publish(trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Path, machine: dict[str, Any]) -> None:
     """Pack a trained network into the zoo, once for each of its scales."""
     assert trained.record is not None
     for run in entry.runs:
         module: Any = trained.module.cpu()
         module.config = {**module.config, "scale": run.scale}
-        record = {"variant": entry.variant, "plan": _plan_record(entry, run, plan, params, zoo), "environment": here}
+        record = {"variant": entry.variant, "plan": _plan_record(entry, run, plan, params, zoo), "environment": machine}
         write_csv(zoo / "history" / f"{run.name}.csv", trained.history)
         _pack(module, run, asdict(trained.record) | record, validation_images(plan), plan, params, zoo)
 
@@ -255,7 +255,7 @@ def main(
     params_file: Annotated[Path, typer.Option("--params", help="Resolved params.")] = Path("params.yaml"),
     queue: Annotated[Path, typer.Option(help="What to train.")] = QUEUE,
     zoo: Annotated[Path, typer.Option(help="Where it is published.")] = ZOO,
-    minutes: Annotated[float | None, typer.Option(help="Stop cleanly after as many.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop cleanly after this time.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of this call. Default: every core.")] = None,
 ) -> None:
     for name, value in (("--minutes", minutes), ("--threads", threads)):
