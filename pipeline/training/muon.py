@@ -18,7 +18,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration: Jordan et 
 
 
 def suits_muon(parameter: Tensor) -> bool:
-    """Whether a parameter is a filter bank, O×I×k×k, with at least `SMALLEST` inputs and outputs."""
+    """Return whether a parameter is a filter bank, O×I×k×k, with at least `SMALLEST` inputs and outputs."""
     return parameter.ndim == 4 and min(parameter.shape[:2]) >= SMALLEST
 
 

@@ -260,7 +260,7 @@ def main(
 ) -> None:
     for name, value in (("--minutes", minutes), ("--threads", threads)):
         if value is not None and value <= 0:
-            raise InputError(f"{name}: {value:g} is not positive")
+            raise InputError(f"{name}: {value:g}; choose a positive number")
     entries, params = load_queue(queue), load_params(params_file)
     for name in (params.data.train, params.data.validation):
         ready(name, os.environ.get("SR_MIRROR") or params.data.mirror)
