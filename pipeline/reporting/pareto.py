@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -18,7 +19,7 @@ from pipeline.tables import Column, Table, table
 from pipeline.zoo.catalogue import pairs
 
 WIDTH, HEIGHT = 400, 290
-MARKERS = dict(zip(MODELS, "os^Dv", strict=False))  # of matplotlib
+MARKERS = dict(zip(MODELS, cycle("os^Dv"), strict=False))  # of matplotlib
 SYMBOLS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼"}
 
 
