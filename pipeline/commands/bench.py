@@ -21,7 +21,7 @@ from pipeline.files import write_json
 from pipeline.params import Params, load_params
 from pipeline.provenance import environment
 from pipeline.records import Measurement
-from pipeline.runs import Model, Scale
+from pipeline.runs import MODELS, Model, Scale
 
 Layer = Literal["layer", "wide_layer"]
 Measured = Literal[Model, Layer]
@@ -30,7 +30,7 @@ SMALLEST = 16  # pixels of an image's side
 
 
 def main(
-    model: Annotated[Measured, typer.Option()] = "srresnet",
+    model: Annotated[Measured, typer.Option()] = MODELS[0],
     body: Annotated[
         bool, typer.Option("--body", help="Only the network's residual blocks (VDSR's inner layers).")
     ] = False,
