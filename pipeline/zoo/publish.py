@@ -23,7 +23,7 @@ from pipeline.records import score_rows
 from pipeline.zoo.cards import write_cards
 from pipeline.zoo.catalogue import ZOO, PublishedScores, read_published, write_index
 from pipeline.zoo.gaps import gap_rows
-from pipeline.zoo.scores import Task, in_parallel, mean_scores
+from pipeline.zoo.scores import BACKENDS, Task, in_parallel, mean_scores, published_backends
 
 TEST_SETS = ("Set5", "Set14", "B100", "Urban100")
 
@@ -35,18 +35,23 @@ def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
     networks = write_index(zoo)
     scales = sorted({network.scale for network in networks})
     every = [Task(name, scale) for scale in scales for name in sets]
-    every += [Task(name, network.scale, network, zoo=zoo) for network in networks for name in sets]
+    every += [
+        Task(name, network.scale, network, (backend,), zoo)
+        for network in networks
+        for name in sets
+        for backend in published_backends(network)
+    ]
     hashes = {task.method: None if task.network is None else task.network.sha256 for task in every}
     published = read_published(zoo) if (zoo / "results.json").exists() else {}
     results = {name: PublishedScores(sha256, {}) for name, sha256 in hashes.items()}
     results |= {name: scores for name, scores in published.items() if hashes.get(name, "none") == scores.sha256}
     rows = [row for row in _rows(zoo / "results.csv") if row["method"] in results]
-    tasks = [task for task in every if task.test_set not in results[task.method].sets]
+    tasks = [task for task in every if not _scored(task, results)]
     for name in dict.fromkeys(task.test_set for task in tasks):
         ready(name, mirror)
     for task, scores in in_parallel(tasks):
-        print(f"{task.method} on {task.test_set}", flush=True)
-        results[task.method].sets[task.test_set] = mean_scores(scores)
+        print(f"{task.method} on {task.test_set} by {', '.join(scores)}", flush=True)
+        results[task.method].sets.setdefault(task.test_set, {}).update(mean_scores(scores))
         rows += [_rounded(row) for row in score_rows(scores, method=task.method, set=task.test_set)]
         _write(zoo, results, rows)
     _write(zoo, results, rows)
@@ -58,19 +63,25 @@ def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
     write_cards(zoo, networks, results, gaps)
 
 
+def _scored(task: Task, results: Mapping[str, PublishedScores]) -> bool:
+    means = results[task.method].sets.get(task.test_set, {})
+    return ("bicubic" if task.network is None else task.backends[0]) in means
+
+
 def _write(zoo: Path, results: dict[str, PublishedScores], rows: list[dict[str, Any]]) -> None:
     """Write the scores so far, ordered by network and test set, whichever finished first."""
-    positions = {name: position for position, name in enumerate((*results, *TEST_SETS))}
+    positions = {name: position for position, name in enumerate((*results, *TEST_SETS, *BACKENDS))}
 
     def position(name: str) -> tuple[int, str]:
         return positions.get(name, len(positions)), name
 
-    rows.sort(key=lambda row: (position(row["method"]), position(row["set"])))
+    rows.sort(key=lambda row: tuple(position(row[key]) for key in ("method", "set", "backend")))
     write_csv(zoo / "results.csv", rows)
     methods = {}
     for name, scores in results.items():
-        ordered = {test_set: scores.sets[test_set] for test_set in sorted(scores.sets, key=position)}
-        methods[name] = asdict(PublishedScores(scores.sha256, ordered))
+        sets = {test_set: scores.sets[test_set] for test_set in sorted(scores.sets, key=position)}
+        sets = {test_set: {by: means[by] for by in sorted(means, key=position)} for test_set, means in sets.items()}
+        methods[name] = asdict(PublishedScores(scores.sha256, sets))
     write_json(zoo / "results.json", {"format": 1, "methods": methods})
 
 

@@ -20,6 +20,13 @@ from pipeline.zoo.processes import one_thread_each
 
 # Variants serve to compare trainings; the cost of the other modes is measured on the main networks.
 VARIANT_MODES = ("engine_float32", "engine_int8")
+BACKENDS = ("torch", *MODES)
+
+
+def published_backends(network: PublishedNetwork) -> list[str]:
+    """Return the backends in which a network is published: a float one runs in float32 alone."""
+    modes = VARIANT_MODES if network.variant else MODES
+    return ["torch", *(mode for mode in modes if network.weights == "binary" or mode == "engine_float32")]
 
 
 @dataclass(frozen=True)
@@ -32,15 +39,15 @@ class Task:
     scale : int
     network : PublishedNetwork or None
         None is bicubic upscaling.
-    modes : tuple of str
-        Of the engine, in which a network is scored beside PyTorch if it is published in them.
+    backends : tuple of str
+        ``torch`` and modes of the engine; a network is scored by those in which it is published.
     zoo : Path
     """
 
     test_set: str
     scale: int
     network: PublishedNetwork | None = None
-    modes: tuple[str, ...] = tuple(MODES)
+    backends: tuple[str, ...] = BACKENDS
     zoo: Path = ZOO
 
     @property
@@ -53,9 +60,9 @@ class Task:
         images = PreparedSet.open(prepared_folder(self.test_set))
         if self.network is None:
             return {"bicubic": evaluate(lambda image: imresize(image, self.scale), images, self.scale)}
-        modes = set(VARIANT_MODES if self.network.variant else MODES) & set(self.modes)
-        backends = upscalers(self.network.path(self.zoo), modes)
-        return {name: evaluate(upscale, images, self.scale) for name, upscale in backends.items()}
+        upscale = upscalers(self.network.path(self.zoo), self.backends)
+        published = [name for name in published_backends(self.network) if name in self.backends]
+        return {name: evaluate(upscale[name], images, self.scale) for name in published}
 
 
 def in_parallel(tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, list[Score]]]]:

@@ -84,7 +84,7 @@ def compare(
     tasks = []
     for name in sets:
         tasks += [Task(name, scale) for scale in sorted({network.scale for network in chosen})]
-        tasks += [Task(name, network.scale, network, tuple(modes), zoo) for network in chosen]
+        tasks += [Task(name, network.scale, network, ("torch", *modes), zoo) for network in chosen]
     for task in tasks:
         if task.method not in published or task.test_set not in published[task.method].sets:
             raise InputError(f"{results}: {task.method}: has no scores on {task.test_set}; run `make publish`")
@@ -104,12 +104,12 @@ def compare(
 
 def _key(task: Task) -> str:
     """Identify a task's scores; it changes with the network's file and the modes."""
-    details = f" ({task.network.sha256}) in {', '.join(task.modes)}" if task.network else ""
+    details = f" ({task.network.sha256}) by {', '.join(task.backends)}" if task.network else ""
     return f"{task.method}{details} on {task.test_set}"
 
 
 def _compared(task: Task, published: Mapping[str, Quality], measured: Mapping[str, Quality]) -> list[Comparison]:
-    expected = {name for name in published if name in ("bicubic", "torch", *task.modes)}
+    expected = {name for name in published if name in ("bicubic", *task.backends)}
     return [
         Comparison(task.method, task.test_set, backend, published.get(backend), measured.get(backend))
         for backend in sorted(expected | measured.keys())
