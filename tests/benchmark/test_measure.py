@@ -40,7 +40,7 @@ def test_every_backend_runs_or_says_in_one_line_why_not(record, name):
 def test_what_is_called_int8_was_computed_so(record, name):
     if name in record.missing:
         pytest.skip(record.missing[name])
-    assert record.backends[name]["precision"].endswith("uint8")
+    assert record.backends[name].precision.endswith("uint8")
 
 
 def test_float32_is_not_replaced_by_a_shorter_type(record):

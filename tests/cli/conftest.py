@@ -1,6 +1,6 @@
 """The command line in this process, and tiny networks for it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,8 @@ from pipeline.cli.app import main
 from pipeline.engine import Engine
 from pipeline.files import write_json
 from pipeline.packed import read
-from pipeline.zoo.catalogue import write_index
+from pipeline.records import Quality
+from pipeline.zoo.catalogue import PublishedScores, write_index
 from tests.engine.random_networks import save_random
 
 TINY = {"blocks": 1, "channels": 8}
@@ -68,13 +69,14 @@ def zoo(tmp_path, monkeypatch) -> Path:
         save_random(folder / f"srresnet-x{scale}-{weights}.safetensors", "srresnet", scale, weights, metadata, **TINY)
     sha256 = {model.name: model.sha256 for model in write_index(folder)}
     methods = {
-        "srresnet-x2-float": {"Set5": {"torch": {"psnr_y": 33.125}, "engine_float32": {"psnr_y": 33.5}}},
-        "srresnet-x2-binary": {"Set5": {"torch": {"psnr_y": 32.5}, "engine_int8": {"psnr_y": 32.25}}},
+        "srresnet-x2-float": {"torch": 33.125, "engine_float32": 33.5},
+        "srresnet-x2-binary": {"torch": 32.5, "engine_int8": 32.25},
     }
-    write_json(
-        folder / "results.json",
-        {"methods": {name: {"sha256": sha256[name], "sets": sets} for name, sets in methods.items()}},
-    )
+    scores = {
+        name: PublishedScores(sha256[name], {"Set5": {by: Quality(psnr_y, None, 0.9) for by, psnr_y in of.items()}})
+        for name, of in methods.items()
+    }
+    write_json(folder / "results.json", {"methods": {name: asdict(each) for name, each in scores.items()}})
     for module in (networks, models, bench):
         monkeypatch.setattr(module, "zoo_folder", lambda: folder)
     assert read(folder / "srresnet-x2-binary.safetensors").binary

@@ -23,7 +23,10 @@ def test_a_binary_network_and_its_twin(zoo, binsr):
 
 
 def test_without_a_twin(zoo, network, binsr):
-    for model, reason in (("srresnet-x4-binary", "float twin of srresnet-x4-binary"), (network, "twin of a file")):
+    for model, reason in (
+        ("srresnet-x4-binary", "float twin of srresnet-x4-binary"),
+        (network, "twin of a packed file"),
+    ):
         told = json.loads(binsr("bench", "--model", model, "--size", "8x8", "--repeats", "3", "--json").out)
         assert reason in told["missing"]["torch_channels_last"]
         assert told["baseline"] == "engine_float32" and told["speedup"]["engine_float32"] == 1
