@@ -60,7 +60,7 @@ def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
         write_csv(zoo / "gaps.csv", gaps)
     else:
         (zoo / "gaps.csv").unlink(missing_ok=True)
-    write_cards(zoo, networks, results, gaps)
+    write_cards(zoo, networks, read_published(zoo), gaps)  # in order
 
 
 def _scored(task: Task, results: Mapping[str, PublishedScores]) -> bool:
