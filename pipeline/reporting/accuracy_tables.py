@@ -8,21 +8,12 @@ from typing import Any
 
 from pipeline import labels
 from pipeline.params import Thresholds
+from pipeline.reporting.columns import NETWORK, QUALITY, RUN_BY, WEIGHTS_COLUMN, gap_kind, level, weights_cell
 from pipeline.reporting.published import published
 from pipeline.reporting.results import WEIGHTS, Evaluation, Results
 from pipeline.runs import Run
 from pipeline.tables import Column, Table, table
 
-NETWORK, WEIGHTS_COLUMN, RUN_BY = Column("network"), Column("weights"), Column("run by", labels.backend, "by")
-COUNT = "{:,}".format
-
-
-def level(title: str, digits: int = 2, signed: bool = False, css: str = "n", note: str = "") -> Column:
-    """Return a column of numbers with `digits` decimals; a text is shown unchanged."""
-    return Column(title, lambda x: x if isinstance(x, str) else labels.number(x, digits, signed), css, note)
-
-
-QUALITY = {"psnr_y": level("PSNR-Y"), "psnr_rgb": level("PSNR-RGB"), "ssim_y": level("SSIM-Y", 4)}
 COLUMNS = {
     "network": NETWORK,
     "weights": WEIGHTS_COLUMN,
@@ -53,16 +44,6 @@ def accuracy_tables(results: Results, limits: Thresholds) -> list[AccuracyTables
             means = table(f"accuracy-{name}-x{scale}", f"Accuracy on {heading}", COLUMNS, rows, grouped=True)
             tables.append(AccuracyTables(heading, means, _images(results, name, scale)))
     return tables
-
-
-def gap_kind(gap: float, limits: Thresholds) -> str:
-    """Return the CSS classes of a gap by the verdict's limits: ``gap`` with ``small``, ``middle`` or ``large``."""
-    return f"gap {'small' if gap <= limits.replicated else 'middle' if gap <= limits.partly else 'large'}"
-
-
-def weights_cell(weights: str) -> dict[str, str]:
-    """Return the cell that says which weights a network has."""
-    return {"weights": weights, "weights.kind": f"weights {weights}"}
 
 
 def _rows(results: Results, test_set: str, scale: int, limits: Thresholds) -> Iterator[dict[str, Any]]:

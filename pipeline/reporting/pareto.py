@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from pipeline import labels
 from pipeline.records import BASELINE
 from pipeline.reporting import svg
-from pipeline.reporting.accuracy_tables import COUNT, NETWORK, RUN_BY, WEIGHTS_COLUMN, level, weights_cell
+from pipeline.reporting.columns import COUNT, NETWORK, RUN_BY, WEIGHTS_COLUMN, level, weights_cell
 from pipeline.reporting.figures import Panel
 from pipeline.reporting.results import Zoo
 from pipeline.runs import MODELS

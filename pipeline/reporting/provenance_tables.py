@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline import labels
 from pipeline.records import TrainingRecord
-from pipeline.reporting.accuracy_tables import COUNT, level
+from pipeline.reporting.columns import COUNT, level
 from pipeline.reporting.results import PreparedIndex
 from pipeline.runs import Run
 from pipeline.tables import Column, Table, table

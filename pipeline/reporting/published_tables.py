@@ -8,7 +8,7 @@ from typing import Any
 from pipeline import labels
 from pipeline.params import Thresholds
 from pipeline.records import BASELINE, Quality
-from pipeline.reporting.accuracy_tables import (
+from pipeline.reporting.columns import (
     COUNT,
     NETWORK,
     QUALITY,

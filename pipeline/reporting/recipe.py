@@ -8,7 +8,7 @@ from typing import Any
 from pipeline import labels
 from pipeline.records import SearchTrial
 from pipeline.reporting import svg
-from pipeline.reporting.accuracy_tables import level
+from pipeline.reporting.columns import level
 from pipeline.reporting.figures import CURVE_WIDTH, Panel
 from pipeline.reporting.results import WEIGHTS
 from pipeline.tables import Column, Table, table

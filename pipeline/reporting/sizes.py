@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline import labels
 from pipeline.records import Footprint
-from pipeline.reporting.accuracy_tables import COUNT, NETWORK, WEIGHTS_COLUMN, weights_cell
+from pipeline.reporting.columns import COUNT, NETWORK, WEIGHTS_COLUMN, weights_cell
 from pipeline.reporting.size_claim import most_saved, reduction
 from pipeline.runs import Run
 from pipeline.tables import Column, Table, table

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline import labels
 from pipeline.records import ENGINE, Benchmark, Measurement
-from pipeline.reporting.accuracy_tables import NETWORK, RUN_BY, WEIGHTS_COLUMN, weights_cell
+from pipeline.reporting.columns import NETWORK, RUN_BY, WEIGHTS_COLUMN, weights_cell
 from pipeline.reporting.results import Results
 from pipeline.reporting.speed_claim import times
 from pipeline.reporting.speed_figures import STRONGEST

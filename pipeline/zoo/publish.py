@@ -34,7 +34,7 @@ def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
         raise InputError(f"{zoo}: holds no trained network; train one with `make train`")
     networks = write_index(zoo)
     scales = sorted({network.scale for network in networks})
-    every = [Task(name, scale) for scale in scales for name in sets]
+    every = [Task(name, scale, None, ("bicubic",)) for scale in scales for name in sets]
     every += [
         Task(name, network.scale, network, (backend,), zoo)
         for network in networks
@@ -45,8 +45,8 @@ def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
     published = read_published(zoo) if (zoo / "results.json").exists() else {}
     results = {name: PublishedScores(sha256, {}) for name, sha256 in hashes.items()}
     results |= {name: scores for name, scores in published.items() if hashes.get(name, "none") == scores.sha256}
-    rows = [row for row in _rows(zoo / "results.csv") if row["method"] in results]
-    tasks = [task for task in every if not _scored(task, results)]
+    rows = [row for row in _rows(zoo / "results.csv") if _has(results, row["method"], row["set"], row["backend"])]
+    tasks = [task for task in every if not _has(results, task.method, task.test_set, task.backends[0])]
     for name in dict.fromkeys(task.test_set for task in tasks):
         ready(name, mirror)
     for task, scores in in_parallel(tasks):
@@ -63,9 +63,9 @@ def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
     write_cards(zoo, networks, read_published(zoo), gaps)  # in order
 
 
-def _scored(task: Task, results: Mapping[str, PublishedScores]) -> bool:
-    means = results[task.method].sets.get(task.test_set, {})
-    return ("bicubic" if task.network is None else task.backends[0]) in means
+def _has(results: Mapping[str, PublishedScores], method: str, test_set: str, backend: str) -> bool:
+    """Whether there are means by this backend; without them its rows are left from a call that was killed."""
+    return method in results and backend in results[method].sets.get(test_set, {})
 
 
 def _write(zoo: Path, results: dict[str, PublishedScores], rows: list[dict[str, Any]]) -> None:

@@ -210,6 +210,11 @@ def test_publishing_again_runs_nothing_and_a_new_network_alone(published, tmp_pa
     before = {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
     assert place.run("publish", "--sets", "embedded-test") == ""
     assert before == {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
+    killed = json.loads((place.folder / "zoo/results.json").read_text())  # its rows were written, its means not yet
+    del killed["methods"]["edsr-x2-binary"]["sets"]["embedded-test"]["engine_int8"]
+    (place.folder / "zoo/results.json").write_text(json.dumps(killed))
+    assert place.run("publish", "--sets", "embedded-test") == "edsr-x2-binary on embedded-test by engine_int8\n"
+    assert before == {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
     queue = place.folder / "queue.yaml"
     queue.write_text(queue.read_text().replace("distillation: 0.5", "distillation: 0.25"))
     place.run("train", "--queue", "queue.yaml")
