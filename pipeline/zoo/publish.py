@@ -21,7 +21,7 @@ from pipeline.files import write_csv, write_json
 from pipeline.program import run_program
 from pipeline.records import score_rows
 from pipeline.zoo.cards import write_cards
-from pipeline.zoo.catalogue import ZOO, PublishedScores, read_published, write_index
+from pipeline.zoo.catalogue import ZOO, Means, PublishedScores, read_published, write_index
 from pipeline.zoo.gaps import gap_rows
 from pipeline.zoo.scores import BACKENDS, Task, in_parallel, mean_scores, published_backends
 
@@ -44,7 +44,10 @@ def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
     hashes = {task.method: None if task.network is None else task.network.sha256 for task in every}
     published = read_published(zoo) if (zoo / "results.json").exists() else {}
     results = {name: PublishedScores(sha256, {}) for name, sha256 in hashes.items()}
-    results |= {name: scores for name, scores in published.items() if hashes.get(name, "none") == scores.sha256}
+    backends = {network.name: published_backends(network) for network in networks}
+    for name, known in published.items():
+        if hashes.get(name, "none") == known.sha256:
+            results[name] = PublishedScores(known.sha256, _of(known.sets, backends.get(name, ["bicubic"])))
     rows = [row for row in _rows(zoo / "results.csv") if _has(results, row["method"], row["set"], row["backend"])]
     tasks = [task for task in every if not _has(results, task.method, task.test_set, task.backends[0])]
     for name in dict.fromkeys(task.test_set for task in tasks):
@@ -61,6 +64,10 @@ def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
     else:
         (zoo / "gaps.csv").unlink(missing_ok=True)
     write_cards(zoo, networks, read_published(zoo), gaps)  # in order
+
+
+def _of(sets: Means, backends: Sequence[str]) -> Means:
+    return {name: {by: mean for by, mean in means.items() if by in backends} for name, means in sets.items()}
 
 
 def _has(results: Mapping[str, PublishedScores], method: str, test_set: str, backend: str) -> bool:

@@ -19,12 +19,12 @@ from pipeline.zoo.catalogue import ZOO, PublishedNetwork
 from pipeline.zoo.processes import one_thread_each
 
 # Variants serve to compare trainings; the cost of the other modes is measured on the main networks.
-VARIANT_MODES = ("engine_float32", "engine_int8")
+VARIANT_MODES = ("engine_int8",)
 BACKENDS = ("torch", *MODES)
 
 
 def published_backends(network: PublishedNetwork) -> list[str]:
-    """Return the backends in which a network is published: a float one runs in float32 alone."""
+    """Return the backends in which a network is published: the engine runs a float one in float32 alone."""
     modes = VARIANT_MODES if network.variant else MODES
     return ["torch", *(mode for mode in modes if network.weights == "binary" or mode == "engine_float32")]
 
