@@ -242,7 +242,7 @@ class Memories:
 
 
 @dataclass(frozen=True)
-class Benchmark(Measurement):
+class NetworkBenchmark(Measurement):
     """One whole network at one scale, and its parts.
 
     Attributes

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.benchmark.machine import timed_environment
-from pipeline.benchmark.measure import Settings
+from pipeline.benchmark.measure import TimingSettings
 from pipeline.benchmark.record import network_record, network_rows
 from pipeline.benchmark.workloads import seed
 from pipeline.files import write_csv, write_json
@@ -30,7 +30,7 @@ def main(model: Model, scale: Scale) -> None:
         params.binarize.model_dump(),
         (benchmark.lr_height, benchmark.lr_width),
         benchmark.sizes,
-        Settings(min(benchmark.threads, machine["cores"]), benchmark.repeats, benchmark.seconds),
+        TimingSettings(min(benchmark.threads, machine["cores"]), benchmark.repeats, benchmark.seconds),
         machine,
     )
     path = Path("results", "benchmark", f"{model}-x{scale}.json")

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.benchmark.machine import timed_environment
-from pipeline.benchmark.measure import Settings
+from pipeline.benchmark.measure import TimingSettings
 from pipeline.benchmark.record import layers_record, layers_rows
 from pipeline.benchmark.workloads import seed
 from pipeline.files import write_csv, write_json
@@ -21,7 +21,7 @@ def main() -> None:
     record = layers_record(
         params.binarize.model_dump(),
         (benchmark.lr_height, benchmark.lr_width),
-        Settings(min(benchmark.threads, machine["cores"]), benchmark.repeats, benchmark.seconds),
+        TimingSettings(min(benchmark.threads, machine["cores"]), benchmark.repeats, benchmark.seconds),
         machine,
     )
     path = Path("results", "benchmark", "layers.json")

@@ -23,7 +23,7 @@ def root() -> Path:
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Give a folder that is filled by the first of the test processes that ask for it."""
+    """Return a folder that is filled by the first of the test processes that ask for it."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     done = folder.with_name(f".{name}.done")

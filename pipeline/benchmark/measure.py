@@ -31,7 +31,7 @@ MOST_SNR_DB = 200.0  # reported for equal outputs
 
 
 @dataclass(frozen=True)
-class Settings:
+class TimingSettings:
     """How to measure: threads, rounds, and the seconds after which a backend skips further rounds."""
 
     threads: int
@@ -40,7 +40,12 @@ class Settings:
 
 
 def measure(
-    workload: Workload, height: int, width: int, settings: Settings, folder: Path, names: Collection[str] = BACKENDS
+    workload: Workload,
+    height: int,
+    width: int,
+    settings: TimingSettings,
+    folder: Path,
+    names: Collection[str] = BACKENDS,
 ) -> Measurement:
     """Time backends on one workload.
 
@@ -49,7 +54,7 @@ def measure(
     workload : Workload
     height, width : int
         Of the LR image.
-    settings : Settings
+    settings : TimingSettings
     folder : Path
         The folder of the workload's exported files; the same for the same workload.
     names : collection of str

@@ -14,12 +14,12 @@ from pipeline.benchmark.backends import UnavailableError
 from pipeline.benchmark.engines import POPCOUNT
 from pipeline.benchmark.exports import Exports
 from pipeline.benchmark.limits import load_rate
-from pipeline.benchmark.measure import BACKENDS, Settings, measure, rows
+from pipeline.benchmark.measure import BACKENDS, TimingSettings, measure, rows
 from pipeline.benchmark.runtimes import RUNTIMES
 from pipeline.benchmark.workloads import Workload, body, chain, network
 from pipeline.engine.runner import MODES
 from pipeline.packed import write
-from pipeline.records import Benchmark, LayerChain, Layers, Measurement, Memories
+from pipeline.records import LayerChain, Layers, Measurement, Memories, NetworkBenchmark
 
 T = TypeVar("T")
 CHAINS = {"layer": (64, 24), "wide_layer": (256, 8)}  # channels and layers; long, so that their ends hardly count
@@ -37,9 +37,9 @@ def network_record(
     binarization: Mapping[str, Any],
     size: tuple[int, int],
     sizes: list[int],
-    settings: Settings,
+    settings: TimingSettings,
     environment: dict[str, Any],
-) -> Benchmark:
+) -> NetworkBenchmark:
     """Measure one network.
 
     Parameters
@@ -50,7 +50,7 @@ def network_record(
         Height and width of the LR image.
     sizes : list of int
         Sides of further, square LR images.
-    settings : Settings
+    settings : TimingSettings
     environment : dict
         See `pipeline.provenance.environment`.
     """
@@ -59,7 +59,7 @@ def network_record(
         folder = Path(name)
         (folder / "body").mkdir()
         record = measure(whole, *size, settings, folder)
-        return Benchmark(
+        return NetworkBenchmark(
             **vars(record),
             model=model,
             scale=scale,
@@ -77,7 +77,7 @@ def network_record(
 
 
 def layers_record(
-    binarization: Mapping[str, Any], size: tuple[int, int], settings: Settings, environment: dict[str, Any]
+    binarization: Mapping[str, Any], size: tuple[int, int], settings: TimingSettings, environment: dict[str, Any]
 ) -> Layers:
     """Measure single layers in chains of them, and the limits of this machine."""
     chains = {}
@@ -90,7 +90,7 @@ def layers_record(
     return Layers(chains, load_rate(settings.threads), settings.repeats, environment)
 
 
-def network_rows(record: Benchmark) -> list[dict[str, Any]]:
+def network_rows(record: NetworkBenchmark) -> list[dict[str, Any]]:
     """Return a row of a table for every time in a network's record."""
     about = {"model": record.model, "scale": record.scale}
     main = (record.lr_size, record.threads)
@@ -107,7 +107,7 @@ def layers_rows(record: Layers) -> list[dict[str, Any]]:
     return [row for name, timed in record.pieces.items() for row in rows(timed, name, model="", scale="")]
 
 
-def _engine_layers(whole: Workload, size: tuple[int, int], settings: Settings) -> dict[str, dict[str, float]]:
+def _engine_layers(whole: Workload, size: tuple[int, int], settings: TimingSettings) -> dict[str, dict[str, float]]:
     milliseconds = {}
     for name in MODES:
         try:
@@ -118,7 +118,7 @@ def _engine_layers(whole: Workload, size: tuple[int, int], settings: Settings) -
 
 
 def _over_sizes(
-    whole: Workload, record: Measurement, sizes: list[int], settings: Settings, folder: Path
+    whole: Workload, record: Measurement, sizes: list[int], settings: TimingSettings, folder: Path
 ) -> list[Measurement]:
     """Measure square images, from small to large."""
     measurements: list[Measurement] = []
@@ -141,7 +141,7 @@ def _over_sizes(
     return measurements
 
 
-def _over_threads(whole: Workload, record: Measurement, settings: Settings, folder: Path) -> list[Measurement]:
+def _over_threads(whole: Workload, record: Measurement, settings: TimingSettings, folder: Path) -> list[Measurement]:
     """Measure on one thread to all."""
     height, width = record.lr_size
     fewer_threads = [replace(settings, threads=count) for count in range(1, settings.threads)]
@@ -165,7 +165,7 @@ def _only(record: Measurement, names: Collection[str]) -> Measurement:
     )
 
 
-def _memory(whole: Workload, size: tuple[int, int], settings: Settings, folder: Path) -> Memories:
+def _memory(whole: Workload, size: tuple[int, int], settings: TimingSettings, folder: Path) -> Memories:
     exports = Exports(whole.real, whole.calibration, folder)
     files = {}
     for name, (file, _) in RUNTIMES.items():

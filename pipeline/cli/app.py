@@ -56,7 +56,7 @@ def _names() -> list[str]:
         return []
 
 
-Network = Annotated[
+NetworkOption = Annotated[
     str | None,
     typer.Option(
         "--model",
@@ -112,7 +112,7 @@ def upscale(
             show_default=False,
         ),
     ],
-    model: Network = None,
+    model: NetworkOption = None,
     scale: Annotated[
         int | None, typer.Option(min=2, max=4, help="2, 3 or 4. Default: the network's, or 4.", show_default=False)
     ] = None,
@@ -156,10 +156,10 @@ def upscale(
     Alpha, 16-bit grey, orientation and colour profiles are kept if the output format can hold them; a note says if not.
     An image that cannot be read or written is reported, and the others are still upscaled.
     """
-    from pipeline.cli.upscale import Settings, upscale_files
+    from pipeline.cli.upscale import UpscaleOptions, upscale_files
 
     return upscale_files(
-        inputs, out, Settings(model, scale, activations, float_layers, threads, tile, format, overwrite), as_json
+        inputs, out, UpscaleOptions(model, scale, activations, float_layers, threads, tile, format, overwrite), as_json
     )
 
 
@@ -192,7 +192,7 @@ def info(
 
 @app.command()
 def bench(
-    model: Network = None,
+    model: NetworkOption = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="Height and width of the LR image.")] = "128x128",
     threads: Threads = None,
     repeats: Annotated[int, typer.Option(min=3, max=1000, help="Timed runs of each backend, in turns.")] = 9,

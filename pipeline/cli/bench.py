@@ -15,7 +15,7 @@ import numpy as np
 import pipeline.benchmark  # noqa: F401  # before PyTorch: it sets how idle threads wait
 from pipeline.allocator import keep_freed_memory
 from pipeline.benchmark.timing import alternate, ratios, summary
-from pipeline.cli.networks import Network, find_network, zoo_folder
+from pipeline.cli.networks import SelectedNetwork, find_network, zoo_folder
 from pipeline.cli.output import note, number, print_json, print_table
 from pipeline.engine import Engine
 from pipeline.engine.runner import MODES
@@ -75,8 +75,10 @@ def show_bench(model: str | None, size: str, threads: int | None, repeats: int, 
         note(f"{name}: {reason}")
 
 
-def _backends(network: Network, image: Image, threads: int) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
-    """Give the function that runs each backend, and for each backend that cannot run the reason."""
+def _backends(
+    network: SelectedNetwork, image: Image, threads: int
+) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
+    """Return the function that runs each backend, and for each backend that cannot run the reason."""
     runs: dict[str, Callable[[], Any]] = {}
     missing: dict[str, str] = {}
     try:
@@ -93,7 +95,7 @@ def _backends(network: Network, image: Image, threads: int) -> tuple[dict[str, C
     return runs, missing
 
 
-def _float_twin(network: Network) -> Path:
+def _float_twin(network: SelectedNetwork) -> Path:
     if network.published is None:
         raise InputError("the float twin of a packed file is unknown; name a published network")
     zoo, model = zoo_folder(), network.published

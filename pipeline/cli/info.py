@@ -65,14 +65,14 @@ def describe(path: Path) -> dict[str, Any]:
     weights = {kind: sum(math.prod(e["shape"]) for e in layers if e["kind"] == kind) for kind in ("binary", "float")}
     # A float network has no scales of binary filters.
     others = sum(value.size for name, value in packed.tensors.items() if value.ndim != 4 and not _is_scale(name))
-    file, held = path.stat().st_size, sizes(packed)["layers"]
+    file, by_kind = path.stat().st_size, sizes(packed)["layers"]
     float32 = 4 * (sum(weights.values()) + others)
     return {
         "file": str(path),
         "network": packed.config,
         "layers": layers,
         "weights": weights,
-        "bytes": {"file": file, **held, "header": file - sum(held.values())},
+        "bytes": {"file": file, **by_kind, "header": file - sum(by_kind.values())},
         "float32_bytes": float32,
         "compression": round(float32 / file, 3),
         "activations": _activations(packed),

@@ -15,12 +15,12 @@ DEFAULT_SCALE = 4
 
 
 def zoo_folder() -> Path:
-    """Give the folder of the published networks: beside the package, in a checkout and in an installation."""
+    """Return the folder of the published networks: beside the package, in a checkout and in an installation."""
     return Path(__file__).resolve().parents[2] / "zoo"
 
 
 @dataclass(frozen=True)
-class Network:
+class SelectedNetwork:
     """A network to run: a published one, or a packed file.
 
     Attributes
@@ -40,7 +40,7 @@ class Network:
     published: PublishedNetwork | None = None
 
 
-def find_network(model: str | None, scale: int | None = None) -> Network:
+def find_network(model: str | None, scale: int | None = None) -> SelectedNetwork:
     """Find a network by name, by file, or by default.
 
     Parameters
@@ -59,7 +59,7 @@ def find_network(model: str | None, scale: int | None = None) -> Network:
     zoo = zoo_folder()
     published = read_index(zoo)
     name = model or _default(published, scale or DEFAULT_SCALE)
-    network = next((Network(m.name, m.path(zoo), m.scale, m) for m in published if m.name == name), None)
+    network = next((SelectedNetwork(m.name, m.path(zoo), m.scale, m) for m in published if m.name == name), None)
     if network is None:
         path = Path(name)
         if not path.is_file():
@@ -67,7 +67,7 @@ def find_network(model: str | None, scale: int | None = None) -> Network:
             raise InputError(
                 f"{name}: no such file or published network; name one of {names}, or a packed .safetensors file"
             )
-        network = Network(path.name, path, read(path).config.get("scale", 0))
+        network = SelectedNetwork(path.name, path, read(path).config.get("scale", 0))
     if scale not in (None, network.scale):
         raise InputError(
             f"--scale: {network.name} is for scale {network.scale}, not {scale}; {_of_scale(published, scale)}"

@@ -41,7 +41,7 @@ def note(text: str) -> None:
 
 
 def unusable(error: OSError) -> str:
-    """Give the operating system's reason why a path cannot be used, in one line."""
+    """Return the operating system's reason why a path cannot be used, in one line."""
     path = f"{error.filename}: " if error.filename else ""
     return f"{path}{error.strerror or error}; check the path and any links in it"
 

@@ -164,7 +164,7 @@ def _picture(image: Image.Image, path: Path) -> Picture:
 
 
 def _decoded(image: Image.Image, grey: bool) -> tuple[Pixels, NDArray[np.uint8] | None]:
-    """Give the pixels, and alpha or None; `grey` means that the channels of RGB are equal."""
+    """Return the pixels, and alpha or None; `grey` means that the channels of RGB are equal."""
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:

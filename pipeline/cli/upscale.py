@@ -24,7 +24,7 @@ from pipeline.errors import InputError
 
 
 @dataclass(frozen=True)
-class Settings:
+class UpscaleOptions:
     """The options of `binsr upscale`; None for one that was not given."""
 
     model: str | None = None
@@ -37,7 +37,7 @@ class Settings:
     overwrite: bool = False
 
 
-def upscale_files(arguments: Sequence[str], out: Path, settings: Settings, as_json: bool) -> int:
+def upscale_files(arguments: Sequence[str], out: Path, settings: UpscaleOptions, as_json: bool) -> int:
     """Upscale the images that the arguments name (see `jobs_of`); if one fails, go on with the others.
 
     Returns

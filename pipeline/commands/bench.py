@@ -56,7 +56,7 @@ def main(
 
     # Imported once the arguments are checked: these take seconds to load.
     from pipeline.benchmark.engines import POPCOUNT
-    from pipeline.benchmark.measure import BACKENDS, Settings, measure
+    from pipeline.benchmark.measure import BACKENDS, TimingSettings, measure
 
     workload = _workload(model, scale, body, params)
     name = LAYERS.get(model, f"{model} ×{scale}{', body' if body else ''}")
@@ -64,7 +64,7 @@ def main(
     names = (*BACKENDS, *POPCOUNT) if model in LAYERS else BACKENDS
     records = []
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(threads, repeats or defaults.repeats, defaults.seconds)
+        settings = TimingSettings(threads, repeats or defaults.repeats, defaults.seconds)
         for number in range(1, runs + 1):
             records.append(measure(workload, height, width, settings, Path(folder), names))
             print(

@@ -40,7 +40,7 @@ def unpack(archive: Path, destination: Path, images: int) -> None:
 
 
 def _checked_members(archive: Path, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    """Give the archive's images by their file name, refusing unsafe members."""
+    """Return the archive's images by their file name, refusing unsafe members."""
     members: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         name = PurePosixPath(info.filename).name

@@ -114,7 +114,7 @@ def _mirror(index: Tensor, length: Tensor) -> Tensor:
 
 
 def _luma(rgb: Tensor) -> Tensor:
-    """Give the luma, N×1×h×w, of N×3×h×w RGB (see `pipeline.metrics.luma`); both are divided by 255."""
+    """Return the luma, N×1×h×w, of N×3×h×w RGB (see `pipeline.metrics.luma`); both are divided by 255."""
     weights = torch.tensor(LUMA_WEIGHTS / 255, dtype=rgb.dtype, device=rgb.device)
     return torch.einsum("nchw,c->nhw", rgb, weights)[:, None] + LUMA_OFFSET / 255
 

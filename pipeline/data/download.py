@@ -188,7 +188,7 @@ class _Downloader:
 
 
 def _local_path(address: str) -> Path:
-    """Give the path of a file in a mirror's folder, or of `package://<package>/<path>`."""
+    """Return the path of a file in a mirror's folder, or of `package://<package>/<path>`."""
     if not address.startswith("package://"):
         return Path(address).expanduser()
     package, _, path = address.removeprefix("package://").partition("/")

@@ -24,7 +24,7 @@ BROKEN = (
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Give every image file below `folder` (by its suffix), sorted; an empty list if there is no such folder."""
+    """Return every image file below `folder` (by its suffix), sorted; an empty list if there is no such folder."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 

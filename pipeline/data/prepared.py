@@ -106,12 +106,12 @@ class PreparedSet:
         return [image["name"] for image in self.images]
 
     def hr(self, i: int, scale: int = 1) -> NDArray[np.uint8]:
-        """Give HR image `i`, cropped to a multiple of `scale`: a read-only (H, W) or (H, W, 3) uint8 view."""
+        """Return HR image `i`, cropped to a multiple of `scale`: a read-only (H, W) or (H, W, 3) uint8 view."""
         image = self.images[i]
         return crop_to_multiple(_view(self.hr_bytes, image, image["channels"]), scale)
 
     def lr(self, i: int, scale: int) -> NDArray[np.uint8]:
-        """Give the LR image of HR image `i` at `scale`: a read-only (h, w) or (h, w, 3) uint8 view."""
+        """Return the LR image of HR image `i` at `scale`: a read-only (h, w) or (h, w, 3) uint8 view."""
         data = self.lr_bytes(scale)
         return _view(data, self.images[i]["lr"][str(scale)], self.images[i]["channels"])
 
@@ -121,7 +121,7 @@ class PreparedSet:
         return np.memmap(self.folder / "hr.bin", dtype=np.uint8, mode="r")
 
     def lr_bytes(self, scale: int) -> NDArray[np.uint8]:
-        """Give the read-only memory map of `x<scale>.bin`."""
+        """Return the read-only memory map of `x<scale>.bin`."""
         if scale not in self.scales:
             raise InputError(f"{self.folder}: ×{scale} is not prepared; add it to matrix.scales and {REMEDY}")
         if scale not in self._lr_bytes:
@@ -130,7 +130,7 @@ class PreparedSet:
 
 
 def _end(entry: ImageEntry | LREntry, channels: int) -> int:
-    """Give the offset of the byte after an image."""
+    """Return the offset of the byte after an image."""
     return entry["offset"] + entry["height"] * entry["width"] * channels
 
 

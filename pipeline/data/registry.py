@@ -66,7 +66,7 @@ def registry() -> dict[str, Dataset]:
 
 
 def dataset(name: str) -> Dataset:
-    """Give the data set of this name; an `InputError` lists the known names."""
+    """Return the data set of this name; an `InputError` lists the known names."""
     if name not in registry():
         raise InputError(f"{name}: unknown data set; choose one of {', '.join(registry())}")
     return registry()[name]

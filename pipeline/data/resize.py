@@ -61,7 +61,7 @@ def round_to_uint8(values: NDArray) -> NDArray[np.uint8]:
 
 
 def resize_taps(length: int, scale: float) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Give the taps of a 1-D bicubic resize: `output[i] = sum_k weights[i, k] * input[indices[i, k]]`.
+    """Return the taps of a 1-D bicubic resize: `output[i] = sum_k weights[i, k] * input[indices[i, k]]`.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def resize_taps(length: int, scale: float) -> tuple[NDArray[np.float64], NDArray
 
 
 def resize_matrix(length: int, scale: float) -> NDArray[np.float64]:
-    """Give the (ceil(scale * length), length) matrix of a 1-D bicubic resize.
+    """Return the (ceil(scale * length), length) matrix of a 1-D bicubic resize.
 
     `resize_matrix(H, scale) @ plane @ resize_matrix(W, scale).T` equals `imresize(plane, scale)`.
     """

@@ -139,8 +139,8 @@ def measure_channels(packed: PackedNetwork, architecture: Architecture, inputs: 
 
     def widen(layer: str, values: Array) -> None:
         largest, signed = by_layer.get(layer, (np.zeros(len(values), np.float32), False))
-        here = np.abs(values).max(axis=(1, 2))
-        by_layer[layer] = (np.maximum(largest, here), signed or bool((values < 0).any()))
+        peaks = np.abs(values).max(axis=(1, 2))
+        by_layer[layer] = (np.maximum(largest, peaks), signed or bool((values < 0).any()))
 
     _observe(packed, architecture, inputs, widen)
     return {

@@ -28,7 +28,7 @@ class Epilogue:
     slope: Array
 
     def times(self, step: np.float32 | Array) -> Epilogue:
-        """Give the epilogue for sums in units of `step`: one for all output channels, or one for each."""
+        """Return the epilogue for sums in units of `step`: one for all output channels, or one for each."""
         return Epilogue(self.scale * step, self.bias, self.slope)
 
 

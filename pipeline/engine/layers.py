@@ -44,7 +44,7 @@ class Layer:
 
 
 def layers_of(packed: PackedNetwork, architecture: Architecture) -> dict[str, Layer]:
-    """Give every convolution that the network runs, folded, by name.
+    """Return every convolution that the network runs, folded, by name.
 
     Raises
     ------
@@ -114,12 +114,12 @@ class _Folding:
         return out
 
     def finished(self) -> dict[str, Layer]:
-        """Give the layers, each with the readers of its output."""
+        """Return the layers, each with the readers of its output."""
         return {
             name: replace(layer, readers=tuple(self.readers.get(name, [])), added=name in self.added)
             for name, layer in self.layers.items()
         }
 
     def _maker(self, x: Array) -> str:
-        """Give the layer whose output is `x`; empty for the network's input and for derived arrays."""
+        """Return the layer whose output is `x`; empty for the network's input and for derived arrays."""
         return next((name for name, out in self.outputs.items() if out is x), "")

@@ -37,7 +37,7 @@ class Ops(Protocol):
         residual: Array | None = None,
         residual_scale: float = 1.0,
     ) -> Array:
-        """Give ``residual + residual_scale * pixel_shuffle(activation(norm(layer(x))))``.
+        """Return ``residual + residual_scale * pixel_shuffle(activation(norm(layer(x))))``.
 
         Parameters
         ----------

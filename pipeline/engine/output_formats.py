@@ -37,7 +37,7 @@ class OutputFormat:
 def output_format_of(
     layer: Layer, layers: Mapping[str, Layer], quantizations: Mapping[str, Quantization]
 ) -> OutputFormat:
-    """Give the format that a layer's readers need.
+    """Return the format that a layer's readers need.
 
     Levels are for the first reader that computes with integers; other such readers round float32 themselves.
 

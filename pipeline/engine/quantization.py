@@ -31,7 +31,7 @@ class Quantization:
 
     @classmethod
     def of(cls, low: float, high: float, bits: int) -> Quantization:
-        """Give 2^bits levels for activations in low..high, a non-empty range that is widened to contain zero.
+        """Return 2^bits levels for activations in low..high, a non-empty range that is widened to contain zero.
 
         One bit means signs, with a step of half the range.
         """
@@ -45,7 +45,7 @@ class Quantization:
 
     @classmethod
     def of_channels(cls, largest: Array, signed: bool) -> Quantization:
-        """Give 8-bit levels, from -128 if `signed`, else from 0; a step per channel, from its largest magnitude."""
+        """Return 8-bit levels, from -128 if `signed`, else from 0; a step per channel, from its largest magnitude."""
         highest = 127 if signed else 255
         steps = np.maximum(largest, np.float32(1e-6)).astype(np.float32) / np.float32(highest)
         return cls(steps, -128 if signed else 0, highest)
@@ -87,7 +87,7 @@ def quantize_filters(filters: Array) -> tuple[NDArray[np.int8], Array]:
 
 
 def with_steps(filters: NDArray, quantization: Quantization) -> tuple[NDArray, np.float32 | Array]:
-    """Give the filters for inputs in levels, and the step of their sums: one for all filters, or one for each.
+    """Return the filters for inputs in levels, and the step of their sums: one for all filters, or one for each.
 
     Parameters
     ----------

@@ -216,7 +216,7 @@ class Engine:
 def quantizations_of(
     packed: PackedNetwork, layers: Mapping[str, Layer], activations: Activations, float_layers: FloatLayers
 ) -> dict[str, Quantization]:
-    """Give the input quantization of each layer that computes with integers, from the ranges in the metadata.
+    """Return the input quantization of each layer that computes with integers, from the ranges in the metadata.
 
     Raises
     ------

@@ -22,11 +22,11 @@ class Span:
     read: slice
 
     def write(self, scale: int) -> slice:
-        """Give the position of the tile in the output, which is `scale` times as large."""
+        """Return the position of the tile in the output, which is `scale` times as large."""
         return slice(scale * self.first, scale * self.last)
 
     def inside(self, scale: int) -> slice:
-        """Give the position of the tile in the output for its `read` slice."""
+        """Return the position of the tile in the output for its `read` slice."""
         return slice(scale * (self.first - self.read.start), scale * (self.last - self.read.start))
 
 

@@ -45,7 +45,7 @@ class Workspace:
         self._arrays: dict[Hashable, list[NDArray]] = {}
 
     def array(self, shape: tuple[int, ...], dtype: type, purpose: Hashable = None) -> NDArray:
-        """Give a buffer: zeros at first, later with the content last written to a buffer of the same purpose.
+        """Return a buffer: zeros at first, later with the content last written to a buffer of the same purpose.
 
         It is aligned to 64 bytes, as vector loads require.
         """

@@ -17,7 +17,7 @@ from pipeline.packing import unpack
 
 
 def upscalers(path: Path, modes: Collection[str] = MODES) -> dict[str, Callable[[Image], Image]]:
-    """Give the backends of a packed network by name: ``torch`` (on a GPU if there is one), and modes of the engine.
+    """Return the backends of a packed network by name: ``torch`` (on a GPU if there is one), and modes of the engine.
 
     A binary network has the engine modes in `modes`, by default all of `pipeline.engine.runner.MODES`; a float
     network has only ``engine_float32``, if it is among them.

@@ -87,7 +87,7 @@ class BinaryConv2d(nn.Conv2d):
 
 
 def latent_filters(module: nn.Module) -> list[Tensor]:
-    """Give the latent filters of a network's binary convolutions."""
+    """Return the latent filters of a network's binary convolutions."""
     return [layer.weight for layer in module.modules() if isinstance(layer, BinaryConv2d)]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from pipeline.errors import InputError
 from pipeline.reading import REMEDY, Scores, by_backend, read_csv, read_json, read_text
 from pipeline.records import (
-    Benchmark,
     Footprint,
     Layers,
+    NetworkBenchmark,
     PictureRecord,
     PublishedRun,
     Quality,
@@ -95,7 +95,7 @@ class Results:
     footprint: dict[Run, Footprint]
     bicubic: dict[tuple[str, int], Evaluation]
     evaluations: dict[tuple[str, Run], Evaluation]
-    benchmarks: dict[tuple[str, int], Benchmark]
+    benchmarks: dict[tuple[str, int], NetworkBenchmark]
     layers: Layers
     benchmark_csv: str  # every time of the two above
     zoo: Zoo
@@ -165,7 +165,7 @@ def read_results(
             for run in runs
         },
         benchmarks={
-            (model, scale): read_json(results / "benchmark" / f"{model}-x{scale}.json", Benchmark)
+            (model, scale): read_json(results / "benchmark" / f"{model}-x{scale}.json", NetworkBenchmark)
             for model, scale in pairs
         },
         layers=read_json(results / "benchmark" / "layers.json", Layers),

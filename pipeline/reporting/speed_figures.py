@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from pipeline import labels
-from pipeline.records import BASELINE, ENGINE, Benchmark, Measurement, Timing
+from pipeline.records import BASELINE, ENGINE, Measurement, NetworkBenchmark, Timing
 from pipeline.reporting import svg
 from pipeline.reporting.figures import VALUE, WIDTH, Panel, name_rows
 from pipeline.reporting.results import Results
@@ -106,7 +106,7 @@ def scaling_panels(results: Results) -> list[Panel]:
     return panels
 
 
-def _time_panel(benchmark: Benchmark) -> Panel:
+def _time_panel(benchmark: NetworkBenchmark) -> Panel:
     bars = [*benchmark.backends, *benchmark.missing]
     longest = max((timing.max_ms for timing in benchmark.backends.values()), default=1.0)
     figure, axes = svg.panel(WIDTH, 64 + 23 * len(bars))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline import labels
-from pipeline.records import ENGINE, Benchmark, Measurement
+from pipeline.records import ENGINE, Measurement, NetworkBenchmark
 from pipeline.reporting.columns import NETWORK, RUN_BY, WEIGHTS_COLUMN, weights_cell
 from pipeline.reporting.results import Results
 from pipeline.reporting.speed_claim import times
@@ -161,7 +161,7 @@ def _speed_table(title: str, timed: Measurement, layers: int = 1) -> Table:
     return table(f"times-{title}", f"{title}, LR image {_size(timed)}", SPEED, rows)
 
 
-def _ceiling_row(benchmark: Benchmark) -> dict[str, Any]:
+def _ceiling_row(benchmark: NetworkBenchmark) -> dict[str, Any]:
     amdahl = benchmark.amdahl
     achieved = [(ratio, name) for name in benchmark.engines if (ratio := benchmark.speed(name)) is not None]
     return {

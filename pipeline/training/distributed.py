@@ -35,7 +35,9 @@ class Process:
     def part(self, batch: int) -> slice:
         """Return this process's share of a global batch."""
         if batch % self.count:
-            raise InputError(f"params.yaml: batch: {batch} does not divide among {self.count} processes; change one")
+            raise InputError(
+                f"params.yaml: train: batch: {batch} does not divide among {self.count} processes; choose a multiple"
+            )
         share = batch // self.count
         return slice(self.rank * share, (self.rank + 1) * share)
 

@@ -54,7 +54,7 @@ def _card(
     gaps: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     training, plan, start = network.training, network.training["plan"], network.start
-    mine = [gap for gap in gaps if gap["binary"] == network.name]
+    own = [gap for gap in gaps if gap["binary"] == network.name]
     return {
         "model": network,
         "network": labels.model(network.model),
@@ -63,8 +63,8 @@ def _card(
         "settings": plan.get("settings", {}),
         "paper_iterations": NETWORKS[network.model].iterations,
         "scores": _scores(network, results).markdown(),
-        "float": mine[0]["float"] if mine else None,
-        "gaps": _gaps(mine).markdown(),
+        "float": own[0]["float"] if own else None,
+        "gaps": _gaps(own).markdown(),
         "start": "fresh weights" if start is None else f"{start['name']} (SHA-256 `{start['sha256'][:16]}…`)",
         "dtype": read(zoo / network.file).float_type,
         "hours": "" if "cpu_seconds" not in training else labels.number(training["cpu_seconds"] / 3600, 2),
@@ -103,7 +103,7 @@ def _gaps(gaps: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _overview(networks: Sequence[PublishedNetwork], results: Mapping[str, PublishedScores]) -> Table:
-    """Give the PSNR-Y of every network, run by PyTorch, below bicubic upscaling at its scale."""
+    """Return the PSNR-Y of every network, run by PyTorch, below bicubic upscaling at its scale."""
     sets = list(dict.fromkeys(name for scores in results.values() for name in scores.sets))
     rows = []
     for scale in sorted({network.scale for network in networks}):
@@ -129,7 +129,7 @@ def _overview(networks: Sequence[PublishedNetwork], results: Mapping[str, Publis
 
 
 def _machine(path: Path) -> dict[str, Any]:
-    """Give the table for a file that `pipeline.commands.training_speed` wrote."""
+    """Return the table for a file that `pipeline.commands.training_speed` wrote."""
     measured = json.loads(path.read_text(encoding="utf-8"))
     columns = {
         "model": Column("network", labels.model),

@@ -81,7 +81,7 @@ class PublishedNetwork:
         return self.training["plan"]["profile"]
 
     def path(self, zoo: Path = ZOO) -> Path:
-        """Give the path of its file, and check the file.
+        """Return the path of its file, and check the file.
 
         Raises
         ------
@@ -134,7 +134,7 @@ def read_published(zoo: Path = ZOO) -> dict[str, PublishedScores]:
 
 
 def scores_of(network: PublishedNetwork, published: Mapping[str, PublishedScores]) -> Means:
-    """Give a network's published scores by test set; none if they belong to another file of this name."""
+    """Return a network's published scores by test set; none if they belong to another file of this name."""
     entry = published.get(network.name)
     return entry.sets if entry is not None and entry.sha256 == network.sha256 else {}
 
@@ -161,14 +161,14 @@ def twin_of(model: PublishedNetwork, models: Sequence[PublishedNetwork]) -> Publ
 
 
 def _terms(model: PublishedNetwork) -> dict[str, Any]:
-    """Give the settings that two networks must share to count as trained alike: all but the binarization."""
+    """Return the settings that two networks must share to count as trained alike: all but the binarization."""
     plan = model.training["plan"]
     sizes = {key: value for key, value in plan.get("network", {}).items() if key not in ("scale_rule", "scope")}
     return {**plan, "network": sizes}
 
 
 def pairs(models: Sequence[PublishedNetwork]) -> list[Pair]:
-    """Give the pairs of a float network and its binary twin: for each network the main pair and the imported one.
+    """Return the pairs of a float network and its binary twin: for each network the main pair and the imported one.
 
     The main pair has no variant. While it is missing, the shorter pair of seed 0 (see `seed_pairs`) stands in for it.
     """

@@ -21,8 +21,8 @@ class Progress:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        here = environment()
-        self._commit = None if here["dirty"] else here["commit"]
+        current = environment()
+        self._commit = None if current["dirty"] else current["commit"]
         self._means: dict[str, Mapping[str, Quality]] = {}
         try:
             content = json.loads(path.read_text(encoding="utf-8"))

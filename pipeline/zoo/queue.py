@@ -75,7 +75,7 @@ class Entry(Section):
         return None if self.start is None else Run(self.model, self.scales[0], "float", self.start)
 
     def plan(self, params: Params, start: Start | None) -> Plan:
-        """Give the training plan, with a profile's params."""
+        """Return the training plan, with a profile's params."""
         settings = params.training(self.model)
         if self.length < 1:
             settings = settings.model_copy(update={"iterations": max(1, round(self.length * settings.iterations))})

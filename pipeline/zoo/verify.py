@@ -32,7 +32,7 @@ TOLERANCES = {"psnr_y": 0.01, "psnr_rgb": 0.01, "ssim_y": 0.0005}  # dB, dB, abs
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ScoreCheck:
     """One backend of one method on one set: the published and the measured means."""
 
     method: str
@@ -61,8 +61,8 @@ class Comparison:
 
 def compare(
     zoo: Path, sets: Sequence[str], modes: Sequence[str], only: Sequence[str] | None, mirror: str | None
-) -> Iterator[list[Comparison]]:
-    """Evaluate all networks, or those in `only`, and yield the comparisons of one method on one set at a time.
+) -> Iterator[list[ScoreCheck]]:
+    """Evaluate all networks, or those in `only`, and yield the checks of one method on one set at a time.
 
     Raises
     ------
@@ -108,10 +108,10 @@ def _key(task: Task) -> str:
     return f"{task.method}{details} on {task.test_set}"
 
 
-def _compared(task: Task, published: Mapping[str, Quality], measured: Mapping[str, Quality]) -> list[Comparison]:
+def _compared(task: Task, published: Mapping[str, Quality], measured: Mapping[str, Quality]) -> list[ScoreCheck]:
     expected = {name for name in published if name in ("bicubic", *task.backends)}
     return [
-        Comparison(task.method, task.test_set, backend, published.get(backend), measured.get(backend))
+        ScoreCheck(task.method, task.test_set, backend, published.get(backend), measured.get(backend))
         for backend in sorted(expected | measured.keys())
     ]
 
@@ -132,11 +132,11 @@ def main(
 ) -> None:
     chosen = sets or (TEST_SETS if everything else QUICK_SETS)
     modes = tuple(MODES) if everything else QUICK_MODES
-    compared: list[Comparison] = []
-    for comparisons in compare(zoo, chosen, modes, models, os.environ.get("SR_MIRROR")):
-        compared += comparisons
-        print("\n".join(map(str, comparisons)), flush=True)
-    different = sum(bool(comparison.apart) for comparison in compared)
+    compared: list[ScoreCheck] = []
+    for checks in compare(zoo, chosen, modes, models, os.environ.get("SR_MIRROR")):
+        compared += checks
+        print("\n".join(map(str, checks)), flush=True)
+    different = sum(bool(check.apart) for check in compared)
     if different:
         print(f"error: {different} of {len(compared)} differ from {zoo / 'results.json'}", file=sys.stderr)
         sys.exit(1)

@@ -10,9 +10,9 @@ from pipeline.benchmark.backends import Backend, UnavailableError
 from pipeline.benchmark.baselines import PEERS
 from pipeline.benchmark.engines import ENGINES
 from pipeline.benchmark.exports import Exports
-from pipeline.benchmark.measure import BACKENDS, Settings, build, measure, rows, speedup
+from pipeline.benchmark.measure import BACKENDS, TimingSettings, build, measure, rows, speedup
 
-SETTINGS = Settings(threads=1, repeats=3, seconds=0.01)
+SETTINGS = TimingSettings(threads=1, repeats=3, seconds=0.01)
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@
 import pytest
 
 from pipeline.benchmark import record as recording
-from pipeline.benchmark.measure import BACKENDS, Settings
+from pipeline.benchmark.measure import BACKENDS, TimingSettings
 from pipeline.benchmark.record import SCALED, layers_record, layers_rows, network_record, network_rows
 from tests.benchmark.conftest import BINARIZATION, SMALL
 
-SETTINGS = Settings(threads=1, repeats=3, seconds=0.01)
+SETTINGS = TimingSettings(threads=1, repeats=3, seconds=0.01)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from pipeline.data.resize import imresize
 from pipeline.params import Params, load_params
 from pipeline.records import (
     Amdahl,
-    Benchmark,
     CheckedTiming,
     Footprint,
     LayerChain,
@@ -27,6 +26,7 @@ from pipeline.records import (
     Measurement,
     Memories,
     Memory,
+    NetworkBenchmark,
     PairTiming,
     PictureRecord,
     PublishedRun,
@@ -235,7 +235,7 @@ def _write_network(
 def _write_benchmark(root: Path, model: str, scale: int, speedup: float, parameters: int) -> None:
     median = MILLISECONDS[model]
     whole = _measurement(median, speedup)
-    benchmark = Benchmark(
+    benchmark = NetworkBenchmark(
         **vars(whole),
         model=model,
         scale=scale,

@@ -41,7 +41,7 @@ class Blocking:
     strip: int = 0
 
     def pixels(self, vectors: int) -> int:
-        """Give the neighbouring pixels of a microkernel with this number of vectors of outputs."""
+        """Return the neighbouring pixels of a microkernel with this number of vectors of outputs."""
         return max(1, min(MOST_PIXELS, self.sums // vectors))
 
 
@@ -58,7 +58,7 @@ DEFAULTS: dict[Kind, Blocking] = {
 
 
 def path() -> Path:
-    """Give the file of this machine's tuned parameters; BINSR_CACHE sets its folder."""
+    """Return the file of this machine's tuned parameters; BINSR_CACHE sets its folder."""
     folder = os.environ.get("BINSR_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "binsr")
     return Path(folder).expanduser() / f"blocking-{binding.get_host_cpu_name()}.json"
 
@@ -85,12 +85,12 @@ def _tuned() -> dict[Kind, Blocking]:
 
 
 def blocking(kind: Kind) -> Blocking:
-    """Give the parameters of one kind of kernel: for float filters, few of them, tables, or bit planes."""
+    """Return the parameters of one kind of kernel: for float filters, few of them, tables, or bit planes."""
     return _tried.get(kind) or _tuned().get(kind, DEFAULTS[kind])
 
 
 def described() -> dict[str, str]:
-    """Give the parameters that are in use, by kind of kernel, for the record of what was timed."""
+    """Return the parameters that are in use, by kind of kernel, for the record of what was timed."""
     used = {kind: (blocking(kind), " (tuned)" if kind in _tuned() else "") for kind in get_args(Kind)}
     return {
         kind: f"{value.sums} sums{f' in strips of {value.strip}' if value.strip else ''}{tuned}"

@@ -119,7 +119,7 @@ def _constant(value: int) -> ir.Constant:
 
 
 def _at(builder: Any, address: Any, kind: Any, offset: int = 0) -> Any:
-    """Give a pointer to `kind`, `offset` bytes after an integer address."""
+    """Return a pointer to `kind`, `offset` bytes after an integer address."""
     return builder.inttoptr(builder.add(address, _constant(offset)), ir.PointerType(kind))
 
 
@@ -128,7 +128,7 @@ def _load(builder: Any, address: Any, kind: Any, offset: int = 0, align: int = V
 
 
 def _splat(builder: Any, value: Any) -> Any:
-    """Give a full vector with the same value in every lane."""
+    """Return a full vector with the same value in every lane."""
     kind = ir.VectorType(value.type, VECTOR_BYTES // _BYTES[value.type])
     none = ir.Constant(kind, ir.Undefined)
     one = builder.insert_element(none, value, ir.Constant(_I32, 0))
@@ -383,8 +383,8 @@ def _build_tables(typingctx, like, source, stride, count, constants, tables):
         _, first, pixel_stride, pixels, constants_address, table_address = arguments
         constants = [_load(builder, constants_address, kind, VECTOR_BYTES * i) for i, kind in enumerate(kinds)]
         with cgutils.for_range(builder, pixels) as pixel:
-            here = builder.add(first, builder.mul(pixel.index, pixel_stride))
-            emit(builder, here, constants, builder.add(table_address, builder.mul(pixel.index, _constant(size))))
+            address = builder.add(first, builder.mul(pixel.index, pixel_stride))
+            emit(builder, address, constants, builder.add(table_address, builder.mul(pixel.index, _constant(size))))
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 5), codegen
@@ -420,8 +420,8 @@ def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
             def place(start: Any, step: Any, pixel: Any = pixel) -> Any:
                 return builder.add(start, builder.mul(pixel.index, step))
 
-            here = place(start, sums_stride)
-            value = builder.sitofp(_load(builder, here, _V32), _VF) if integers else _load(builder, here, _VF)
+            address = place(start, sums_stride)
+            value = builder.sitofp(_load(builder, address, _V32), _VF) if integers else _load(builder, address, _VF)
             value = _multiply_add(builder, scale, value, bias)
             positive = builder.fcmp_ordered(">", value, zero)
             value = builder.select(positive, value, builder.fmul(slope, value))
@@ -473,7 +473,7 @@ def _take(typingctx, counter):
 
 @njit(cache=True)
 def _first(image, halo, y, x, shuffle):
-    """Give the index, in elements, of the first pixel that (y, x) becomes in an image; -1 if there is no image."""
+    """Return the index, in elements, of the first pixel that (y, x) becomes in an image; -1 if there is no image."""
     if image.size == 0:
         return -1
     return ((halo + y * shuffle) * image.shape[1] + halo + x * shuffle) * image.shape[2]
@@ -752,8 +752,8 @@ def split(levels: NDArray[np.uint8], channels: int, planes: int, bits: NDArray[n
         for column in range(columns):
             count = 0
             for word in range(words):
-                here = min(channels - 64 * word, 64)
-                mask = -1 if here == 64 else (1 << here) - 1
+                used = min(channels - 64 * word, 64)
+                mask = -1 if used == 64 else (1 << used) - 1
                 source = levels.ctypes.data + (row * levels.shape[1] + column) * levels.shape[2] + 64 * word
                 target = bits.ctypes.data + 8 * ((row * columns + column) * planes * words + word)
                 count += _split_planes(source, mask, planes, target, 8 * words)

@@ -130,7 +130,7 @@ class Convolution:
         )
 
     def _input(self, x: Array | Activation) -> tuple[NDArray, int, Activation]:
-        """Give the image that the kernel reads, its halo, and the activation that it belongs to."""
+        """Return the image that the kernel reads, its halo, and the activation that it belongs to."""
         halo = self.size // 2
         if not isinstance(x, Activation):
             x = self.images.from_planes(x, halo)
@@ -148,7 +148,7 @@ class Convolution:
         return residual if self.few else self.images.with_whole_vectors(residual)
 
     def _vector_offsets(self, image: NDArray) -> NDArray[np.int64]:
-        """Give the offset of each vector's first channel from its first pixel, in elements of an image."""
+        """Return the offset of each vector's first channel from its first pixel, in elements of an image."""
         vectors = padded(self.outputs) // LANES
         phase, vector = np.divmod(np.arange(self.shuffle**2 * vectors), vectors)
         down, right = np.divmod(phase, self.shuffle)

@@ -45,18 +45,18 @@ class Filters(Protocol):
 
 
 def _length(count: int) -> tuple[int, ...]:
-    """Give a tuple of this length, which makes the number a compile-time constant."""
+    """Return a tuple of this length, which makes the number a compile-time constant."""
     return (1,) * count
 
 
 def _blocks(outputs: int, lanes: int) -> tuple[int, int]:
-    """Give the outputs padded to whole blocks, and the vectors of `lanes` outputs in a block."""
+    """Return the outputs padded to whole blocks, and the vectors of `lanes` outputs in a block."""
     block = min(BLOCK, padded(outputs, lanes))
     return padded(outputs, block), block // lanes
 
 
 def _initial(filters: NDArray, outputs: int, quantization: Quantization | None) -> NDArray:
-    """Give the initial sums, which correct for levels being stored relative to the lowest level instead of zero."""
+    """Return the initial sums, which correct for levels being stored relative to the lowest level instead of zero."""
     if quantization is None:
         return aligned(np.zeros(outputs, np.float32))
     initial = np.zeros(outputs, np.int32)
@@ -65,7 +65,7 @@ def _initial(filters: NDArray, outputs: int, quantization: Quantization | None) 
 
 
 def _shares(epilogue: kernels.EpilogueArguments, strips: int = 1) -> tuple[int, int, NDArray[np.int64]]:
-    """Give the number of workers, the rows per band that a worker takes at a time, and the counter of taken bands."""
+    """Return the number of workers, the rows per band that a worker takes at a time, and the counter of taken bands."""
     workers = min(get_num_threads(), epilogue.height)
     rows = epilogue.height * strips // (PARTS * workers)
     return workers, min(max(rows, LEAST_ROWS), MOST_ROWS), np.zeros(1, np.int64)

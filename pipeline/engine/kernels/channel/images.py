@@ -25,14 +25,14 @@ def padded(count: int, whole: int = LANES) -> int:
 
 
 def stored(quantization: Quantization) -> tuple[np.float32, np.float32]:
-    """Give the lowest and highest level that kernels round to; signs are stored as 0 and 1."""
+    """Return the lowest and highest level that kernels round to; signs are stored as 0 and 1."""
     if quantization.signs:
         return np.float32(0), np.float32(1)
     return np.float32(quantization.lowest), np.float32(quantization.highest)
 
 
 def inverse_steps(quantization: Quantization, channels: int) -> Array:
-    """Give the factor that kernels multiply each channel by before rounding, padded with zeros to `channels`."""
+    """Return the factor that kernels multiply each channel by before rounding, padded with zeros to `channels`."""
     steps = np.asarray(HUGE if quantization.signs else quantization.inverse_step, np.float32)
     each = np.zeros(channels, np.float32)
     each[: steps.size if steps.ndim else channels] = steps
@@ -79,7 +79,7 @@ class Images:
         self.workspace = workspace
 
     def buffer(self, channels: int, height: int, width: int, halo: int, dtype: type = np.float32) -> NDArray:
-        """Give a buffer for an image of `channels` channels, with its halo.
+        """Return a buffer for an image of `channels` channels, with its halo.
 
         The halo stays as it is, since only images of this size are written into the buffer, at this position.
         """
@@ -88,7 +88,7 @@ class Images:
         return self.workspace.array((rows + slack, columns, channels), dtype, ("image", height, width, halo))
 
     def levels_buffer(self, channels: int, height: int, width: int, halo: int, zero: int) -> NDArray[np.uint8]:
-        """Give a buffer for an image in levels, its halo filled with the level of zero, which depends on the layer."""
+        """Return a buffer for an image in levels, its halo at the level of zero, which depends on the layer."""
         levels = self.buffer(channels, height, width, halo, np.uint8)
         kernels.fill_halo(levels, halo, height, width, zero)
         return levels
@@ -101,7 +101,7 @@ class Images:
         return Activation(channels, height, width, values, halo)
 
     def with_values(self, x: Activation, halo: int) -> Activation:
-        """Give the activation with a halo of at least `halo` pixels."""
+        """Return the activation with a halo of at least `halo` pixels."""
         if x.halo >= halo:
             return x
         values = self.buffer(x.values.shape[2], x.height, x.width, halo)
@@ -110,7 +110,7 @@ class Images:
         return replace(x, values=values, halo=halo)
 
     def with_levels(self, x: Activation, quantization: Quantization, halo: int) -> Activation:
-        """Give the activation with levels, in a halo of at least `halo` pixels."""
+        """Return the activation with levels, in a halo of at least `halo` pixels."""
         if x.quantization is quantization and x.levels_halo >= halo:
             return x
         lowest, highest = stored(quantization)
@@ -120,7 +120,7 @@ class Images:
         return replace(x, levels=levels, levels_halo=halo, quantization=quantization)
 
     def with_whole_vectors(self, x: Activation) -> Activation:
-        """Give the activation with its channels padded to whole vectors."""
+        """Return the activation with its channels padded to whole vectors."""
         if x.values.shape[2] % LANES == 0:
             return x
         values = self.buffer(padded(x.channels), x.height, x.width, x.halo)

@@ -41,7 +41,7 @@ class Indexed:
 
 
 def _grouped(filters: NDArray[np.bool_], outputs: int, channels: int) -> NDArray[np.int64]:
-    """Give filters as 0 or 1 by (group, tap, output, channel), padded to `outputs` and whole groups of `channels`."""
+    """Return filters as 0 or 1 by (group, tap, output, channel), padded to `outputs` and whole groups of `channels`."""
     present, inputs, k, _ = filters.shape
     groups = -(-inputs // channels)
     bits = np.zeros((outputs, groups * channels, k * k), np.int64)
@@ -57,7 +57,7 @@ def _blocks(indices: NDArray, vectors: int, lanes: int) -> NDArray:
 
 
 def _signs(inputs: int, groups: int, channels: int) -> NDArray[np.int64]:
-    """Give the channels' signs by group and table entry (bit i set: +1 for channel i); 0 for absent channels."""
+    """Return the channels' signs by group and table entry (bit i set: +1 for channel i); 0 for absent channels."""
     entries = np.arange(1 << channels)[:, None] >> np.arange(channels) & 1
     present = np.arange(groups * channels).reshape(groups, 1, channels) < inputs
     return (2 * entries - 1) * present
@@ -139,7 +139,7 @@ def index_int6(filters: NDArray[np.bool_], outputs: int, vectors: int, quantizat
 
 
 def _correction(filters: NDArray[np.bool_], outputs: int, origin: NDArray) -> NDArray[np.int32]:
-    """Give each filter's signed sum of the origins of its inputs' levels, by input channel."""
+    """Return each filter's signed sum of the origins of its inputs' levels, by input channel."""
     initial = np.zeros(outputs, np.int32)
     signed = np.where(filters, 1, -1).sum(axis=(2, 3))
     initial[: len(filters)] = signed @ origin

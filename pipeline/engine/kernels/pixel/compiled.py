@@ -98,7 +98,7 @@ def _constant(value: int) -> ir.Constant:
 
 
 def _at(builder: Any, address: Any, kind: Any, offset: int = 0) -> Any:
-    """Give a pointer to `kind`, `offset` bytes after an integer address."""
+    """Return a pointer to `kind`, `offset` bytes after an integer address."""
     return builder.inttoptr(builder.add(address, _constant(offset)), ir.PointerType(kind))
 
 
@@ -366,14 +366,14 @@ def _convolve_binary_levels(worker, workers, padded, offsets, size, epilogue):
 
 @njit(cache=True)
 def _tiles(epilogue, rows, columns):
-    """Give the number of tiles across, and in all."""
+    """Return the number of tiles across, and in all."""
     across = -(-epilogue.width // columns)
     return across, across * -(-epilogue.height // rows)
 
 
 @njit(cache=True)
 def _aligned(array):
-    """Give the address of the first aligned vector in an array."""
+    """Return the address of the first aligned vector in an array."""
     return array.ctypes.data + -array.ctypes.data % VECTOR_BYTES
 
 

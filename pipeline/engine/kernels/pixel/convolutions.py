@@ -147,7 +147,7 @@ class Convolution:
             kernels.pad_quantized(x.values, *_numbers(self.quantization), halo, levels)
 
     def _padded(self, x: Activation, rows: int) -> NDArray[np.float32]:
-        """Give the values with a halo; for a float layer that computes with integers, its levels as float32."""
+        """Return the values with a halo; for a float layer that computes with integers, its levels as float32."""
         values, halo = x.values, self.size // 2
         if self.quantization is not None and x.levels.size:
             levels = x.levels[: self.inputs, halo : halo + x.height, halo : halo + x.width]
@@ -161,8 +161,8 @@ class Convolution:
     def _padded_buffer(
         self, channels: int, height: int, width: int, size: int, rows: int, lanes: int, dtype: type
     ) -> NDArray:
-        """Give a buffer for an image in whole tiles of rows × lanes pixels and whole groups of channels, with the halo
-        for filters of `size`.
+        """Return a buffer for an image in whole tiles of rows × lanes pixels and whole groups of channels, with the
+        halo for filters of `size`.
 
         Its padding is zero, since only images of this size are written into it, at this position.
         """
@@ -172,13 +172,13 @@ class Convolution:
         return self.workspace.array(shape, dtype, purpose=("padded", channels, height, width, size))
 
     def _levels_buffer(self, channels: int, height: int, width: int, size: int) -> NDArray[np.int16]:
-        """Give a buffer for an image in levels, padded for table look-up."""
+        """Return a buffer for an image in levels, padded for table look-up."""
         rows, lanes = kernels.TABLE_ROWS, kernels.INT16_LANES
         return self._padded_buffer(channels, height, width, size, rows, lanes, np.int16)
 
 
 def _numbers(quantization: Quantization | None) -> tuple[np.float32, np.float32, np.float32]:
-    """Give the inverse step, lowest and highest level; zeros for None."""
+    """Return the inverse step, lowest and highest level; zeros for None."""
     if quantization is None:
         return np.float32(0), np.float32(0), np.float32(0)
     return np.float32(quantization.inverse_step), np.float32(quantization.lowest), np.float32(quantization.highest)
