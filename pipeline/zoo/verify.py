@@ -1,8 +1,8 @@
 """Re-evaluate the published networks in PyTorch and in the engine, and compare with the published scores.
 
-By default on Set5, Set14 and B100, in PyTorch and in the engine's float32 and int8 modes; `--all` adds Urban100 and the
-other modes of the engine. Each processor core evaluates its own network. An interrupted verification resumes if the
-code is unchanged.
+By default on Set5 and Set14, in PyTorch and in the engine's float32 and int8 modes; `--all` adds B100, Urban100 and
+the other modes of the engine. Each processor core evaluates its own network. An interrupted verification resumes if
+the code is unchanged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipeline.zoo.progress import Progress
 from pipeline.zoo.publish import TEST_SETS
 from pipeline.zoo.scores import Task, in_parallel, mean_scores
 
-QUICK_SETS = ("Set5", "Set14", "B100")
+QUICK_SETS = ("Set5", "Set14")
 QUICK_MODES = ("engine_float32", "engine_int8")
 TOLERANCES = {"psnr_y": 0.01, "psnr_rgb": 0.01, "ssim_y": 0.0005}  # dB, dB, absolute
 
@@ -59,10 +59,8 @@ class ScoreCheck:
         return f"{self.method:28} {self.test_set:10} {self.backend:16} PSNR-Y {values}  {verdict}"
 
 
-def compare(
-    zoo: Path, sets: Sequence[str], modes: Sequence[str], only: Sequence[str] | None, mirror: str | None
-) -> Iterator[list[ScoreCheck]]:
-    """Evaluate all networks, or those in `only`, and yield the checks of one method on one set at a time.
+def tasks_of(zoo: Path, sets: Sequence[str], modes: Sequence[str], only: Sequence[str] | None) -> list[Task]:
+    """Return the tasks that evaluate all networks, or those in `only`, and bicubic upscaling at their scales.
 
     Raises
     ------
@@ -88,9 +86,14 @@ def compare(
     for task in tasks:
         if task.method not in published or task.test_set not in published[task.method].sets:
             raise InputError(f"{results}: {task.method}: has no scores on {task.test_set}; run `make publish`")
-    for name in sets:
+    return tasks
+
+
+def compare(zoo: Path, tasks: Sequence[Task], mirror: str | None) -> Iterator[list[ScoreCheck]]:
+    """Run tasks, and yield the checks of one method on one set at a time."""
+    for name in dict.fromkeys(task.test_set for task in tasks):
         ready(name, mirror)
-    progress = Progress(zoo / "unfinished" / ".verify.json")
+    published, progress = read_published(zoo), Progress(zoo / "unfinished" / ".verify.json")
     kept = [task for task in tasks if _key(task) in progress]
     if kept:
         print(f"kept from an interrupted verification: {len(kept)} of {len(tasks)}")
@@ -122,9 +125,7 @@ def _near(one: float | None, other: float | None, tolerance: float) -> bool:
 
 def main(
     zoo: Annotated[Path, typer.Option(help="The zoo's folder.")] = ZOO,
-    sets: Annotated[
-        list[str] | None, typer.Option(metavar="NAME…", help="Test sets. Default: Set5, Set14 and B100.")
-    ] = None,
+    sets: Annotated[list[str] | None, typer.Option(metavar="NAME…", help="Test sets. Default: Set5 and Set14.")] = None,
     models: Annotated[list[str] | None, typer.Option(metavar="NAME…", help="Networks to verify. Default: all.")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All test sets and modes of the engine; takes hours.")
@@ -133,9 +134,10 @@ def main(
     chosen = sets or (TEST_SETS if everything else QUICK_SETS)
     modes = tuple(MODES) if everything else QUICK_MODES
     compared: list[ScoreCheck] = []
-    for checks in compare(zoo, chosen, modes, models, os.environ.get("SR_MIRROR")):
+    tasks = tasks_of(zoo, chosen, modes, models)
+    for number, checks in enumerate(compare(zoo, tasks, os.environ.get("SR_MIRROR")), 1):
         compared += checks
-        print("\n".join(map(str, checks)), flush=True)
+        print("\n".join(f"{number:3}/{len(tasks)}  {check}" for check in checks), flush=True)
     different = sum(bool(check.apart) for check in compared)
     if different:
         print(f"error: {different} of {len(compared)} differ from {zoo / 'results.json'}", file=sys.stderr)
