@@ -25,8 +25,9 @@ def main(name: SetName) -> None:
     tasks = [Task(name, scale) for scale in sorted({network.scale for network in networks})]
     tasks += [Task(name, network.scale, network) for network in networks]
     scores = {task.method: task.scores() for task in tasks}
+    by_network = {(real.model, real.scale): (real, binary) for real, binary in reversed(pairs(networks))}
     timed = {}
-    for real, binary in pairs(networks):
+    for real, binary in by_network.values():  # one pair of each network: time does not depend on training
         image = images.lr(0, binary.scale)[: benchmark.lr_height, : benchmark.lr_width]
         threads = min(benchmark.threads, machine["cores"])
         timed[binary.name] = times(real.path(), binary.path(), image, threads, benchmark.repeats, benchmark.seconds)

@@ -1,7 +1,10 @@
 """Shared fixtures: where the image mirror lies, a small zoo, a small repository, and hypothesis with a fixed seed."""
 
-import fcntl
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch: test processes share the cores, and threads would spin
+
+import fcntl
 import shutil
 from collections.abc import Callable
 from pathlib import Path

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -177,9 +179,11 @@ def _memory(whole: Workload, size: tuple[int, int], settings: TimingSettings, fo
     config: Any = whole.real.config
     memory.write_request(folder, config, whole.enlarged, *size, settings.threads, files)
     measured, missing = {}, {}
-    for name in BACKENDS:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # of processes: a peak does not depend on what runs beside it
+        running = {name: pool.submit(memory.peak_memory, folder, name) for name in BACKENDS}
+    for name, peak in running.items():
         try:
-            measured[name] = memory.peak_memory(folder, name)
+            measured[name] = peak.result()
         except UnavailableError as error:
             missing[name] = str(error)
     return Memories(size, measured, missing)

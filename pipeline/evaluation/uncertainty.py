@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap
 
 LEVEL = 0.95
 RESAMPLES = 9999
@@ -41,6 +40,8 @@ def paired_interval(above: Mapping[str, float], below: Mapping[str, float]) -> I
     mean = float(differences.mean())
     if len(differences) < 2:
         return Interval(mean, -np.inf, np.inf, len(differences))
+    from scipy.stats import bootstrap  # takes a second to import, which commands without an interval need not spend
+
     interval = bootstrap(
         (differences,),
         np.mean,

@@ -12,13 +12,18 @@ import torch
 
 
 def one_thread_each(count: int) -> ProcessPoolExecutor:
-    """Make a pool of processes, each with one thread for PyTorch and the engine, that end with this process."""
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start)
+    """Make a pool of processes, each with one thread for PyTorch and the engine, that end with this process.
+
+    They are forked from a process that has imported this module once, with what takes seconds, and started no thread.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", __name__])
+    return ProcessPoolExecutor(count, context, _start)
 
 
 def _start() -> None:
-    torch.set_num_threads(1)
     numba.set_num_threads(1)
+    torch.set_num_threads(1)  # last: Numba's first call sets the threads of OpenMP, which PyTorch shares
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
