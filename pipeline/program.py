@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import pairwise
@@ -18,6 +19,7 @@ def run_program(main: Callable[..., None]) -> None:
 
     An option with a list takes several values, ``--sets A B``.
     """
+    gc.freeze()  # what was imported stays: without looking at it again, a program with PyTorch ends a second sooner
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command(help=sys.modules[main.__module__].__doc__)(main)
     lists = {name for param in typer.main.get_command(app).params if param.multiple for name in param.opts}
