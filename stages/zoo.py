@@ -10,7 +10,7 @@ from pipeline.benchmark.machine import timed_environment
 from pipeline.data.prepared import PreparedSet
 from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
-from pipeline.records import ENGINE, PublishedRun, score_rows
+from pipeline.records import PublishedRun, score_rows
 from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import pairs, read_index
 from pipeline.zoo.scores import Task, mean_scores
@@ -23,7 +23,7 @@ def main(name: SetName) -> None:
     benchmark, machine = load_params().benchmark, timed_environment()
     images, networks = PreparedSet.open(prepared_folder(name)), read_index()
     tasks = [Task(name, scale) for scale in sorted({network.scale for network in networks})]
-    tasks += [Task(name, network.scale, network, ("torch", ENGINE)) for network in networks]
+    tasks += [Task(name, network.scale, network, ("torch", "engine_int8")) for network in networks]
     scores = {task.method: task.scores() for task in tasks}
     by_network = {(real.model, real.scale): (real, binary) for real, binary in reversed(pairs(networks))}
     timed = {}

@@ -42,7 +42,9 @@ def table(record: Mapping[str, Any]) -> str:
 
 
 def verdict_record() -> dict[str, Any]:
-    """Judge the last run, as its report does.
+    """Judge the published networks, and size and speed by the last run, as its report does.
+
+    The run's own accuracy is left out: that of the quick profile's reduced networks is no verdict on the paper.
 
     Returns
     -------
@@ -53,7 +55,11 @@ def verdict_record() -> dict[str, Any]:
     params = load_params()
     results = read_results(Path(), params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
     fields = ("key", "title", "verdict", "headline", "headline_label", "reach", "reservations")
-    claims = [{field: getattr(claim, field) for field in fields} for claim in verdicts(results, params)]
+    claims = [
+        {field: getattr(claim, field) for field in fields}
+        for claim in verdicts(results, params)
+        if claim.key != "accuracy"
+    ]
     timed = next(iter(results.benchmarks.values())).environment
     machine = {"cpu": timed["cpu"], "cores": timed["cores"], "commit": timed["commit"]}
     return {"profile": params.profile, "machine": machine, "claims": claims}
