@@ -22,7 +22,7 @@ fi
 .venv/bin/pip install --quiet --upgrade pip
 # Torch first and by itself: its pin decides between builds, and everything else accepts it.
 .venv/bin/pip install --quiet --constraint constraints.txt torch
-.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[pipeline,test]'
+.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[pipeline,cluster,test]'
 # What the benchmark compares with. Without them it runs too, and says in the report what is missing.
 .venv/bin/pip install --quiet --constraint constraints.txt --editable '.[peers]' ||
     echo "note: not all of the benchmark's other runtimes could be installed; make setup tries again after a change" >&2

@@ -204,6 +204,12 @@ class Report(Section):
     claims: Claims
 
 
+class Cluster(Section):
+    """How stages share a cluster, see `pipeline.cluster`; changes no result."""
+
+    gpus_per_training: Annotated[float, Field(gt=0, le=1)]  # less than 1: several small networks share a GPU
+
+
 class Params(Section):
     """Everything in params.yaml."""
 
@@ -216,6 +222,7 @@ class Params(Section):
     train: Train
     export: Export
     benchmark: Benchmark
+    cluster: Cluster
     report: Report
 
     def training(self, model: str) -> Training:

@@ -27,7 +27,7 @@ LAYERS = [
     ["engine"],
     ["exporting"],
     ["training", "evaluation", "benchmark"],
-    ["zoo"],
+    ["zoo", "cluster"],
     ["reporting"],
     ["cli", "commands"],
 ]

@@ -1,0 +1,89 @@
+"""Connecting to a cluster: one that runs, one on this machine, or one of SLURM jobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from distributed import Client, LocalCluster
+
+from pipeline.cluster.placement import Worker
+from pipeline.errors import InputError
+
+CONNECT_SECONDS = 30
+
+
+@contextmanager
+def client(scheduler: str | None, local: int | None, slurm: Path | None) -> Iterator[Client]:
+    """Connect to a cluster, and close what this process started of it.
+
+    Parameters
+    ----------
+    scheduler : str, optional
+        The address of a scheduler that runs, such as ``tcp://10.0.0.1:8786``.
+    local : int, optional
+        The number of workers to start on this machine; each gets an equal part of its cores.
+    slurm : Path, optional
+        Arguments of `dask_jobqueue.SLURMCluster`, and ``jobs``, in YAML.
+
+    Raises
+    ------
+    InputError
+        Unless one of them is given, or if the scheduler cannot be reached.
+    """
+    if sum(choice is not None for choice in (scheduler, local, slurm)) != 1:
+        raise InputError("cluster: give one of --scheduler, --local and --slurm")
+    if scheduler is not None:
+        try:
+            connection = Client(scheduler, timeout=CONNECT_SECONDS)
+        except (OSError, ValueError) as error:
+            raise InputError(f"--scheduler: {scheduler}: cannot be reached; start one with `dask scheduler`") from error
+        with connection:
+            yield connection
+    elif local is not None:
+        cores = max(1, (os.cpu_count() or 1) // local)
+        with (
+            LocalCluster(  # listens on loopback alone
+                n_workers=local, threads_per_worker=cores, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+            ) as cluster,
+            Client(cluster) as connection,
+        ):
+            yield connection
+    else:
+        assert slurm is not None
+        cluster, jobs = slurm_cluster(slurm)
+        with cluster, Client(cluster) as connection:
+            cluster.scale(jobs=jobs)
+            yield connection
+
+
+def slurm_cluster(path: Path) -> tuple[Any, int]:
+    """Return a cluster of SLURM jobs, none of them submitted yet, and the number of jobs that it asks for.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or has an argument that `SLURMCluster` does not take.
+    """
+    from dask_jobqueue import SLURMCluster
+
+    try:
+        arguments = yaml.safe_load(path.read_text(encoding="utf-8"))
+        jobs = arguments.pop("jobs")
+        return SLURMCluster(**arguments), int(jobs)
+    except KeyError as error:
+        raise InputError(f"{path}: {error.args[0]}: missing; give the number of SLURM jobs") from error
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}; see conf/cluster/slurm.yaml") from error
+
+
+def workers(connection: Client) -> list[Worker]:
+    """Return the workers that are there now."""
+    return [
+        Worker(address, info["host"], info["nthreads"], info.get("resources", {}).get("GPU", 0.0))
+        for address, info in connection.scheduler_info(n_workers=-1)["workers"].items()
+    ]

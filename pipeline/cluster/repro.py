@@ -1,0 +1,207 @@
+"""The coordinator: runs the changed stages on a cluster, each as soon as its dependencies are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from distributed import Client, Future, wait
+
+from pipeline.cluster import work
+from pipeline.cluster.clusters import workers
+from pipeline.cluster.graph import Graph
+from pipeline.cluster.placement import Placement
+from pipeline.errors import InputError
+from pipeline.files import write_csv
+from pipeline.training.interruption import Interruption
+
+LOGS = Path(".dvc", "tmp", "cluster")
+TIMELINE = LOGS / "timeline.csv"
+GLANCE_SECONDS = 0.3  # between two looks at workers and stages
+MOST_LOSSES = 3  # of workers under one stage: more are the stage's fault, as when it takes all memory
+
+
+@dataclass
+class Outcome:
+    """What became of the stages.
+
+    Attributes
+    ----------
+    unchanged, ran, skipped : list of str
+        `skipped` depend on one that failed.
+    failed : dict of str
+        Why, by stage.
+    interrupted : bool
+    """
+
+    unchanged: list[str] = field(default_factory=list)
+    ran: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def finished(self) -> int:
+        """The number of stages of which nothing more is to come."""
+        return len(self.unchanged) + len(self.ran) + len(self.skipped) + len(self.failed)
+
+
+class Coordinator:
+    """Runs the stages of a graph on a cluster.
+
+    Parameters
+    ----------
+    graph : Graph
+    client : Client
+    gpus : float
+        See `Placement`.
+    say : callable
+        Takes each line of the course of events.
+    """
+
+    def __init__(self, graph: Graph, client: Client, gpus: float, say: Callable[[str], None]) -> None:
+        self._graph, self._client, self._say = graph, client, say
+        self._placement = Placement(gpus)
+        self._waiting = {name: {d for d in graph.dependencies(name) if d in graph.names} for name in graph.names}
+        self._ready: list[str] = []
+        self._running: dict[str, Future] = {}
+        self._losses: dict[str, int] = {}
+        self._timeline: list[dict[str, object]] = []
+        self.outcome = Outcome()
+        self._logs = Path(graph.root) / LOGS
+        self._warned = False
+
+    def run(self, interruption: Interruption, progress: Callable[[Outcome], None]) -> Outcome:
+        """Run until every stage has ended, or on an interruption those that run have saved what they have.
+
+        `progress` is called now and then.
+        """
+        self._logs.mkdir(parents=True, exist_ok=True)
+        stopping = False
+        while self._running or not (interruption.asked or self.outcome.finished == len(self._graph.names)):
+            if interruption.asked and not stopping:
+                stopping = True
+                self._client.run(work.stop)
+            self._look_at_workers()
+            self._look_at_stages()
+            if not stopping:
+                self._start()
+            progress(self.outcome)
+            if self._running:
+                _wait(list(self._running.values()))
+        if self._timeline:
+            write_csv(self._logs / TIMELINE.name, self._timeline)
+        self.outcome.interrupted = interruption.asked
+        return self.outcome
+
+    def _look_at_workers(self) -> None:
+        """Take stages back from workers that are gone."""
+        for name in self._placement.update(workers(self._client)):
+            self._running.pop(name).cancel(force=True)
+            self._lost(name)
+
+    def _look_at_stages(self) -> None:
+        """Record the stages that have ended."""
+        for name, future in list(self._running.items()):
+            if not future.done():
+                continue
+            del self._running[name]
+            if future.status != "finished":
+                self._lost(name)
+                continue
+            ran = future.result()
+            worker = self._placement.release(name)
+            self._timeline.append({"stage": name, "worker": worker.address, "start": ran.start, "end": ran.end})
+            if ran.exit_code == 0:
+                self._record(name, ran.end - ran.start)
+            else:
+                self._fail(name, f"exit code {ran.exit_code}, see {LOGS / _log(name)}")
+
+    def _start(self) -> None:
+        """Start the stages for which there is room; those that measure time last, since they need a whole machine."""
+        self._find_ready()
+        if self._ready and self._placement.empty and not self._warned:
+            self._say("waiting for workers")
+            self._warned = True
+        for name in sorted(self._ready, key=lambda name: self._graph.need(name) == "machine"):
+            need = self._graph.need(name)
+            worker = self._placement.place(name, need)
+            if worker is None:
+                if not (self._running or self._placement.empty or self._placement.fits(need)):
+                    self._ready.remove(name)
+                    self._fail(name, f"no worker is large enough for a {need}")
+                continue
+            self._ready.remove(name)
+            if self._graph.restored(name):
+                self._placement.release(name)
+                self._end(name, self.outcome.ran)
+                self._say(f"{name}: restored from the cache of runs")
+                continue
+            self._say(f"{name}: on {worker.address}")
+            self._running[name] = self._client.submit(
+                work.run_command,
+                name,
+                self._graph.command(name),
+                self._graph.root,
+                str(self._logs / _log(name)),
+                self._graph.environment(name),
+                workers=[worker.address],
+                allow_other_workers=False,
+                pure=False,
+            )
+
+    def _find_ready(self) -> None:
+        """Move stages whose dependencies are there from waiting to ready; those that are unchanged end."""
+        while found := [name for name, needs in self._waiting.items() if not needs]:
+            for name in found:
+                del self._waiting[name]
+                if self._graph.changed(name):
+                    self._ready.append(name)
+                else:
+                    self._end(name, self.outcome.unchanged)
+
+    def _record(self, name: str, seconds: float) -> None:
+        try:
+            self._graph.record(name)
+        except InputError as error:
+            self._fail(name, str(error))
+            return
+        self._end(name, self.outcome.ran)
+        self._say(f"{name}: {seconds:.1f} s")
+
+    def _end(self, name: str, ended: list[str]) -> None:
+        ended.append(name)
+        for needs in self._waiting.values():
+            needs.discard(name)
+
+    def _fail(self, name: str, reason: str) -> None:
+        """Note a failure, and leave out all that depends on it."""
+        self.outcome.failed[name] = reason
+        self._say(f"{name}: failed: {reason}")
+        lost = {name}
+        for other in self._graph.names:  # each after those that it depends on
+            if other in self._waiting and self._waiting[other] & lost:
+                lost.add(other)
+                del self._waiting[other]
+                self.outcome.skipped.append(other)
+
+    def _lost(self, name: str) -> None:
+        """Let a stage whose worker died run again."""
+        self._placement.release(name)
+        self._losses[name] = self._losses.get(name, 0) + 1
+        if self._losses[name] >= MOST_LOSSES:
+            self._fail(name, f"its worker died {MOST_LOSSES} times, see {LOGS / _log(name)}")
+        else:
+            self._ready.append(name)
+            self._say(f"{name}: its worker died; it goes to another")
+
+
+def _log(name: str) -> str:
+    return f"{name}.log"
+
+
+def _wait(futures: list[Future]) -> None:
+    with suppress(TimeoutError):
+        wait(futures, timeout=GLANCE_SECONDS, return_when="FIRST_COMPLETED")

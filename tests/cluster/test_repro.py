@@ -1,0 +1,183 @@
+"""The pipeline on a cluster of two worker processes, one of which is killed in the middle of a training."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+pytest.importorskip("distributed", reason="needs the extra `cluster`")
+
+from distributed import Client
+
+from tests.small_repository import ENVIRONMENT, Repository
+
+# Outputs that hold times; those of a training are in the metadata of its packed network too.
+TIMED = ("packed", "reports", "results/benchmark", "results/seconds", "results/train", "results/zoo")
+MEASURING = ("benchmark@", "benchmark_layers", "zoo@")
+
+
+class Cluster:
+    """A scheduler and named worker processes, which run in a repository."""
+
+    def __init__(self, folder):
+        self._folder, self.workers = folder, {}
+        file = folder / "scheduler.json"
+        self._scheduler = self._start("scheduler", "--scheduler-file", file, "--port", "0", "--no-dashboard")
+        while not file.exists():
+            time.sleep(0.05)
+        self.address = yaml.safe_load(file.read_text())["address"]
+
+    def add(self, name):
+        self.workers[name] = self._start("worker", self.address, "--no-nanny", "--nthreads", "1", "--name", name)
+
+    def close(self):
+        for process in (*self.workers.values(), self._scheduler):
+            process.kill()
+            process.wait()
+
+    def name_of(self, address):
+        with Client(self.address, set_as_default=False) as client:
+            return client.scheduler_info()["workers"][address]["name"]
+
+    def _start(self, kind, *arguments):
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", "127.0.0.1", *map(str, arguments)]
+        environment = ENVIRONMENT | {"PYTHONPATH": str(self._folder)}
+        return subprocess.Popen(command, cwd=self._folder, env=environment, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def small(published, tmp_path):
+    return Repository.small(tmp_path / "repository", published.folder / "zoo")
+
+
+@pytest.fixture
+def cluster(small):
+    cluster = Cluster(small.folder)
+    yield cluster
+    cluster.close()
+
+
+def start(small, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cluster", *arguments],
+        cwd=small.folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def outputs(repository):
+    """The hash of every output in dvc.lock that holds no time, and the stages."""
+    stages = yaml.safe_load((repository.folder / "dvc.lock").read_text())["stages"]
+    hashes = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+    return set(stages), {path: value for path, value in hashes.items() if not path.startswith(TIMED)}
+
+
+def test_a_killed_worker_is_no_loss_and_what_measures_time_runs_alone(repository, small, cluster):
+    for name in ("one", "two"):
+        cluster.add(name)
+    process = start(small, "repro", "--scheduler", cluster.address)
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("train@edsr-2-float: on "):
+            break
+    state = small.folder / "checkpoints/edsr-x2-float/state.json"
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.02)
+    cluster.workers[cluster.name_of(said[-1].split()[-1])].kill()
+    output = "".join(said) + process.communicate()[0]
+    assert process.returncode == 0, output
+    assert "train@edsr-2-float: its worker died; it goes to another" in output
+    assert (
+        "going on from checkpoints/edsr-x2-float"
+        in (small.folder / ".dvc/tmp/cluster/train@edsr-2-float.log").read_text()
+    )
+    assert outputs(small) == outputs(repository)
+    assert "Running stage" not in small.dvc("repro")
+    with (small.folder / ".dvc/tmp/cluster/timeline.csv").open() as file:
+        rows = [(row["stage"], float(row["start"]), float(row["end"])) for row in csv.DictReader(file)]
+    assert len(rows) == len(outputs(repository)[0])
+    measured = [row for row in rows if row[0].startswith(MEASURING)]
+    assert len(measured) == 3
+    for name, begin, end in measured:
+        assert [other for other, b, e in rows if other != name and b < end and e > begin] == []
+
+
+@pytest.fixture
+def done(repository, tmp_path):
+    """A copy in which the pipeline has run."""
+    return repository.copy(tmp_path / "repository")
+
+
+def test_where_nothing_has_changed_nothing_runs(done):
+    process = start(done, "repro", "--local", "1")
+    output, _ = process.communicate()
+    assert process.returncode == 0 and "0 stages ran, " in output, output
+    assert "dashboard: http://127.0.0.1:" in output
+
+
+def test_a_stage_that_fails_is_named_with_its_log_and_the_others_go_on(done):
+    broken = done.folder / "stages/bicubic.py"
+    broken.write_text("raise SystemExit('error: no such luck')\n")
+    done.change(lambda params: params["export"].update(calibration_images=3))
+    process = start(done, "repro", "--local", "2")
+    output, _ = process.communicate()
+    assert process.returncode == 1, output
+    log = ".dvc/tmp/cluster/bicubic@embedded-test-2.log"
+    assert f"error: bicubic@embedded-test-2: exit code 1, see {log}" in output
+    assert "no such luck" in (done.folder / log).read_text()
+    assert "evaluate@embedded-test-edsr-2-binary: " in output  # does not depend on it
+    assert "left out, since they depend on these: pictures@embedded-test-2, report" in output
+
+
+def test_an_interrupted_call_saves_and_the_next_one_goes_on(done):
+    done.change(lambda params: params["train"]["edsr"].update(iterations=300, checkpoint_every=20))
+    process = start(done, "repro", "train@edsr-2-float", "--local", "1")
+    state = done.folder / "checkpoints/edsr-x2-float/state.json"
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate()
+    assert process.returncode == 130 and "Traceback" not in output, output
+    process = start(done, "repro", "train@edsr-2-float", "--local", "1")
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "going on from" in (done.folder / ".dvc/tmp/cluster/train@edsr-2-float.log").read_text()
+    assert done.would_run() & {"train@edsr-2-float"} == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "cluster: give one of --scheduler, --local and --slurm"),
+        (("--local", "1", "--scheduler", "tcp://127.0.0.1:1"), "cluster: give one of"),
+        (("--scheduler", "nowhere"), "--scheduler: nowhere: cannot be reached"),
+        (("nothing", "--local", "1"), "dvc: Stage 'nothing' not found"),
+        (("--slurm", "missing.yaml"), "missing.yaml: "),
+        (("--dry-run",), "give --slurm FILE"),
+    ],
+)
+def test_wrong_arguments_are_said_in_one_line(done, arguments, message):
+    process = start(done, "repro", *arguments)
+    output, _ = process.communicate()
+    assert process.returncode == 2 and "Traceback" not in output, output
+    assert message in output
+
+
+def test_the_script_of_a_slurm_job_is_shown(done):
+    process = start(done, "repro", "--slurm", "conf/cluster/slurm.yaml", "--dry-run")
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    lines = output.rstrip().splitlines()
+    assert lines[0] == "# 4 of these:"
+    for line in ("-p gpu", "-n 1", "--cpus-per-task=16", "--mem=60G", "-t 48:00:00", "--exclusive", "--gres=gpu:1"):
+        assert f"#SBATCH {line}" in lines
+    assert ". .venv/bin/activate" in lines
+    assert "--nthreads 16" in lines[-1] and "--resources GPU=1" in lines[-1]
