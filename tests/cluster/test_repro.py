@@ -88,10 +88,11 @@ def test_a_killed_worker_is_no_loss_and_what_measures_time_runs_alone(repository
         said.append(line)
         if line.startswith("train@edsr-2-float: on "):
             break
+    worker = cluster.workers[cluster.name_of(said[-1].split()[-1])]
     state = small.folder / "checkpoints/edsr-x2-float/state.json"
     while not state.exists() and process.poll() is None:
-        time.sleep(0.02)
-    cluster.workers[cluster.name_of(said[-1].split()[-1])].kill()
+        time.sleep(0.005)
+    worker.kill()
     output = "".join(said) + process.communicate()[0]
     assert process.returncode == 0, output
     assert "train@edsr-2-float: its worker died; it goes to another" in output
