@@ -18,7 +18,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 
 @app.callback()
-def _program() -> None: ...
+def _program() -> None:
+    """Keep `repro` a word of its own: Typer takes a lone command for the whole program."""
 
 
 @app.command()
@@ -50,11 +51,7 @@ def repro(
         print(f"dashboard: {client.dashboard_link}", flush=True)
         with interruptible() as interruption, tqdm(total=len(graph.names), unit="stage", disable=None) as bar:
             coordinator = Coordinator(graph, client, params.cluster.gpus_per_training, bar.write)
-
-            def show(outcome) -> None:  # type: ignore[no-untyped-def]  # repro.Outcome, imported late
-                bar.update(outcome.finished - bar.n)
-
-            outcome = coordinator.run(interruption, show)
+            outcome = coordinator.run(interruption, lambda outcome: bar.update(outcome.finished - bar.n))
     print(f"{len(outcome.ran)} stages ran, {len(outcome.unchanged)} had not changed")
     for name, reason in outcome.failed.items():
         print(f"error: {name}: {reason}", file=sys.stderr)

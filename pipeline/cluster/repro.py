@@ -18,7 +18,7 @@ from pipeline.files import write_csv
 from pipeline.training.interruption import Interruption
 
 LOGS = Path(".dvc", "tmp", "cluster")
-TIMELINE = LOGS / "timeline.csv"
+TIMELINE = "timeline.csv"
 GLANCE_SECONDS = 0.3  # between two looks at workers and stages
 MOST_LOSSES = 3  # of workers under one stage: more are the stage's fault, as when it takes all memory
 
@@ -73,7 +73,7 @@ class Coordinator:
         self._logs = Path(graph.root) / LOGS
         self._warned = False
 
-    def run(self, interruption: Interruption, progress: Callable[[Outcome], None]) -> Outcome:
+    def run(self, interruption: Interruption, progress: Callable[[Outcome], object]) -> Outcome:
         """Run until every stage has ended, or on an interruption those that run have saved what they have.
 
         `progress` is called now and then.
@@ -92,7 +92,7 @@ class Coordinator:
             if self._running:
                 _wait(list(self._running.values()))
         if self._timeline:
-            write_csv(self._logs / TIMELINE.name, self._timeline)
+            write_csv(self._logs / TIMELINE, self._timeline)
         self.outcome.interrupted = interruption.asked
         return self.outcome
 
