@@ -18,15 +18,18 @@ from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import ZOO, PublishedNetwork
 from pipeline.zoo.processes import one_thread_each
 
-# Variants serve to compare trainings; the cost of the other modes is measured on the main networks.
-VARIANT_MODES = ("engine_int8",)
 BACKENDS = ("torch", *MODES)
 
 
 def published_backends(network: PublishedNetwork) -> list[str]:
-    """Return the backends in which a network is published: the engine runs a float one in float32 alone."""
-    modes = VARIANT_MODES if network.variant else MODES
-    return ["torch", *(mode for mode in modes if network.weights == "binary" or mode == "engine_float32")]
+    """Return the backends in which a network is published.
+
+    The engine runs a float network in float32 alone. A variant serves to compare trainings, which PyTorch does; what
+    the engine's modes cost is measured on the main networks.
+    """
+    if network.variant:
+        return ["torch"]
+    return ["torch", *(mode for mode in MODES if network.weights == "binary" or mode == "engine_float32")]
 
 
 @dataclass(frozen=True)
