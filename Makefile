@@ -24,13 +24,16 @@ lint: setup
 test: lint
 	$(ACTIVATED) python -m pytest --numprocesses 2 --dist loadfile
 
+# With CLUSTER=tcp://HOST:8786, on the workers of that Dask scheduler.
+ON_CLUSTER = --scheduler $(CLUSTER)
 verify: setup
-	$(ACTIVATED) python -m pipeline.zoo.verify
+	$(ACTIVATED) python -m pipeline.$(if $(CLUSTER),cluster verify $(ON_CLUSTER),zoo.verify)
 
 PROFILE ?= cpu
 train: setup
 	$(ACTIVATED) python -m pipeline.profiles $(PROFILE) zoo/$(PROFILE).yaml
-	$(ACTIVATED) python -m pipeline.zoo.train --params zoo/$(PROFILE).yaml $(if $(MINUTES),--minutes $(MINUTES))
+	$(ACTIVATED) python -m pipeline.$(if $(CLUSTER),cluster train $(ON_CLUSTER),zoo.train) \
+		--params zoo/$(PROFILE).yaml $(if $(MINUTES),--minutes $(MINUTES))
 
 status: setup
 	$(ACTIVATED) python -m pipeline.profiles $(PROFILE) zoo/$(PROFILE).yaml

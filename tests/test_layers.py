@@ -27,8 +27,8 @@ LAYERS = [
     ["engine"],
     ["exporting"],
     ["training", "evaluation", "benchmark"],
-    ["zoo", "cluster"],
-    ["reporting"],
+    ["zoo"],
+    ["reporting", "cluster"],
     ["cli", "commands"],
 ]
 TOGETHER = ({"params", "profiles"}, {"upscaling", "inference"}, {"packing", "importing"})

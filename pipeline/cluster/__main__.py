@@ -1,10 +1,17 @@
-"""`python -m pipeline.cluster`: the pipeline on a Dask cluster."""
+"""`python -m pipeline.cluster`: the pipeline, the zoo's queue and the check of its scores on a Dask cluster.
+
+Its machines share this folder. Name the cluster by one of --scheduler, --local and --slurm.
+"""
 
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from tqdm import tqdm
@@ -14,52 +21,119 @@ from pipeline.params import load_params
 from pipeline.program import invoke
 from pipeline.training.interruption import interruptible
 
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from pipeline.cluster.coordinator import Graph
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
 
-
-@app.callback()
-def _program() -> None:
-    """Keep `repro` a word of its own: Typer takes a lone command for the whole program."""
+Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler that runs.")]
+Local = Annotated[int | None, typer.Option(min=1, metavar="N", help="Start N workers on this machine.")]
+Slurm = Annotated[Path | None, typer.Option(metavar="FILE", help="Start workers as SLURM jobs.")]
+Zoo = Annotated[Path, typer.Option(help="The zoo's folder.")]
 
 
 @app.command()
 def repro(
     stages: Annotated[list[str] | None, typer.Argument(help="Stages, with what they depend on. Default: all.")] = None,
-    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler that runs.")] = None,
-    local: Annotated[int | None, typer.Option(min=1, metavar="N", help="Start N workers on this machine.")] = None,
-    slurm: Annotated[Path | None, typer.Option(metavar="FILE", help="Start workers as SLURM jobs.")] = None,
+    scheduler: Scheduler = None,
+    local: Local = None,
+    slurm: Slurm = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the script of a SLURM job.")] = False,
 ) -> int:
-    """Run what has changed in the pipeline, as `dvc repro` does, on a cluster whose machines share this folder."""
-    try:
-        from pipeline.cluster import clusters
-    except ImportError as error:
-        raise InputError(f"{error.name}: is not installed; run: pip install '.[cluster]'") from error
+    """Run what has changed in the pipeline, as `dvc repro` does."""
     if dry_run:
         if slurm is None:
             raise InputError("--dry-run: shows the script of a SLURM job; give --slurm FILE")
-        cluster, jobs = clusters.slurm_cluster(slurm)
+        with _installed():
+            from pipeline.cluster.clusters import slurm_cluster
+        cluster, jobs = slurm_cluster(slurm)
         with cluster:
             print(f"# {jobs} of these:\n{cluster.job_script()}")
         return 0
+    with _connected(scheduler, local, slurm) as client:
+        from pipeline.cluster.stages import opened
 
-    from pipeline.cluster.graph import opened
-    from pipeline.cluster.repro import Coordinator
+        with opened(stages or ()) as graph:
+            return _coordinate(graph, client, load_params().cluster.gpus_per_training, "stage")
 
-    params = load_params()
-    with opened(stages or ()) as graph, clusters.client(scheduler, local, slurm) as client:
-        print(f"dashboard: {client.dashboard_link}", flush=True)
-        with interruptible() as interruption, tqdm(total=len(graph.names), unit="stage", disable=None) as bar:
-            coordinator = Coordinator(graph, client, params.cluster.gpus_per_training, bar.write)
-            outcome = coordinator.run(interruption, lambda outcome: bar.update(outcome.finished - bar.n))
-    print(f"{len(outcome.ran)} stages ran, {len(outcome.unchanged)} had not changed")
+
+@app.command()
+def train(
+    params: Annotated[Path, typer.Option(help="Resolved params.")] = Path("params.yaml"),
+    queue: Annotated[Path, typer.Option(help="What to train.")] = Path("conf", "queue.yaml"),
+    zoo: Zoo = Path("zoo"),
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop cleanly after this time.")] = None,
+    scheduler: Scheduler = None,
+    local: Local = None,
+    slurm: Slurm = None,
+) -> int:
+    """Train the networks of the zoo's queue, each once the one that it starts from is there."""
+    with _connected(scheduler, local, slurm) as client:
+        from pipeline.cluster.trainings import TrainingGraph
+
+        graph = TrainingGraph(params, queue, zoo)
+        return _coordinate(graph, client, load_params(params).cluster.gpus_per_training, "training", minutes)
+
+
+@app.command()
+def verify(
+    sets: Annotated[list[str] | None, typer.Option(metavar="NAME", help="As of pipeline.zoo.verify.")] = None,
+    models: Annotated[list[str] | None, typer.Option(metavar="NAME", help="As of pipeline.zoo.verify.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All test sets and modes of the engine.")] = False,
+    zoo: Zoo = Path("zoo"),
+    scheduler: Scheduler = None,
+    local: Local = None,
+    slurm: Slurm = None,
+) -> int:
+    """Re-evaluate the published networks, and compare with the published scores."""
+    with _connected(scheduler, local, slurm) as client:
+        from pipeline.cluster.scoring import on_cluster
+        from pipeline.zoo.verify import verify as verify_zoo
+
+        return verify_zoo(zoo, sets, models, everything, partial(on_cluster, client))
+
+
+def _coordinate(graph: Graph, client: Client, gpus: float, unit: str, minutes: float | None = None) -> int:
+    """Run a graph with a progress bar, report what became of it, and return the exit code."""
+    from pipeline.cluster.coordinator import Coordinator
+
+    with interruptible() as interruption, tqdm(total=len(graph.names), unit=unit, disable=None) as bar:
+        if minutes is not None:
+            timer = threading.Timer(60 * minutes, setattr, (interruption, "asked", True))
+            timer.daemon = True
+            timer.start()
+        outcome = Coordinator(graph, client, gpus, bar.write).run(
+            interruption, lambda o: bar.update(o.finished - bar.n)
+        )
+    print(f"{len(outcome.ran)} {unit}s ran, {len(outcome.unchanged)} had not changed")
+    if outcome.stopped:
+        print(f"stopped: {', '.join(outcome.stopped)}; the same command goes on")
     for name, reason in outcome.failed.items():
         print(f"error: {name}: {reason}", file=sys.stderr)
     if outcome.skipped:
         print(f"error: left out, since they depend on these: {', '.join(outcome.skipped)}", file=sys.stderr)
-    if outcome.interrupted:
-        return 130
-    return 1 if outcome.failed else 0
+    if outcome.failed:
+        return 1
+    return 130 if outcome.interrupted and minutes is None else 0
+
+
+@contextmanager
+def _installed() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(f"{error.name}: is not installed; run: pip install '.[cluster]'") from error
+
+
+@contextmanager
+def _connected(scheduler: str | None, local: int | None, slurm: Path | None) -> Iterator[Client]:
+    with _installed():
+        from pipeline.cluster import clusters
+    with clusters.client(scheduler, local, slurm) as client:
+        print(f"dashboard: {client.dashboard_link}", flush=True)
+        yield client
 
 
 def main() -> None:

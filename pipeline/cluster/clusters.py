@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,12 +47,14 @@ def client(scheduler: str | None, local: int | None, slurm: Path | None) -> Iter
             yield connection
     elif local is not None:
         cores = max(1, (os.cpu_count() or 1) // local)
-        with (
-            LocalCluster(  # listens on loopback alone
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which workers inherit: Ctrl-C is for this process
+        try:
+            cluster = LocalCluster(  # listens on loopback alone
                 n_workers=local, threads_per_worker=cores, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-            ) as cluster,
-            Client(cluster) as connection,
-        ):
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
+        with cluster, Client(cluster) as connection:
             yield connection
     else:
         assert slurm is not None

@@ -1,8 +1,8 @@
 """Train the zoo's networks, one after the other, in the order of conf/queue.yaml.
 
 Each call resumes where the last one stopped. SIGINT and SIGTERM save and stop. A finished network is packed into
-zoo/; the checkpoint of an unfinished one is in zoo/unfinished/<profile>/<name>/. Several calls at once take different
-networks. `python -m pipeline.zoo.status` shows their progress.
+zoo/; the checkpoint of an unfinished one is in zoo/unfinished/<profile>/<name>/. `python -m pipeline.zoo.status` shows
+their progress, and `python -m pipeline.cluster train` trains several at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import os
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic CUDA products need, before CUDA starts
 
 import json
+import sys
 import time
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -68,29 +70,27 @@ def train_queue(
     Raises
     ------
     InputError
-        At the end, if a training failed.
+        If another process trains one of them; at the end, if a training failed.
     """
     machine, started = environment(), time.perf_counter()
-    busy: set[str] = set()
-    failed: list[str] = []
-    while (entry := _next(entries, params, zoo, busy)) is not None and not interruption.asked:
+    failed: dict[str, str] = {}
+    while (entry := _next(entries, params, zoo, failed)) is not None and not interruption.asked:
         left = None if minutes is None else minutes - (time.perf_counter() - started) / 60
         if left is not None and left <= 0:
             break
         with claimed(lock_file(entry, zoo)) as acquired:
-            if not acquired or is_finished(entry, entries, params, zoo):  # another process was faster
-                busy.add(entry.name)
-                continue
+            if not acquired:
+                several = "python -m pipeline.cluster train --local 2"
+                raise InputError(
+                    f"{entry.name}: another process trains it; to train two at once, stop it and run: {several}"
+                )
             try:
-                finished = _make(entry, params, zoo, process, interruption, left, machine)
+                if not _make(entry, params, zoo, process, interruption, left, machine):
+                    break
             except InputError as error:  # the others are still trained
-                failed.append(f"{entry.name}: {error}")
-                busy.add(entry.name)
-                continue
-            if not finished:
-                break
+                failed[entry.name] = str(error)
     if failed:
-        raise InputError("; ".join(failed))
+        raise InputError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
     return [entry.name for entry in entries if not is_finished(entry, entries, params, zoo)]
 
 
@@ -124,9 +124,9 @@ def lock_file(entry: Entry, zoo: Path) -> Path:
     return zoo / "unfinished" / f".{entry.name}.lock"
 
 
-def _next(entries: list[Entry], params: Params, zoo: Path, busy: set[str]) -> Entry | None:
+def _next(entries: list[Entry], params: Params, zoo: Path, failed: Collection[str]) -> Entry | None:
     """Return the first unfinished entry whose start exists."""
-    waiting = (entry for entry in entries if entry.name not in busy and has_start(entry, entries, params, zoo))
+    waiting = (entry for entry in entries if entry.name not in failed and has_start(entry, entries, params, zoo))
     return next((entry for entry in waiting if not is_finished(entry, entries, params, zoo)), None)
 
 
@@ -257,20 +257,27 @@ def main(
     zoo: Annotated[Path, typer.Option(help="Where it is published.")] = ZOO,
     minutes: Annotated[float | None, typer.Option(help="Stop cleanly after this time.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of this call. Default: every core.")] = None,
+    only: Annotated[str | None, typer.Option(metavar="NAME", help="Train this one, whose start is there.")] = None,
 ) -> None:
     for name, value in (("--minutes", minutes), ("--threads", threads)):
         if value is not None and value <= 0:
             raise InputError(f"{name}: {value:g}; choose a positive number")
     entries, params = load_queue(queue), load_params(params_file)
+    if only is not None:
+        entries = [entry for entry in entries if entry.name == only]
+        if not entries:
+            raise InputError(f"--only: {queue} has no training {only}; choose one that `make status` names")
     for name in (params.data.train, params.data.validation):
         ready(name, os.environ.get("SR_MIRROR") or params.data.mirror)
     if threads is not None:
         torch.set_num_threads(threads)
     with this_process() as process, interruptible() as interruption:
         if process.count > 1:
-            raise InputError("torchrun: the queue gives a network to each call; make several calls instead")
+            raise InputError("torchrun: the queue trains on one device; run: python -m pipeline.cluster train")
         left = train_queue(entries, params, zoo, process, interruption, minutes)
     print(f"still to be trained: {', '.join(left)}" if left else "all trained")
+    if only is not None and left:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ from pipeline.data.ready import ready
 from pipeline.engine.runner import MODES
 from pipeline.errors import InputError
 from pipeline.program import run_program
-from pipeline.records import Quality
+from pipeline.records import Quality, Score
 from pipeline.zoo.catalogue import ZOO, read_index, read_published, scores_of
 from pipeline.zoo.progress import Progress
 from pipeline.zoo.publish import TEST_SETS
@@ -28,6 +28,7 @@ from pipeline.zoo.scores import Task, in_parallel, mean_scores
 
 QUICK_SETS = ("Set5", "Set14")
 QUICK_MODES = ("engine_float32", "engine_int8")
+Scored = Iterator[tuple[Task, dict[str, list[Score]]]]
 TOLERANCES = {"psnr_y": 0.01, "psnr_rgb": 0.01, "ssim_y": 0.0005}  # dB, dB, absolute
 
 
@@ -89,8 +90,10 @@ def tasks_of(zoo: Path, sets: Sequence[str], modes: Sequence[str], only: Sequenc
     return tasks
 
 
-def compare(zoo: Path, tasks: Sequence[Task], mirror: str | None) -> Iterator[list[ScoreCheck]]:
-    """Run tasks, and yield the checks of one method on one set at a time."""
+def compare(
+    zoo: Path, tasks: Sequence[Task], mirror: str | None, run: Callable[[Sequence[Task]], Scored] = in_parallel
+) -> Iterator[list[ScoreCheck]]:
+    """Run tasks, by default on the cores of this machine, and yield the checks of one method on one set at a time."""
     for name in dict.fromkeys(task.test_set for task in tasks):
         ready(name, mirror)
     published, progress = read_published(zoo), Progress(zoo / "unfinished" / ".verify.json")
@@ -99,7 +102,7 @@ def compare(zoo: Path, tasks: Sequence[Task], mirror: str | None) -> Iterator[li
         print(f"kept from an interrupted verification: {len(kept)} of {len(tasks)}")
     for task in kept:
         yield _compared(task, published[task.method].sets[task.test_set], progress[_key(task)])
-    for task, scores in in_parallel([task for task in tasks if _key(task) not in progress]):
+    for task, scores in run([task for task in tasks if _key(task) not in progress]):
         progress.keep(_key(task), mean_scores(scores))
         yield _compared(task, published[task.method].sets[task.test_set], progress[_key(task)])
     progress.forget([_key(task) for task in tasks])
@@ -123,6 +126,29 @@ def _near(one: float | None, other: float | None, tolerance: float) -> bool:
     return one is other is None or (one is not None and other is not None and abs(one - other) <= tolerance)
 
 
+def verify(
+    zoo: Path,
+    sets: Sequence[str] | None,
+    models: Sequence[str] | None,
+    everything: bool,
+    run: Callable[[Sequence[Task]], Scored] = in_parallel,
+) -> int:
+    """Print how the scores compare with the published ones, and return the exit code; `main` has the parameters."""
+    chosen = sets or (TEST_SETS if everything else QUICK_SETS)
+    modes = tuple(MODES) if everything else QUICK_MODES
+    compared: list[ScoreCheck] = []
+    tasks = tasks_of(zoo, chosen, modes, models)
+    for number, checks in enumerate(compare(zoo, tasks, os.environ.get("SR_MIRROR"), run), 1):
+        compared += checks
+        print("\n".join(f"{number:3}/{len(tasks)}  {check}" for check in checks), flush=True)
+    different = sum(bool(check.apart) for check in compared)
+    if different:
+        print(f"error: {different} of {len(compared)} differ from {zoo / 'results.json'}", file=sys.stderr)
+        return 1
+    print(f"all {len(compared)} equal: within {TOLERANCES['psnr_y']} dB and {TOLERANCES['ssim_y']} of SSIM")
+    return 0
+
+
 def main(
     zoo: Annotated[Path, typer.Option(help="The zoo's folder.")] = ZOO,
     sets: Annotated[list[str] | None, typer.Option(metavar="NAME…", help="Test sets. Default: Set5 and Set14.")] = None,
@@ -131,18 +157,8 @@ def main(
         bool, typer.Option("--all", help="All test sets and modes of the engine; takes hours.")
     ] = False,
 ) -> None:
-    chosen = sets or (TEST_SETS if everything else QUICK_SETS)
-    modes = tuple(MODES) if everything else QUICK_MODES
-    compared: list[ScoreCheck] = []
-    tasks = tasks_of(zoo, chosen, modes, models)
-    for number, checks in enumerate(compare(zoo, tasks, os.environ.get("SR_MIRROR")), 1):
-        compared += checks
-        print("\n".join(f"{number:3}/{len(tasks)}  {check}" for check in checks), flush=True)
-    different = sum(bool(check.apart) for check in compared)
-    if different:
-        print(f"error: {different} of {len(compared)} differ from {zoo / 'results.json'}", file=sys.stderr)
-        sys.exit(1)
-    print(f"all {len(compared)} equal: within {TOLERANCES['psnr_y']} dB and {TOLERANCES['ssim_y']} of SSIM")
+    if code := verify(zoo, sets, models, everything):
+        sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -1,52 +1,19 @@
 """The pipeline on a cluster of two worker processes, one of which is killed in the middle of a training."""
 
 import csv
+import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import yaml
 
-pytest.importorskip("distributed", reason="needs the extra `cluster`")
-
-from distributed import Client
-
-from tests.small_repository import ENVIRONMENT, Repository
+from tests.cluster.small_cluster import Cluster, start
+from tests.small_repository import Repository
 
 # Outputs that hold times; those of a training are in the metadata of its packed network too.
 TIMED = ("packed", "reports", "results/benchmark", "results/seconds", "results/train", "results/zoo")
 MEASURING = ("benchmark@", "benchmark_layers", "zoo@")
-
-
-class Cluster:
-    """A scheduler and named worker processes, which run in a repository."""
-
-    def __init__(self, folder):
-        self._folder, self.workers = folder, {}
-        file = folder / "scheduler.json"
-        self._scheduler = self._start("scheduler", "--scheduler-file", file, "--port", "0", "--no-dashboard")
-        while not file.exists():
-            time.sleep(0.05)
-        self.address = yaml.safe_load(file.read_text())["address"]
-
-    def add(self, name):
-        self.workers[name] = self._start("worker", self.address, "--no-nanny", "--nthreads", "1", "--name", name)
-
-    def close(self):
-        for process in (*self.workers.values(), self._scheduler):
-            process.kill()
-            process.wait()
-
-    def name_of(self, address):
-        with Client(self.address, set_as_default=False) as client:
-            return client.scheduler_info()["workers"][address]["name"]
-
-    def _start(self, kind, *arguments):
-        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", "127.0.0.1", *map(str, arguments)]
-        environment = ENVIRONMENT | {"PYTHONPATH": str(self._folder)}
-        return subprocess.Popen(command, cwd=self._folder, env=environment, stderr=subprocess.DEVNULL)
 
 
 @pytest.fixture
@@ -61,17 +28,6 @@ def cluster(small):
     cluster.close()
 
 
-def start(small, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cluster", *arguments],
-        cwd=small.folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def outputs(repository):
     """The hash of every output in dvc.lock that holds no time, and the stages."""
     stages = yaml.safe_load((repository.folder / "dvc.lock").read_text())["stages"]
@@ -82,7 +38,7 @@ def outputs(repository):
 def test_a_killed_worker_is_no_loss_and_what_measures_time_runs_alone(repository, small, cluster):
     for name in ("one", "two"):
         cluster.add(name)
-    process = start(small, "repro", "--scheduler", cluster.address)
+    process = start(small.folder, "repro", "--scheduler", cluster.address)
     said = []
     for line in process.stdout:
         said.append(line)
@@ -118,7 +74,7 @@ def done(repository, tmp_path):
 
 
 def test_where_nothing_has_changed_nothing_runs(done):
-    process = start(done, "repro", "--local", "1")
+    process = start(done.folder, "repro", "--local", "1")
     output, _ = process.communicate()
     assert process.returncode == 0 and "0 stages ran, " in output, output
     assert "dashboard: http://127.0.0.1:" in output
@@ -128,7 +84,7 @@ def test_a_stage_that_fails_is_named_with_its_log_and_the_others_go_on(done):
     broken = done.folder / "stages/bicubic.py"
     broken.write_text("raise SystemExit('error: no such luck')\n")
     done.change(lambda params: params["export"].update(calibration_images=3))
-    process = start(done, "repro", "--local", "2")
+    process = start(done.folder, "repro", "--local", "2")
     output, _ = process.communicate()
     assert process.returncode == 1, output
     log = ".dvc/tmp/cluster/bicubic@embedded-test-2.log"
@@ -140,14 +96,15 @@ def test_a_stage_that_fails_is_named_with_its_log_and_the_others_go_on(done):
 
 def test_an_interrupted_call_saves_and_the_next_one_goes_on(done):
     done.change(lambda params: params["train"]["edsr"].update(iterations=300, checkpoint_every=20))
-    process = start(done, "repro", "train@edsr-2-float", "--local", "1")
+    process = start(done.folder, "repro", "train@edsr-2-float", "--local", "1")
     state = done.folder / "checkpoints/edsr-x2-float/state.json"
     while not state.exists() and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: the call, its worker and the training all get it
     output, _ = process.communicate()
     assert process.returncode == 130 and "Traceback" not in output, output
-    process = start(done, "repro", "train@edsr-2-float", "--local", "1")
+    assert "stopped: train@edsr-2-float; the same command goes on" in output
+    process = start(done.folder, "repro", "train@edsr-2-float", "--local", "1")
     output, _ = process.communicate()
     assert process.returncode == 0, output
     assert "going on from" in (done.folder / ".dvc/tmp/cluster/train@edsr-2-float.log").read_text()
@@ -166,14 +123,14 @@ def test_an_interrupted_call_saves_and_the_next_one_goes_on(done):
     ],
 )
 def test_wrong_arguments_are_said_in_one_line(done, arguments, message):
-    process = start(done, "repro", *arguments)
+    process = start(done.folder, "repro", *arguments)
     output, _ = process.communicate()
     assert process.returncode == 2 and "Traceback" not in output, output
     assert message in output
 
 
 def test_the_script_of_a_slurm_job_is_shown(done):
-    process = start(done, "repro", "--slurm", "conf/cluster/slurm.yaml", "--dry-run")
+    process = start(done.folder, "repro", "--slurm", "conf/cluster/slurm.yaml", "--dry-run")
     output, _ = process.communicate()
     assert process.returncode == 0, output
     lines = output.rstrip().splitlines()

@@ -18,7 +18,7 @@ from pipeline.cluster.placement import NEEDS, Need
 from pipeline.errors import InputError
 
 
-class Graph:
+class StageGraph:
     """The stages that ``dvc repro`` would look at, in an order in which they can run.
 
     Made by `opened`, which holds DVC's lock: there is one writer of dvc.lock.
@@ -47,8 +47,8 @@ class Graph:
             raise InputError(f"dvc.yaml: stages: {name}: meta: {need!r} is unknown; choose from {', '.join(NEEDS)}")
         return need
 
-    def command(self, name: str) -> str:
-        """Return a stage's command."""
+    def command(self, name: str, cores: int) -> str:
+        """Return a stage's command, whatever the worker's cores."""
         return self._stages[name].cmd
 
     def environment(self, name: str) -> dict[str, str]:
@@ -90,7 +90,7 @@ class Graph:
 
 
 @contextmanager
-def opened(targets: Sequence[str] = (), folder: str | None = None) -> Iterator[Graph]:
+def opened(targets: Sequence[str] = (), folder: str | None = None) -> Iterator[StageGraph]:
     """Open the pipeline of the repository in `folder`, by default the current one, and hold its lock.
 
     Raises
@@ -101,6 +101,6 @@ def opened(targets: Sequence[str] = (), folder: str | None = None) -> Iterator[G
     logging.getLogger("dvc").setLevel(logging.WARNING)  # the coordinator says itself what it does
     try:
         with Repo(folder) as repo, repo.lock, repo.scm_context(quiet=True):
-            yield Graph(repo, targets)
+            yield StageGraph(repo, targets)
     except DvcException as error:
         raise InputError(f"dvc: {' '.join(str(error).split())}") from error

@@ -1,4 +1,4 @@
-"""The coordinator: runs the changed stages on a cluster, each as soon as its dependencies are there."""
+"""The coordinator: runs the commands of a graph on a cluster, each as soon as those that it depends on have ended."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from distributed import Client, Future, wait
 
 from pipeline.cluster import work
 from pipeline.cluster.clusters import workers
-from pipeline.cluster.graph import Graph
-from pipeline.cluster.placement import Placement
+from pipeline.cluster.placement import Need, Placement
 from pipeline.errors import InputError
 from pipeline.files import write_csv
 from pipeline.training.interruption import Interruption
@@ -23,14 +23,47 @@ GLANCE_SECONDS = 0.3  # between two looks at workers and stages
 MOST_LOSSES = 3  # of workers under one stage: more are the stage's fault, as when it takes all memory
 
 
+class Graph(Protocol):
+    """Stages, each a command, and what they depend on: those of the pipeline, or the trainings of the zoo's queue."""
+
+    @property
+    def root(self) -> str:
+        """The folder in which the commands run."""
+
+    @property
+    def names(self) -> list[str]:
+        """The stages, each after those that it depends on."""
+
+    def dependencies(self, name: str) -> list[str]:
+        """Return the stages that must have ended before."""
+
+    def need(self, name: str) -> Need:
+        """Return what a stage asks for."""
+
+    def command(self, name: str, cores: int) -> str:
+        """Return a stage's command on a worker with so many cores."""
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Return the variables that its command gets."""
+
+    def changed(self, name: str) -> bool:
+        """Return whether a stage must run; asked once those that it depends on have ended."""
+
+    def restored(self, name: str) -> bool:
+        """Make a stage ready to run, or take its outputs from an earlier run and return True."""
+
+    def record(self, name: str) -> None:
+        """Record a stage that ran; raise InputError if what it should have made is not there."""
+
+
 @dataclass
 class Outcome:
     """What became of the stages.
 
     Attributes
     ----------
-    unchanged, ran, skipped : list of str
-        `skipped` depend on one that failed.
+    unchanged, ran, skipped, stopped : list of str
+        `skipped` depend on one that failed; `stopped` were interrupted.
     failed : dict of str
         Why, by stage.
     interrupted : bool
@@ -39,6 +72,7 @@ class Outcome:
     unchanged: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
 
@@ -71,7 +105,7 @@ class Coordinator:
         self._timeline: list[dict[str, object]] = []
         self.outcome = Outcome()
         self._logs = Path(graph.root) / LOGS
-        self._warned = False
+        self._warned = self._stopping = False
 
     def run(self, interruption: Interruption, progress: Callable[[Outcome], object]) -> Outcome:
         """Run until every stage has ended, or on an interruption those that run have saved what they have.
@@ -79,14 +113,13 @@ class Coordinator:
         `progress` is called now and then.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
-        stopping = False
         while self._running or not (interruption.asked or self.outcome.finished == len(self._graph.names)):
-            if interruption.asked and not stopping:
-                stopping = True
+            if interruption.asked and not self._stopping:
+                self._stopping = True
                 self._client.run(work.stop)
             self._look_at_workers()
             self._look_at_stages()
-            if not stopping:
+            if not self._stopping:
                 self._start()
             progress(self.outcome)
             if self._running:
@@ -114,7 +147,10 @@ class Coordinator:
             ran = future.result()
             worker = self._placement.release(name)
             self._timeline.append({"stage": name, "worker": worker.address, "start": ran.start, "end": ran.end})
-            if ran.exit_code == 0:
+            if self._stopping and ran.exit_code != 0:
+                self.outcome.stopped.append(name)
+                self._say(f"{name}: stopped")
+            elif ran.exit_code == 0:
                 self._record(name, ran.end - ran.start)
             else:
                 self._fail(name, f"exit code {ran.exit_code}, see {LOGS / _log(name)}")
@@ -143,7 +179,7 @@ class Coordinator:
             self._running[name] = self._client.submit(
                 work.run_command,
                 name,
-                self._graph.command(name),
+                self._graph.command(name, worker.cores),
                 self._graph.root,
                 str(self._logs / _log(name)),
                 self._graph.environment(name),

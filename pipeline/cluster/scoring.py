@@ -1,0 +1,48 @@
+"""Scoring the published networks on a cluster: each worker runs one task at a time, on all of its cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import chdir
+
+import numba
+import torch
+from distributed import Client, Worker, WorkerPlugin, as_completed, get_worker
+
+from pipeline.records import Score
+from pipeline.zoo.scores import Task
+
+SLOT = "scoring"
+
+
+class OneAtATime(WorkerPlugin):
+    """Gives a worker one slot for scoring: threads of one process share the cores of PyTorch and Numba anyhow."""
+
+    name = SLOT
+
+    async def setup(self, worker: Worker) -> None:
+        await worker.set_resources(**{SLOT: 1})
+
+
+def on_cluster(client: Client, tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, list[Score]]]]:
+    """Run tasks on the workers, which share the current folder, and yield each with its scores as it ends.
+
+    The task of a worker that dies goes to another.
+    """
+    client.register_plugin(OneAtATime())
+    try:
+        run = {client.submit(_scores, task, os.getcwd(), pure=False, resources={SLOT: 1}): task for task in tasks}
+        for future in as_completed(run):
+            yield run[future], future.result()
+    finally:
+        client.unregister_worker_plugin(SLOT)
+
+
+def _scores(task: Task, folder: str) -> dict[str, list[Score]]:
+    cores = get_worker().state.nthreads
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at run time
+    numba.set_num_threads(min(cores, most))
+    torch.set_num_threads(cores)  # last: Numba's first call sets the threads of OpenMP, which PyTorch shares
+    with chdir(folder):
+        return task.scores()

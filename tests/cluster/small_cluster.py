@@ -1,0 +1,64 @@
+"""A Dask cluster of processes on this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed", reason="needs the extra `cluster`")
+
+from distributed import Client
+
+from tests.conftest import ROOT
+from tests.small_repository import ENVIRONMENT
+
+
+class Cluster:
+    """A scheduler and named worker processes, which run in a repository."""
+
+    def __init__(self, folder):
+        self.folder, self.workers = folder, {}
+        file = folder / "scheduler.json"
+        self._scheduler = self._start("scheduler", "--scheduler-file", file, "--port", "0", "--no-dashboard")
+        while not file.exists():
+            time.sleep(0.05)
+        self.address = json.loads(file.read_text())["address"]
+
+    def add(self, name):
+        self.workers[name] = self._start("worker", self.address, "--no-nanny", "--nthreads", "1", "--name", name)
+
+    def close(self):
+        for process in (*self.workers.values(), self._scheduler):
+            process.kill()
+            process.wait()
+
+    def name_of(self, address):
+        with Client(self.address, set_as_default=False) as client:
+            return client.scheduler_info()["workers"][address]["name"]
+
+    def _start(self, kind, *arguments):
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", "127.0.0.1", *map(str, arguments)]
+        return subprocess.Popen(command, cwd=self.folder, env=_environment(self.folder), stderr=subprocess.DEVNULL)
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen:
+    """Start a command of `pipeline.cluster`, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cluster", *arguments],
+        cwd=folder,
+        env=_environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """A copy of the repository has its own code."""
+    return ENVIRONMENT | {"PYTHONPATH": str(folder if (folder / "pipeline").exists() else ROOT)}
