@@ -98,12 +98,13 @@ def upscale(
         list[str],
         typer.Argument(
             metavar="IN",
-            help="Images (PNG, JPEG, WebP, TIFF, BMP), folders (and subfolders), patterns such as 'photos/*.jpg'.",
+            help="Images (PNG, JPEG, WebP, TIFF, BMP), folders (and subfolders), patterns such as 'photos/*.jpg'; "
+            "or addresses such as s3://bucket/photos.",
             show_default=False,
         ),
     ],
     out: Annotated[
-        Path,
+        str,
         typer.Option(
             "--output",
             "-o",
@@ -149,6 +150,15 @@ def upscale(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing outputs, which are otherwise skipped.")
     ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Spread the images over the workers of a Dask scheduler, as in tcp://HOST:8786. Local paths must be "
+            "the same on every worker.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Upscale images.
@@ -158,9 +168,8 @@ def upscale(
     """
     from pipeline.cli.upscale import UpscaleOptions, upscale_files
 
-    return upscale_files(
-        inputs, out, UpscaleOptions(model, scale, activations, float_layers, threads, tile, format, overwrite), as_json
-    )
+    options = UpscaleOptions(model, scale, activations, float_layers, threads, tile, format, overwrite)
+    return upscale_files(inputs, out, options, as_json, scheduler)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.cli.addresses import Address, Place, place_of
 from pipeline.cli.pictures import FORMATS, SUFFIXES
 from pipeline.errors import InputError
 
@@ -15,18 +16,19 @@ from pipeline.errors import InputError
 class Job:
     """An image to read and the image to write."""
 
-    input: Path
-    output: Path
+    input: Place
+    output: Place
 
 
-def jobs_of(arguments: Sequence[str], out: Path, format: str | None = None) -> list[Job]:
+def jobs_of(arguments: Sequence[str], out: Place, format: str | None = None) -> list[Job]:
     """Find the images and their output paths.
 
     Parameters
     ----------
     arguments : sequence of str
-        Image files, folders (with their subfolders, without hidden files and those in `out`), patterns.
-    out : Path
+        Image files, folders (with their subfolders, without hidden files and those in `out`), patterns; local or at
+        addresses such as ``s3://bucket/photos``.
+    out : Path or Address
         The output image if there is one input image and `out` has an image suffix; otherwise the output folder. For
         one image, a folder with another suffix must exist.
     format : str, optional
@@ -39,7 +41,7 @@ def jobs_of(arguments: Sequence[str], out: Path, format: str | None = None) -> l
         output would replace an input.
     """
     images = [pair for argument in arguments for pair in _images(argument, out)]
-    one = len(images) == 1 and not Path(arguments[0]).is_dir()
+    one = len(images) == 1 and not place_of(arguments[0]).is_dir()
     if out.suffix.lower() in FORMATS and not out.is_dir():
         if not one:
             raise InputError(f"{out}: is one image, but the input is a folder or several images; name a folder")
@@ -54,37 +56,53 @@ def jobs_of(arguments: Sequence[str], out: Path, format: str | None = None) -> l
     return _checked([Job(path, out / _renamed(name, format)) for path, name in images])
 
 
-def _images(argument: str, out: Path) -> list[tuple[Path, Path]]:
+def _images(argument: str, out: Place) -> list[tuple[Place, Path]]:
     """Find the images of one argument, each with its path below the output folder."""
-    path = Path(argument)
-    if path.is_dir():
-        images = [(path / name, name) for name in images_below(path, out)]
-        if not images:
+    place = place_of(argument)
+    if place.is_dir():
+        names = images_below(place, out) if isinstance(place, Path) else _images_at(place, out)
+        if not names:
             raise InputError(f"{argument}: has no images ({', '.join(FORMATS)}); give another folder")
-        return images
-    if path.exists():
-        return [(path, Path(path.name))]
+        return [(place / name, name) for name in names]
+    if place.exists():
+        return [(place, Path(place.name))]
     if not glob.has_magic(argument):
         raise InputError(f"{argument}: no such file or folder; check the path")
-    matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]
-    images = [(match, Path(match.name)) for match in matches if match.suffix.lower() in FORMATS and match.is_file()]
+    matches: Sequence[Place]
+    if isinstance(place, Path):
+        matches = [path for match in sorted(glob.glob(argument, recursive=True)) if (path := Path(match)).is_file()]
+    else:
+        matches = place.matches()
+    images = [(match, Path(match.name)) for match in matches if match.suffix.lower() in FORMATS]
     if not images:
         raise InputError(f"{argument}: matches no image ({', '.join(FORMATS)}); check the pattern")
     return images
 
 
-def images_below(folder: Path, without: Path | None = None) -> list[Path]:
+def images_below(folder: Path, without: Place | None = None) -> list[Path]:
     """List the images below a folder, relative to it, without hidden ones and those below `without`."""
-    excluded = without.resolve() if without is not None and without.resolve() != folder.resolve() else None
+    local = isinstance(without, Path) and without.resolve() != folder.resolve()
+    excluded = without.resolve() if isinstance(without, Path) and local else None
     names = []
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if hidden or path.suffix.lower() not in FORMATS or not path.is_file():
+        if not _is_image(name) or not path.is_file():
             continue
         if excluded is None or not path.resolve().is_relative_to(excluded):
             names.append(name)
     return sorted(names)
+
+
+def _images_at(folder: Address, without: Place) -> list[Path]:
+    """List the images in a folder at an address, as `images_below` does."""
+    start = f"{without}".rstrip("/") + "/"
+    inside = start != f"{folder}".rstrip("/") + "/"
+    names = [name for name in folder.below() if _is_image(name)]
+    return [name for name in names if not (inside and f"{folder / name}".startswith(start))]
+
+
+def _is_image(name: Path) -> bool:
+    return name.suffix.lower() in FORMATS and not any(part.startswith(".") for part in name.parts)
 
 
 def _renamed(name: Path, format: str | None) -> Path:
@@ -95,14 +113,19 @@ def _renamed(name: Path, format: str | None) -> Path:
 
 def _checked(jobs: Sequence[Job]) -> list[Job]:
     """Drop repeated jobs, and refuse those whose output would replace an input or another output."""
-    inputs = {job.input.resolve() for job in jobs}
-    by_output: dict[Path, Job] = {}
+    inputs = {_identity(job.input) for job in jobs}
+    by_output: dict[Place, Job] = {}
     for job in jobs:
-        target = job.output.resolve()
+        target = _identity(job.output)
         if target in inputs:
             raise InputError(f"{job.output}: would replace an input; choose another output with -o")
         other = by_output.setdefault(target, job)
-        if other.input.resolve() != job.input.resolve():
+        if _identity(other.input) != _identity(job.input):
             both = f"{other.input} and {job.input}"
             raise InputError(f"{both}: both would be written to {job.output}; choose a different folder for each")
     return list(by_output.values())
+
+
+def _identity(place: Place) -> Place:
+    """Return one value for all names of a local file."""
+    return place.resolve() if isinstance(place, Path) else place

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from pipeline.cli.addresses import local_source, local_target, place_of
 from pipeline.cli.jobs import Job, jobs_of
 from pipeline.cli.networks import find_network
 from pipeline.cli.output import note, print_error, print_json, unusable
@@ -37,8 +39,12 @@ class UpscaleOptions:
     overwrite: bool = False
 
 
-def upscale_files(arguments: Sequence[str], out: Path, settings: UpscaleOptions, as_json: bool) -> int:
+def upscale_files(
+    arguments: Sequence[str], out: str, settings: UpscaleOptions, as_json: bool, scheduler: str | None = None
+) -> int:
     """Upscale the images that the arguments name (see `jobs_of`); if one fails, go on with the others.
+
+    With the address of a Dask scheduler, its workers do it.
 
     Returns
     -------
@@ -51,15 +57,27 @@ def upscale_files(arguments: Sequence[str], out: Path, settings: UpscaleOptions,
         If an argument or an option is invalid; nothing is written then.
     """
     network = find_network(settings.model, settings.scale)
-    jobs = jobs_of(arguments, out, settings.format)
-    tile = settings.tile or TILE
-    engine = Engine.load(network.path, settings.activations, settings.threads, settings.float_layers, tile)
+    jobs = jobs_of(arguments, place_of(out), settings.format)
+    engine = load_engine(network.path, settings, settings.threads)
+    counts: Counter[str] = Counter()
     records = []
     hidden = as_json or not sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), disable=hidden, transient=True) as progress:
-        for job in progress.track(jobs, description=f"×{network.scale} by {network.name}"):
-            records.append(_record(job, engine, settings.overwrite))
-    counts = Counter(record["status"] for record in records)
+    with Progress(console=Console(stderr=True), disable=hidden, transient=True) as progress, ExitStack() as stack:
+        done: Iterable[dict[str, Any]]
+        if scheduler is None:
+            done = (upscale_file(job, engine, settings.overwrite) for job in jobs)
+        else:
+            from pipeline.cli.spread import upscaled
+
+            done = stack.enter_context(closing(upscaled(scheduler, jobs, network.path, settings)))
+        for record in progress.track(done, len(jobs), description=f"×{network.scale} by {network.name}"):
+            counts[record["status"]] += 1
+            for text in record.get("notes", ()):
+                note(f"{record['input']}: {text}")
+            if "error" in record:
+                print_error(record["error"])
+            if as_json:
+                records.append(record)
     if as_json:
         about: dict[str, Any] = {"model": network.name, "scale": network.scale}
         about |= {"activations": settings.activations, "float_layers": settings.float_layers}
@@ -69,14 +87,36 @@ def upscale_files(arguments: Sequence[str], out: Path, settings: UpscaleOptions,
     return 2 if counts["failed"] else 0
 
 
-def _record(job: Job, engine: Engine, overwrite: bool) -> dict[str, Any]:
-    """Run one job and record its outcome."""
+def load_engine(network: Path, settings: UpscaleOptions, threads: int | None) -> Engine:
+    """Load a packed network, to run it as the options say."""
+    return Engine.load(network, settings.activations, threads, settings.float_layers, settings.tile or TILE)
+
+
+def upscale_file(
+    job: Job, engine: Engine, overwrite: bool, turn: AbstractContextManager[object] | None = None
+) -> dict[str, Any]:
+    """Run one job and record its outcome.
+
+    Parameters
+    ----------
+    job : Job
+    engine : Engine
+    overwrite : bool
+    turn : context manager, optional
+        Held while the engine runs, as a lock.
+
+    Returns
+    -------
+    dict
+        ``input``, ``output``, and ``status``: ``skipped``, ``failed`` with ``error``, or ``upscaled`` with
+        ``input_size`` and ``output_size`` (height first), ``seconds`` and ``notes``.
+    """
     record: dict[str, Any] = {"input": str(job.input), "output": str(job.output)}
     started = time.perf_counter()
     try:
         if not overwrite and job.output.exists():
             return record | {"status": "skipped"}
-        sizes, notes = _upscale(job, engine)
+        about = _upscale(job, engine, turn or nullcontext())
     except MemoryError:
         error = f"{job.input}: not enough memory; choose a smaller --tile, or cut the image into parts"
     except OSError as caught:
@@ -84,23 +124,24 @@ def _record(job: Job, engine: Engine, overwrite: bool) -> dict[str, Any]:
     except InputError as caught:
         error = str(caught)
     else:
-        for text in notes:
-            note(f"{job.input}: {text}")
-        seconds = round(time.perf_counter() - started, 3)
-        return record | sizes | {"seconds": seconds, "notes": notes, "status": "upscaled"}
-    print_error(error)
+        return record | about | {"seconds": round(time.perf_counter() - started, 3), "status": "upscaled"}
     return record | {"error": error, "status": "failed"}
 
 
-def _upscale(job: Job, engine: Engine) -> tuple[dict[str, Any], list[str]]:
-    """Upscale one image; give its sizes (height first) and the notes."""
-    picture, scale = read(job.input), engine.architecture.scale
+def _upscale(job: Job, engine: Engine, turn: AbstractContextManager[object]) -> dict[str, Any]:
+    """Upscale one image; return its sizes and the notes."""
+    scale = engine.architecture.scale
+    with local_source(job.input) as source:
+        picture = read(source)
     height, width = picture.pixels.shape[:2]
-    check_writable(job.output, scale * height, scale * width)
-    alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
-    notes = write(replace(picture, pixels=engine.upscale(picture.pixels), alpha=alpha), job.output)
+    with local_target(job.output) as target:
+        check_writable(target, scale * height, scale * width)
+        alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
+        with turn:
+            pixels = engine.upscale(picture.pixels)
+        notes = write(replace(picture, pixels=pixels, alpha=alpha), target)
     sizes = {"input_size": [height, width], "output_size": [scale * height, scale * width]}
-    return sizes, [*picture.notes, *notes]
+    return sizes | {"notes": [*picture.notes, *notes]}
 
 
 def _summary(counts: Counter[str], name: str, scale: int) -> str:

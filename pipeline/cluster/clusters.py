@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from distributed import Client, LocalCluster
+from distributed.client import FuturesCancelledError
 
 from pipeline.cluster.placement import Worker
 from pipeline.errors import InputError
@@ -34,8 +35,26 @@ def client(scheduler: str | None, local: int | None, slurm: Path | None) -> Iter
     Raises
     ------
     InputError
-        Unless one of them is given, or if the scheduler cannot be reached.
+        Unless one of them is given, or if the scheduler cannot be reached or is lost.
     """
+    with _connection(scheduler, local, slurm) as connection:
+        try:
+            yield connection
+        except FuturesCancelledError as error:
+            raise lost() from error
+        except OSError as error:
+            if connection.status == "running":
+                raise
+            raise lost() from error
+
+
+def lost() -> InputError:
+    """Return the error of a scheduler that is gone."""
+    return InputError("cluster: the scheduler was lost; start it again, and the same command goes on")
+
+
+@contextmanager
+def _connection(scheduler: str | None, local: int | None, slurm: Path | None) -> Iterator[Client]:
     if sum(choice is not None for choice in (scheduler, local, slurm)) != 1:
         raise InputError("cluster: give one of --scheduler, --local and --slurm")
     if scheduler is not None:

@@ -81,3 +81,25 @@ def zoo(tmp_path, monkeypatch) -> Path:
         monkeypatch.setattr(module, "zoo_folder", lambda: folder)
     assert read(folder / "srresnet-x2-binary.safetensors").binary
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """The address of a bucket in an S3 server on this machine; variables of the environment lead to it."""
+    pytest.importorskip("s3fs", reason="needs the extra `test`")
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        from fsspec.core import url_to_fs
+
+        files, _ = url_to_fs("s3://photos")
+        files.mkdir("photos")
+        yield "s3://photos"
+    server.stop()

@@ -75,3 +75,26 @@ def test_a_score_that_differs_is_an_error(published, cluster):
     process = start(cluster.folder, "verify", *chosen, "--local", "1")
     output, _ = process.communicate()
     assert process.returncode == 1 and "error: 1 of 4 differ from zoo/results.json" in output, output
+
+
+def test_a_scheduler_that_is_lost_and_a_second_call_that_goes_on(untrained, tmp_path):
+    place = untrained.copy(tmp_path / "place")
+    place.change(lambda params: params["train"]["edsr"].update(iterations=300))
+    (place.folder / "queue.yaml").write_text("- {model: edsr, scales: [2], weights: binary}\n")
+    state = place.folder / "zoo/unfinished/quick/edsr-x2-binary/state.json"
+    cluster = Cluster(place.folder)
+    try:
+        cluster.add("one")
+        process = start(place.folder, "train", *QUEUE, "--scheduler", cluster.address)
+        while not state.exists() and process.poll() is None:
+            time.sleep(0.02)
+    finally:
+        cluster.close()
+    output, _ = process.communicate()
+    assert process.returncode == 2 and "error: cluster: the scheduler was lost" in output, output
+    assert "Traceback" not in output
+    process = start(place.folder, "train", *QUEUE, "--local", "1")
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    log = (place.folder / ".dvc/tmp/cluster/edsr-x2-binary.log").read_text()
+    assert "going on from" in log

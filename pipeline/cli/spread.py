@@ -1,0 +1,105 @@
+"""`binsr upscale --scheduler`: images spread over the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+from pipeline.cli.addresses import Place
+from pipeline.cli.jobs import Job
+from pipeline.cli.output import note
+from pipeline.cli.upscale import UpscaleOptions, load_engine, upscale_file
+from pipeline.errors import InputError
+
+try:
+    from distributed import Future, Worker, WorkerPlugin, as_completed, get_worker
+
+    from pipeline.cluster import clusters
+except ImportError as error:
+    raise InputError(f"--scheduler: needs {error.name}; run: pip install 'binsr[cluster]'") from error
+
+AHEAD = 4  # images under way per core: enough to keep it busy, few enough for the scheduler's memory
+
+
+class LoadedEngine(WorkerPlugin):
+    """Loads a network once on each worker, those that come later too.
+
+    Parameters
+    ----------
+    network : bytes
+        The packed file.
+    options : UpscaleOptions
+    """
+
+    def __init__(self, network: bytes, options: UpscaleOptions) -> None:
+        self.name = f"binsr-{uuid4()}"
+        self._network, self._options = network, options
+
+    def setup(self, worker: Worker) -> None:
+        self.turn = threading.Lock()  # the engine has every core; images are decoded and encoded beside it
+        with TemporaryDirectory(prefix="binsr-") as folder:
+            path = Path(folder, "network.safetensors")
+            path.write_bytes(self._network)
+            self.engine = load_engine(path, self._options, self._options.threads or worker.state.nthreads)
+
+
+def upscaled(
+    scheduler: str, jobs: Sequence[Job], network: Path, options: UpscaleOptions
+) -> Generator[dict[str, Any], None, None]:
+    """Run jobs on a cluster and yield the record of each (see `upscale_file`) as it ends.
+
+    An image whose worker dies goes to another.
+
+    Raises
+    ------
+    InputError
+        If the scheduler cannot be reached, or is lost.
+    """
+    plugin = LoadedEngine(network.read_bytes(), options)
+    with clusters.client(scheduler, None, None) as client:
+        if not client.nthreads():
+            note("waiting for workers")
+        client.register_plugin(plugin)
+        waiting, running = iter(jobs), as_completed()
+        under_way: dict[Future, Job] = {}
+
+        def start() -> None:
+            """Start as many jobs as keep the workers that are there now busy."""
+            most = AHEAD * max(1, sum(client.nthreads().values()))
+            for job in islice(waiting, max(0, most - len(under_way))):
+                there = Job(_anywhere(job.input), _anywhere(job.output))
+                future = client.submit(_run, there, options.overwrite, plugin.name, pure=False)
+                under_way[future] = there
+                running.add(future)
+
+        start()
+        for future in running:
+            yield _record(future, under_way.pop(future))
+            start()
+        client.unregister_worker_plugin(plugin.name)
+
+
+def _anywhere(place: Place) -> Place:
+    """Return a path that does not depend on the current folder."""
+    return place.absolute() if isinstance(place, Path) else place
+
+
+def _run(job: Job, overwrite: bool, plugin: str) -> dict[str, Any]:
+    loaded = get_worker().plugins[plugin]
+    assert isinstance(loaded, LoadedEngine)
+    return upscale_file(job, loaded.engine, overwrite, loaded.turn)
+
+
+def _record(future: Future, job: Job) -> dict[str, Any]:
+    if future.status == "finished":
+        return future.result()
+    if future.status == "error":  # as a worker that dies again and again of one image
+        reason = " ".join(str(future.exception()).split())
+        about = {"input": str(job.input), "output": str(job.output)}
+        return about | {"error": f"{job.input}: {reason}", "status": "failed"}
+    raise clusters.lost()
