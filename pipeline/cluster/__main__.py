@@ -95,6 +95,26 @@ def verify(
         return verify_zoo(zoo, sets, models, everything, partial(on_cluster, client))
 
 
+@app.command()
+def plan(
+    profiles: Annotated[
+        list[str] | None, typer.Option("--profile", metavar="NAME", help="Default: bsd, paper.")
+    ] = None,
+    workers: Annotated[
+        list[int] | None, typer.Option(min=1, metavar="N", help="Machines with a worker each. Default: 1 to 64.")
+    ] = None,
+    table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table too.")] = None,
+) -> None:
+    """Simulate how long the whole pipeline takes on several machines like this one.
+
+    The stages take as long as those of the last run here, in proportion to their work, and trainings as long as those
+    of the published networks; downloads count nothing. Nothing is run.
+    """
+    with _installed():
+        from pipeline.cluster.plan import plan_profiles
+    plan_profiles(profiles or ["bsd", "paper"], workers or [1, 2, 4, 8, 16, 64], table)
+
+
 def _coordinate(graph: Graph, client: Client, gpus: float, unit: str, minutes: float | None = None) -> int:
     """Run a graph with a progress bar, report what became of it, and return the exit code."""
     from pipeline.cluster.coordinator import Coordinator

@@ -12,7 +12,7 @@ from distributed import Client, Future, wait
 
 from pipeline.cluster import work
 from pipeline.cluster.clusters import workers
-from pipeline.cluster.placement import Need, Placement
+from pipeline.cluster.placement import Need, Placement, in_turn
 from pipeline.errors import InputError
 from pipeline.files import write_csv
 from pipeline.training.interruption import Interruption
@@ -156,12 +156,12 @@ class Coordinator:
                 self._fail(name, f"exit code {ran.exit_code}, see {LOGS / _log(name)}")
 
     def _start(self) -> None:
-        """Start the stages for which there is room; those that measure time last, since they need a whole machine."""
+        """Start the stages for which there is room."""
         self._find_ready()
         if self._ready and self._placement.empty and not self._warned:
             self._say("waiting for workers")
             self._warned = True
-        for name in sorted(self._ready, key=lambda name: self._graph.need(name) == "machine"):
+        for name in in_turn(self._ready, self._graph.need):
             need = self._graph.need(name)
             worker = self._placement.place(name, need)
             if worker is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -28,6 +28,11 @@ class Worker:
     host: str
     cores: int
     gpus: float = 0.0
+
+
+def in_turn(stages: Iterable[str], need: Callable[[str], Need]) -> list[str]:
+    """Order stages that could start: those that measure time last, since they need a whole machine."""
+    return sorted(stages, key=lambda stage: need(stage) == "machine")
 
 
 class Placement:

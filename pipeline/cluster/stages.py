@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dvc.dvcfile import PROJECT_FILE
@@ -16,6 +19,8 @@ from dvc.stage.cache import RunCacheNotFoundError
 
 from pipeline.cluster.placement import NEEDS, Need
 from pipeline.errors import InputError
+from pipeline.params import Params, load_params
+from pipeline.profiles import compose
 
 
 class StageGraph:
@@ -27,7 +32,8 @@ class StageGraph:
     def __init__(self, repo: Any, targets: Sequence[str]) -> None:
         graph = get_active_graph(repo.index.graph)
         self._repo = repo
-        self._stages = {s.addressing: s for s in plan_repro(graph, collect_stages(repo, targets or [PROJECT_FILE]))}
+        chosen = collect_stages(repo, targets or [PROJECT_FILE])
+        self._stages = {stage.addressing: stage for stage in plan_repro(graph, chosen)}
         self._upstream = {name: list(graph.successors(stage)) for name, stage in self._stages.items()}
         self.root: str = repo.root_dir
 
@@ -90,8 +96,8 @@ class StageGraph:
 
 
 @contextmanager
-def opened(targets: Sequence[str] = (), folder: str | None = None) -> Iterator[StageGraph]:
-    """Open the pipeline of the repository in `folder`, by default the current one, and hold its lock.
+def opened(targets: Sequence[str] = ()) -> Iterator[StageGraph]:
+    """Open the pipeline of the repository in the current folder, and hold its lock.
 
     Raises
     ------
@@ -100,7 +106,25 @@ def opened(targets: Sequence[str] = (), folder: str | None = None) -> Iterator[S
     """
     logging.getLogger("dvc").setLevel(logging.WARNING)  # the coordinator says itself what it does
     try:
-        with Repo(folder) as repo, repo.lock, repo.scm_context(quiet=True):
+        with Repo() as repo, repo.lock, repo.scm_context(quiet=True):
             yield StageGraph(repo, targets)
     except DvcException as error:
         raise InputError(f"dvc: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def profile_graph(profile: str) -> Iterator[tuple[StageGraph, Params]]:
+    """Yield the stages that the pipeline would have with a profile of conf/, and its params; nothing is run.
+
+    Raises
+    ------
+    InputError
+        If there is no such profile.
+    """
+    with TemporaryDirectory(prefix="binsr-") as folder:
+        params = Path(folder, "params.yaml")
+        compose(profile, params)
+        shutil.copy2(PROJECT_FILE, folder)
+        Repo.init(folder, no_scm=True).close()
+        with chdir(folder), opened() as graph:  # DVC names stages from the current folder
+            yield graph, load_params(params)
