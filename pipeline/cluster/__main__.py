@@ -81,7 +81,7 @@ def train(
 def verify(
     sets: Annotated[list[str] | None, typer.Option(metavar="NAME", help="As of pipeline.zoo.verify.")] = None,
     models: Annotated[list[str] | None, typer.Option(metavar="NAME", help="As of pipeline.zoo.verify.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All test sets and modes of the engine.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="As of pipeline.zoo.verify.")] = False,
     zoo: Zoo = Path("zoo"),
     scheduler: Scheduler = None,
     local: Local = None,

@@ -1,8 +1,8 @@
 """Re-evaluate the published networks in PyTorch and in the engine, and compare with the published scores.
 
-By default on Set5 and Set14, in PyTorch and in the engine's float32 and int8 modes; `--all` adds B100, Urban100 and
-the other modes of the engine. Each processor core evaluates its own network. An interrupted verification resumes if
-the code is unchanged.
+By default the main networks on Set5 and Set14, in PyTorch and in the engine's float32 and int8 modes; `--all` adds the
+variants, B100, Urban100 and the other modes of the engine. Each processor core evaluates its own network. An
+interrupted verification resumes if the code is unchanged.
 """
 
 from __future__ import annotations
@@ -136,6 +136,8 @@ def verify(
     """Print how the scores compare with the published ones, and return the exit code; `main` has the parameters."""
     chosen = sets or (TEST_SETS if everything else QUICK_SETS)
     modes = tuple(MODES) if everything else QUICK_MODES
+    if not (models or everything):
+        models = [network.name for network in read_index(zoo) if not network.variant] or None
     compared: list[ScoreCheck] = []
     tasks = tasks_of(zoo, chosen, modes, models)
     for number, checks in enumerate(compare(zoo, tasks, os.environ.get("SR_MIRROR"), run), 1):
@@ -152,9 +154,11 @@ def verify(
 def main(
     zoo: Annotated[Path, typer.Option(help="The zoo's folder.")] = ZOO,
     sets: Annotated[list[str] | None, typer.Option(metavar="NAME…", help="Test sets. Default: Set5 and Set14.")] = None,
-    models: Annotated[list[str] | None, typer.Option(metavar="NAME…", help="Networks to verify. Default: all.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Option(metavar="NAME…", help="Networks to verify. Default: those without a variant.")
+    ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="All test sets and modes of the engine; takes hours.")
+        bool, typer.Option("--all", help="All networks, test sets and modes of the engine; takes hours.")
     ] = False,
 ) -> None:
     if code := verify(zoo, sets, models, everything):
