@@ -14,6 +14,7 @@ from pipeline.cluster.stages import opened, profile_graph
 from pipeline.files import write_csv
 from pipeline.labels import duration
 from pipeline.params import load_params
+from pipeline.provenance import cpu_model
 from pipeline.zoo.catalogue import ZOO
 
 
@@ -21,7 +22,7 @@ def plan_profiles(profiles: Sequence[str], workers: Sequence[int], table: Path |
     """Print a table of schedules for each profile, with its longest chain of stages; write all rows to `table`."""
     with opened() as graph:
         measured = measured_stages(graph, load_params()) + published_trainings(ZOO)
-    start, cores = start_seconds(), os.cpu_count() or 1
+    start, cpu, cores = start_seconds(), cpu_model(), os.cpu_count() or 1
     rows: list[dict[str, Any]] = []
     for profile in profiles:
         with profile_graph(profile) as (graph, params):
@@ -39,6 +40,7 @@ def plan_profiles(profiles: Sequence[str], workers: Sequence[int], table: Path |
                 print(f"  {count:7}  {duration(ends):>10}  {whole / ends:7.1f}×  {idle:5.0%}")
                 row = {"profile": profile, "stages": len(seconds), "workers": count, "seconds": round(ends)}
                 row |= {"serial_seconds": round(whole), "speedup": round(whole / ends, 2), "idle_share": round(idle, 3)}
+                row |= {"cpu": cpu, "cores": cores}
                 rows.append(row | {"longest_chain_seconds": round(sum(seconds[name] for name in chain))})
     if table is not None:
         write_csv(table, rows)

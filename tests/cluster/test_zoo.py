@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+import subprocess
 import time
 
 import pytest
 
 from pipeline.packed import read
 from tests.cluster.small_cluster import Cluster, start
+from tests.conftest import ROOT
 from tests.small_zoo import TRAININGS
 
 QUEUE = ("--params", "params.yaml", "--queue", "queue.yaml")
@@ -98,3 +100,14 @@ def test_a_scheduler_that_is_lost_and_a_second_call_that_goes_on(untrained, tmp_
     assert process.returncode == 0, output
     log = (place.folder / ".dvc/tmp/cluster/edsr-x2-binary.log").read_text()
     assert "going on from" in log
+
+
+def test_make_takes_the_address_of_a_scheduler():
+    for target, command in (
+        ("verify", "python -m pipeline.cluster verify --scheduler tcp://a:1"),
+        ("train", "python -m pipeline.cluster train --scheduler tcp://a:1"),
+    ):
+        words = ["make", "--dry-run", target, "CLUSTER=tcp://a:1", "MINUTES=5"]
+        said = " ".join(subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split())
+        assert command in said
+    assert "--params zoo/cpu.yaml --minutes 5" in said.replace("\\ ", "")
