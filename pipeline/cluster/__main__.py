@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -53,10 +53,15 @@ def repro(
             print(f"# {jobs} of these:\n{cluster.job_script()}")
         return 0
     with _connected(scheduler, local, slurm) as client:
+        from pipeline.cluster.estimate import estimate, measured_stages
+        from pipeline.cluster.schedule import longest_chains
         from pipeline.cluster.stages import opened
 
+        params = load_params()
         with opened(stages or ()) as graph:
-            return _coordinate(graph, client, load_params().cluster.gpus_per_training, "stage")
+            measured = measured_stages(graph, params)
+            ahead = longest_chains(graph, estimate(graph, params, measured, 0.0)) if measured else {}
+            return _coordinate(graph, client, params.cluster.gpus_per_training, "stage", ahead)
 
 
 @app.command()
@@ -74,7 +79,7 @@ def train(
         from pipeline.cluster.trainings import TrainingGraph
 
         graph = TrainingGraph(params, queue, zoo)
-        return _coordinate(graph, client, load_params(params).cluster.gpus_per_training, "training", minutes)
+        return _coordinate(graph, client, load_params(params).cluster.gpus_per_training, "training", {}, minutes)
 
 
 @app.command()
@@ -115,7 +120,9 @@ def plan(
     plan_profiles(profiles or ["bsd", "paper"], workers or [1, 2, 4, 8, 16, 64], table)
 
 
-def _coordinate(graph: Graph, client: Client, gpus: float, unit: str, minutes: float | None = None) -> int:
+def _coordinate(
+    graph: Graph, client: Client, gpus: float, unit: str, ahead: Mapping[str, float], minutes: float | None = None
+) -> int:
     """Run a graph with a progress bar, report what became of it, and return the exit code."""
     from pipeline.cluster.coordinator import Coordinator
 
@@ -124,7 +131,7 @@ def _coordinate(graph: Graph, client: Client, gpus: float, unit: str, minutes: f
             timer = threading.Timer(60 * minutes, setattr, (interruption, "asked", True))
             timer.daemon = True
             timer.start()
-        outcome = Coordinator(graph, client, gpus, bar.write).run(
+        outcome = Coordinator(graph, client, gpus, bar.write, ahead).run(
             interruption, lambda o: bar.update(o.finished - bar.n)
         )
     print(f"{len(outcome.ran)} {unit}s ran, {len(outcome.unchanged)} had not changed")

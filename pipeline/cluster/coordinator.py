@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,10 +93,14 @@ class Coordinator:
         See `Placement`.
     say : callable
         Takes each line of the course of events.
+    ahead : mapping
+        See `in_turn`; if it is empty, stages start in the order of the graph.
     """
 
-    def __init__(self, graph: Graph, client: Client, gpus: float, say: Callable[[str], None]) -> None:
-        self._graph, self._client, self._say = graph, client, say
+    def __init__(
+        self, graph: Graph, client: Client, gpus: float, say: Callable[[str], None], ahead: Mapping[str, float]
+    ) -> None:
+        self._graph, self._client, self._say, self._ahead = graph, client, say, ahead
         self._placement = Placement(gpus)
         self._waiting = {name: {d for d in graph.dependencies(name) if d in graph.names} for name in graph.names}
         self._ready: list[str] = []
@@ -161,7 +165,7 @@ class Coordinator:
         if self._ready and self._placement.empty and not self._warned:
             self._say("waiting for workers")
             self._warned = True
-        for name in in_turn(self._ready, self._graph.need):
+        for name in in_turn(self._ready, self._graph.need, self._ahead):
             need = self._graph.need(name)
             worker = self._placement.place(name, need)
             if worker is None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +24,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.cluster.coordinator import Graph
 from pipeline.data.registry import dataset
-from pipeline.errors import InputError
 from pipeline.models import build
 from pipeline.networks import NETWORKS
 from pipeline.params import Params, Training
@@ -33,8 +33,6 @@ from pipeline.zoo.catalogue import read_index
 TRAINING = "train"
 BY_NETWORK = (TRAINING, "export", "evaluate", "benchmark")
 BY_SET = ("prepare", "bicubic", "evaluate", "zoo")  # fetching is left out: it depends on the connection
-
-UNRECORDED = ("check", "report")  # which take little beside the start
 
 
 @dataclass(frozen=True)
@@ -57,21 +55,13 @@ class Measured:
 
 
 def measured_stages(graph: Graph, params: Params) -> list[Measured]:
-    """Return the stages of the current folder's last run.
-
-    Raises
-    ------
-    InputError
-        If one was not run.
-    """
+    """Return the stages of the current folder's last run; none if it has not run."""
     measured = []
     for name in graph.names:
         path = seconds_file(name)
         if path.exists():
             seconds = json.loads(path.read_text(encoding="utf-8"))["seconds"]
             measured.append(Measured(*_kind(graph, name), _work(graph, name, params), seconds))
-    if not measured:
-        raise InputError(f"{seconds_file('')}: no stage has been measured; run `make repro`")
     return measured
 
 
@@ -93,7 +83,7 @@ def estimate(graph: Graph, params: Params, measured: Iterable[Measured], start: 
     """Return the seconds of each stage.
 
     Each is that of the measured stage of its group (and of the same filters) whose work is nearest, in proportion to
-    the work.
+    the work; of a group that was not measured, only the start.
 
     Parameters
     ----------
@@ -102,24 +92,16 @@ def estimate(graph: Graph, params: Params, measured: Iterable[Measured], start: 
     measured : iterable of Measured
     start : float
         Seconds in which a stage's program starts.
-
-    Raises
-    ------
-    InputError
-        If no stage of a group was measured.
     """
     measured = list(measured)
     seconds = {}
     for name in graph.names:
         (group, weights), work = _kind(graph, name), _work(graph, name, params)
         alike = [each for each in measured if (each.group, each.weights) == (group, weights)]
-        if not alike:
-            if group in UNRECORDED:
-                seconds[name] = start
-                continue
-            raise InputError(f"{group}: no such stage was measured; run `make repro`")
-        nearest = min(alike, key=lambda each: abs(math.log(each.work / work)))
-        seconds[name] = start + nearest.seconds * work / nearest.work
+        seconds[name] = start
+        if alike:
+            nearest = min(alike, key=lambda each: abs(math.log(each.work / work)))
+            seconds[name] += nearest.seconds * work / nearest.work
     return seconds
 
 
@@ -132,8 +114,7 @@ def start_seconds() -> float:
 
 def _options(graph: Graph, name: str) -> dict[str, str]:
     """Return the options of a stage's command, which are the coordinates of its matrix."""
-    words = shlex.split(graph.command(name, 1))[3:]
-    return dict(zip(words[::2], words[1::2], strict=True))
+    return dict(pair for pair in pairwise(shlex.split(graph.command(name, 1))) if pair[0].startswith("--"))
 
 
 def _kind(graph: Graph, name: str) -> tuple[str, str | None]:

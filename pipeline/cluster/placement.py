@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -30,9 +30,13 @@ class Worker:
     gpus: float = 0.0
 
 
-def in_turn(stages: Iterable[str], need: Callable[[str], Need]) -> list[str]:
-    """Order stages that could start: those that measure time last, since they need a whole machine."""
-    return sorted(stages, key=lambda stage: need(stage) == "machine")
+def in_turn(stages: Iterable[str], need: Callable[[str], Need], ahead: Mapping[str, float]) -> list[str]:
+    """Order stages that could start.
+
+    First those with the longest chain of stages that wait for them (`pipeline.cluster.schedule.longest_chains`); those
+    that measure time last, since they need a whole machine.
+    """
+    return sorted(stages, key=lambda stage: (need(stage) == "machine", -ahead.get(stage, 0.0)))
 
 
 class Placement:

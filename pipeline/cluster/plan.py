@@ -11,17 +11,22 @@ from pipeline.cluster.estimate import TRAINING, estimate, measured_stages, publi
 from pipeline.cluster.placement import Worker
 from pipeline.cluster.schedule import critical_path, idle_share, length, simulate
 from pipeline.cluster.stages import opened, profile_graph
+from pipeline.errors import InputError
 from pipeline.files import write_csv
 from pipeline.labels import duration
 from pipeline.params import load_params
 from pipeline.provenance import cpu_model
+from pipeline.runs import seconds_file
 from pipeline.zoo.catalogue import ZOO
 
 
 def plan_profiles(profiles: Sequence[str], workers: Sequence[int], table: Path | None) -> None:
     """Print a table of schedules for each profile, with its longest chain of stages; write all rows to `table`."""
     with opened() as graph:
-        measured = measured_stages(graph, load_params()) + published_trainings(ZOO)
+        measured = measured_stages(graph, load_params())
+    if not measured:
+        raise InputError(f"{seconds_file('').parent}: no stage has been measured; run `make repro`")
+    measured += published_trainings(ZOO)
     start, cpu, cores = start_seconds(), cpu_model(), os.cpu_count() or 1
     rows: list[dict[str, Any]] = []
     for profile in profiles:

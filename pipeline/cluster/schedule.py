@@ -47,13 +47,14 @@ def simulate(graph: Graph, seconds: Mapping[str, float], workers: Sequence[Worke
     placement.update(workers)
     names = graph.names
     waiting = {name: {other for other in graph.dependencies(name) if other in seconds} for name in names}
+    ahead = longest_chains(graph, seconds)
     ready: list[str] = []
     running: list[tuple[float, str]] = []
     slots: list[Slot] = []
     clock = 0.0
     while waiting or ready or running:
         ready += [name for name, needs in waiting.items() if not needs]
-        for name in in_turn(ready, graph.need):
+        for name in in_turn(ready, graph.need, ahead):
             waiting.pop(name, None)
             worker = placement.place(name, graph.need(name))
             if worker is not None:
@@ -69,17 +70,24 @@ def simulate(graph: Graph, seconds: Mapping[str, float], workers: Sequence[Worke
     return slots
 
 
+def longest_chains(graph: Graph, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return, for each stage, how long it takes with the longest chain of those that need it, in seconds."""
+    chains = {name: seconds[name] for name in graph.names}
+    for name in reversed(graph.names):  # each before those that it depends on
+        for other in graph.dependencies(name):
+            chains[other] = max(chains[other], seconds[other] + chains[name])
+    return chains
+
+
 def critical_path(graph: Graph, seconds: Mapping[str, float]) -> list[str]:
-    """Return the chain of stages, each of which needs the one before, that takes longest: no schedule is shorter."""
-    longest: dict[str, float] = {}
-    before: dict[str, str | None] = {}
-    for name in graph.names:  # each after those that it depends on
-        before[name] = max(graph.dependencies(name), key=lambda other: longest[other], default=None)
-        longest[name] = seconds[name] + (longest[other] if (other := before[name]) is not None else 0)
-    path = [max(longest, key=lambda name: longest[name])]
-    while (other := before[path[-1]]) is not None:
-        path.append(other)
-    return path[::-1]
+    """Return the longest chain of stages, each of which needs the one before: no schedule is shorter."""
+    chains = longest_chains(graph, seconds)
+    path: list[str] = []
+    following = graph.names
+    while following:
+        path.append(max(following, key=lambda name: chains[name]))
+        following = [name for name in graph.names if path[-1] in graph.dependencies(name)]
+    return path
 
 
 def idle_share(slots: Sequence[Slot], workers: int) -> float:
