@@ -103,17 +103,17 @@ def test_integer_sums_are_exact(engine, bits, size, inputs, outputs, k, positive
     np.testing.assert_array_equal(got, convolution(levels, filters))
 
 
-@pytest.mark.skipif(not channel_kernels.supported(), reason="a processor without AVX-512 VBMI and VNNI")
+@both
 @settings(max_examples=60)
 @given(SIZES, st.integers(1, 70), OUTPUTS, KERNELS, SEEDS)
-def test_integer_sums_of_float_filters_are_exact(size, inputs, outputs, k, seed):
+def test_integer_sums_of_float_filters_are_exact(engine, size, inputs, outputs, k, seed):
     rng = np.random.default_rng(seed)
     filters = rng.integers(-127, 128, (outputs, inputs, k, k))
     filters[:, 0, 0, 0] = 127  # so that rounding to int8 leaves them as they are
     levels = rng.integers(-90, 166, (inputs, *size))
     sums = convolution(levels, filters)
     layer, unscaled = Layer(filters.astype(np.float32), sums_only(outputs)), Quantization(np.float32(1), -90, 165)
-    got = run(channel_convolutions, layer, unscaled, levels.astype(np.float32))
+    got = run(engine, layer, unscaled, levels.astype(np.float32))
     np.testing.assert_array_equal(got, sums.astype(np.float32))
 
 

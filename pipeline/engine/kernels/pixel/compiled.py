@@ -5,7 +5,8 @@ A tile is one vector wide and a few rows high. Its accumulators stay in register
 of positions to read from:
 
 - table look-up: ``sums[row] += table[position + row]``, one vector load and one addition for 4 multiply-adds per lane;
-- float: ``sums[output, row] += weights[output] * image[position + row]``.
+- float: ``sums[output, row] += weights[output] * image[position + row]``;
+- levels with int8 filters: the same for two channels at once, whose products one instruction adds up in int32.
 
 Microkernels are emitted as LLVM vector code, which LLVM lowers to the processor's instructions. All compiled code is in
 this one file, since Numba's cache on disk notices changes of the file that contains a kernel, but not of the files that
@@ -31,7 +32,8 @@ CHANNELS = 4  # channels of one table
 SUMS = 1 << CHANNELS  # their signed sums
 
 # A vector of AVX-512 if the processor has it, else of AVX2; LLVM splits it for processors with shorter vectors.
-VECTOR_BYTES = 64 if binding.get_host_cpu_features().get("avx512bw") else 32
+_FEATURES = binding.get_host_cpu_features()
+VECTOR_BYTES = 64 if _FEATURES.get("avx512bw") else 32
 FLOAT_LANES, INT16_LANES = VECTOR_BYTES // 4, VECTOR_BYTES // 2
 
 # Rows of a tile for table look-up, with one accumulator each. The table of one channel group for 3×3 filters has
@@ -41,6 +43,16 @@ TABLE_ROWS = 8
 # The block of the float convolution: rows × outputs accumulators and the rows just read fill the 32 registers of
 # AVX-512, or the 16 of AVX2. From about 4 outputs on, arithmetic hides the loads.
 FLOAT_ROWS, FLOAT_OUTPUTS = (6, 4) if VECTOR_BYTES == 64 else (3, 4)
+
+# Of levels, whose products need a register before they are added.
+PAIR_OUTPUTS = 3
+
+# The instruction that multiplies pairs: `vpmaddwd`.
+MULTIPLY_PAIRS = None
+if VECTOR_BYTES == 64:
+    MULTIPLY_PAIRS = "llvm.x86.avx512.pmaddw.d.512"
+elif _FEATURES.get("avx2"):
+    MULTIPLY_PAIRS = "llvm.x86.avx2.pmadd.wd"
 
 # Look-ups before an int16 sum can overflow: each is a signed sum of 4 levels within ±255.
 SAFE_LOOK_UPS = 32767 // (CHANNELS * 255)
@@ -199,6 +211,48 @@ def _emit_add_products(_element: Any, builder: Any, arguments: Any) -> None:
         builder.store(value, _at(builder, sums, vector, VECTOR_BYTES * i), align=VECTOR_BYTES)
 
 
+def _emit_add_pair_products(_element: Any, builder: Any, arguments: Any) -> None:
+    """Store the sums of `PAIR_OUTPUTS` outputs as `_emit_add_products` does, of pairs of int16 channels in int32."""
+    image, row_stride, offsets, weights, count, sums = arguments
+    vector, halves = ir.VectorType(_I32, FLOAT_LANES), ir.VectorType(_INT16, INT16_LANES)
+    rows = [builder.add(image, builder.mul(row_stride, _constant(row))) for row in range(FLOAT_ROWS)]
+    undefined, lanes = ir.Constant(vector, ir.Undefined), ir.Constant(vector, [0] * FLOAT_LANES)
+
+    def step(index: Any, accumulators: list[Any]) -> list[Any]:
+        offset = builder.load(_at(builder, builder.add(offsets, builder.mul(index, _constant(8))), _I64))
+        inputs = [builder.load(_at(builder, builder.add(row, offset), halves), align=4) for row in rows]
+        first = builder.add(weights, builder.mul(index, _constant(4 * PAIR_OUTPUTS)))
+        updated = []
+        for output in range(PAIR_OUTPUTS):
+            pair = builder.load(_at(builder, first, _I32, 4 * output))
+            one = builder.insert_element(undefined, pair, ir.Constant(_I32, 0))
+            pair = builder.bitcast(builder.shuffle_vector(one, undefined, lanes), halves)
+            for row, value in enumerate(inputs):
+                products = _multiply_pairs(builder, value, pair)
+                updated.append(builder.add(accumulators[output * FLOAT_ROWS + row], products))
+        return updated
+
+    zero = ir.Constant(vector, [0] * FLOAT_LANES)
+    accumulators = _emit_loop(builder, count, [zero] * (PAIR_OUTPUTS * FLOAT_ROWS), step)
+    for i, value in enumerate(accumulators):
+        builder.store(value, _at(builder, sums, vector, VECTOR_BYTES * i), align=VECTOR_BYTES)
+
+
+def _multiply_pairs(builder: Any, one: Any, other: Any) -> Any:
+    """Multiply int16 vectors, and add each product at an even lane to the next one, in int32."""
+    vector = ir.VectorType(_I32, FLOAT_LANES)
+    if MULTIPLY_PAIRS is not None:  # LLVM does not always recognize what follows as the one instruction that it is
+        kind = ir.FunctionType(vector, [one.type, other.type])
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, MULTIPLY_PAIRS), [one, other])
+    wide = ir.VectorType(_I32, INT16_LANES)
+    products = builder.mul(builder.sext(one, wide), builder.sext(other, wide))
+    even, odd = (
+        builder.shuffle_vector(products, ir.Constant(wide, ir.Undefined), ir.Constant(vector, list(lanes)))
+        for lanes in (range(0, INT16_LANES, 2), range(1, INT16_LANES, 2))
+    )
+    return builder.add(even, odd)
+
+
 def _microkernel(emit: Callable[[Any, Any, Any], None], element: Any) -> Any:
     """Wrap `emit` as a function for compiled code, of six 64-bit integers: addresses, strides in bytes, counts."""
 
@@ -217,6 +271,7 @@ _build_table_int16 = _microkernel(_emit_build_table, _INT16)
 _add_look_ups_float32 = _microkernel(_emit_add_look_ups, _FLOAT)
 _add_look_ups_int16 = _microkernel(_emit_add_look_ups, _INT16)
 _add_products = _microkernel(_emit_add_products, _FLOAT)
+_add_pair_products = _microkernel(_emit_add_pair_products, _I32)
 
 
 @njit(cache=True, parallel=True)
@@ -286,6 +341,69 @@ def _convolve_float(worker, workers, padded, weights, offsets, epilogue):
             _add_products(image, row_stride, offsets.ctypes.data, block_weights, taps, sums.ctypes.data + 4 * base)
             first = block * FLOAT_OUTPUTS
             last = min(first + FLOAT_OUTPUTS, outputs)
+            _finish(sums, base, first, last, top, left, rows, lanes, epilogue)
+
+
+@njit(cache=True, parallel=True)
+def pad_pairs(
+    x: Array, inverse_steps: Array, lowest: np.float32, highest: np.float32, halo: int, padded: NDArray[np.int16]
+) -> None:
+    """Copy an image into a padded one as levels, with a step per channel, two channels side by side at each pixel.
+
+    Parameters
+    ----------
+    x : float32, shape (C, H, W)
+    inverse_steps : float32, shape (C,)
+    lowest, highest : float32
+        The range that levels are clipped to.
+    halo : int
+    padded : int16, shape (ceil(C / 2), at least H + 2 halo, at least 2 (W + 2 halo))
+        The padding, and the second channel of the last pair of an odd number, are not written.
+    """
+    channels, height, width = x.shape
+    for pair in prange(padded.shape[0]):
+        for y in range(height):
+            for channel in range(2 * pair, min(2 * pair + 2, channels)):
+                step, place = inverse_steps[channel], 2 * halo + channel % 2
+                for i in range(width):
+                    value = min(max(np.rint(x[channel, y, i] * step), lowest), highest)
+                    padded[pair, halo + y, place + 2 * i] = np.int16(value)
+
+
+@njit(cache=True, parallel=True)
+def convolve_pairs(
+    padded: NDArray[np.int16],
+    weights: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    epilogue: EpilogueArguments,
+    workers: int,
+) -> None:
+    """Convolve levels (`padded` is what `pad_pairs` gives) with int8 filters; all sums are exact.
+
+    Parameters are those of `convolve_float`, except
+
+    weights : int32, shape (blocks, taps, PAIR_OUTPUTS)
+        Two int16 weights in each, for the two channels of a pair; taps are over all pairs.
+    """
+    for worker in prange(workers):
+        _convolve_pairs(worker, workers, padded, weights, offsets, epilogue)
+
+
+@njit(cache=True)
+def _convolve_pairs(worker, workers, padded, weights, offsets, epilogue):
+    rows, lanes, row_stride = FLOAT_ROWS, FLOAT_LANES, 2 * padded.shape[2]
+    across, tiles = _tiles(epilogue, rows, lanes)
+    outputs, taps = epilogue.scale.size, offsets.size
+    sums = np.empty(PAIR_OUTPUTS * rows * lanes + lanes, np.int32)
+    base = (-sums.ctypes.data % VECTOR_BYTES) // 4
+    for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
+        top, left = index // across * rows, index % across * lanes
+        image = padded.ctypes.data + top * row_stride + left * 4
+        for block in range(weights.shape[0]):
+            block_weights = weights.ctypes.data + 4 * block * taps * PAIR_OUTPUTS
+            _add_pair_products(image, row_stride, offsets.ctypes.data, block_weights, taps, sums.ctypes.data + 4 * base)
+            first = block * PAIR_OUTPUTS
+            last = min(first + PAIR_OUTPUTS, outputs)
             _finish(sums, base, first, last, top, left, rows, lanes, epilogue)
 
 

@@ -75,11 +75,13 @@ class Convolution:
         if self.binary:
             self.offsets = look_up_offsets(table_indices(filters), self.size)
             return
-        blocks, taps = -(-self.outputs // kernels.FLOAT_OUTPUTS), self.inputs * self.size**2
-        weights = np.zeros((blocks * kernels.FLOAT_OUTPUTS, taps), np.float32)
-        weights[: self.outputs] = filters.reshape(self.outputs, taps)
-        weights = weights.reshape(blocks, kernels.FLOAT_OUTPUTS, taps)
-        self.weights = np.ascontiguousarray(weights.transpose(0, 2, 1))
+        taps, block = filters.reshape(self.outputs, self.inputs, self.size**2), kernels.FLOAT_OUTPUTS
+        if quantization is not None:
+            taps, block = paired(taps), kernels.PAIR_OUTPUTS
+            self.inverse_steps = np.ascontiguousarray(
+                np.broadcast_to(np.float32(quantization.inverse_step), self.inputs), np.float32
+            )
+        self.weights = in_blocks(taps.reshape(self.outputs, -1), block)
 
     def __call__(
         self,
@@ -124,11 +126,12 @@ class Convolution:
     def _run(self, x: Activation, epilogue: kernels.EpilogueArguments) -> None:
         """Convolve and run the epilogue."""
         threads = get_num_threads()
-        if not self.binary:
+        if not self.binary and self.quantization is not None:
+            pairs = self._pairs(x)
+            kernels.convolve_pairs(pairs, self.weights, self._taps(pairs, 4), epilogue, threads)
+        elif not self.binary:
             padded = self._padded(x, kernels.FLOAT_ROWS)
-            channel, row, column = np.indices((self.inputs, self.size, self.size))
-            offsets = (channel * padded.strides[0] + row * padded.strides[1] + column * padded.strides[2]).ravel()
-            kernels.convolve_float(padded, self.weights, offsets, epilogue, threads)
+            kernels.convolve_float(padded, self.weights, self._taps(padded, 4), epilogue, threads)
         elif self.quantization is None:
             kernels.convolve_binary(self._padded(x, kernels.TABLE_ROWS), self.offsets, self.size, epilogue, threads)
         else:
@@ -146,17 +149,27 @@ class Convolution:
         else:
             kernels.pad_quantized(x.values, *_numbers(self.quantization), halo, levels)
 
+    def _taps(self, padded: NDArray, pixel_bytes: int) -> NDArray[np.int64]:
+        """Return where each weight reads, in bytes from a tile's first pixel."""
+        plane, row, column = np.indices((self.weights.shape[1] // self.size**2, self.size, self.size))
+        return (plane * padded.strides[0] + row * padded.strides[1] + column * pixel_bytes).ravel()
+
     def _padded(self, x: Activation, rows: int) -> NDArray[np.float32]:
-        """Return the values with a halo; for a float layer that computes with integers, its levels as float32."""
-        values, halo = x.values, self.size // 2
-        if self.quantization is not None and x.levels.size:
-            levels = x.levels[: self.inputs, halo : halo + x.height, halo : halo + x.width]
-            values = levels.astype(np.float32)
-        elif self.quantization is not None:
-            values = quantize(values, self.quantization).astype(np.float32)
+        """Return the values with a halo."""
         padded = self._padded_buffer(self.inputs, x.height, x.width, self.size, rows, kernels.FLOAT_LANES, np.float32)
-        kernels.pad(values, halo, padded)
+        kernels.pad(x.values, self.size // 2, padded)
         return padded
+
+    def _pairs(self, x: Activation) -> NDArray[np.int16]:
+        """Return the levels with a halo, two channels side by side."""
+        assert self.quantization is not None
+        down = -(-x.height // kernels.FLOAT_ROWS) * kernels.FLOAT_ROWS
+        across = -(-x.width // kernels.FLOAT_LANES) * kernels.FLOAT_LANES
+        shape = (-(-self.inputs // 2), down + self.size - 1, 2 * (across + self.size - 1))
+        pairs = self.workspace.array(shape, np.int16, purpose=("pairs", self.inputs, x.height, x.width, self.size))
+        lowest, highest = np.float32(self.quantization.lowest), np.float32(self.quantization.highest)
+        kernels.pad_pairs(x.values, self.inverse_steps, lowest, highest, self.size // 2, pairs)
+        return pairs
 
     def _padded_buffer(
         self, channels: int, height: int, width: int, size: int, rows: int, lanes: int, dtype: type
@@ -175,6 +188,34 @@ class Convolution:
         """Return a buffer for an image in levels, padded for table look-up."""
         rows, lanes = kernels.TABLE_ROWS, kernels.INT16_LANES
         return self._padded_buffer(channels, height, width, size, rows, lanes, np.int16)
+
+
+def paired(filters: NDArray[np.int8]) -> NDArray[np.int32]:
+    """Put the weights of two input channels into one int32, for `kernels.convolve_pairs`.
+
+    Parameters
+    ----------
+    filters : int8, shape (O, I, taps)
+
+    Returns
+    -------
+    int32, shape (O, ceil(I / 2), taps)
+        The first channel's weight is in the lower half.
+    """
+    outputs, inputs, taps = filters.shape
+    pairs = np.zeros((outputs, -(-inputs // 2), taps, 2), "<i2")
+    pairs[..., 0] = filters[:, ::2]
+    pairs[:, : inputs // 2, :, 1] = filters[:, 1::2]
+    return pairs.view("<i4")[..., 0]
+
+
+def in_blocks(weights: NDArray, size: int) -> NDArray:
+    """Arrange weights, shape (O, taps), in blocks of `size` outputs, ``(blocks, taps, size)``, padded with zeros."""
+    outputs, taps = weights.shape
+    blocks = -(-outputs // size)
+    padded = np.zeros((blocks * size, taps), weights.dtype)
+    padded[:outputs] = weights
+    return np.ascontiguousarray(padded.reshape(blocks, size, taps).transpose(0, 2, 1))
 
 
 def _numbers(quantization: Quantization | None) -> tuple[np.float32, np.float32, np.float32]:
