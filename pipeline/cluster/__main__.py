@@ -5,6 +5,7 @@ Its machines share this folder. Name the cluster by one of --scheduler, --local 
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -77,9 +78,13 @@ def train(
     """Train the networks of the zoo's queue, each once the one that it starts from is there."""
     with _connected(scheduler, local, slurm) as client:
         from pipeline.cluster.trainings import TrainingGraph
+        from pipeline.data.ready import ready
 
+        settings = load_params(params)
+        for name in (settings.data.train, settings.data.validation):  # once, before the trainings look for them
+            ready(name, os.environ.get("SR_MIRROR") or settings.data.mirror)
         graph = TrainingGraph(params, queue, zoo)
-        return _coordinate(graph, client, load_params(params).cluster.gpus_per_training, "training", {}, minutes)
+        return _coordinate(graph, client, settings.cluster.gpus_per_training, "training", {}, minutes)
 
 
 @app.command()
@@ -108,6 +113,9 @@ def plan(
     workers: Annotated[
         list[int] | None, typer.Option(min=1, metavar="N", help="Machines with a worker each. Default: 1 to 64.")
     ] = None,
+    shared: Annotated[
+        bool, typer.Option("--local", help="The workers share this machine, as with repro --local.")
+    ] = False,
     table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table too.")] = None,
 ) -> None:
     """Simulate how long the whole pipeline takes on several machines like this one.
@@ -117,7 +125,7 @@ def plan(
     """
     with _installed():
         from pipeline.cluster.plan import plan_profiles
-    plan_profiles(profiles or ["bsd", "paper"], workers or [1, 2, 4, 8, 16, 64], table)
+    plan_profiles(profiles or ["bsd", "paper"], workers or [1, 2, 4, 8, 16, 64], shared, table)
 
 
 def _coordinate(

@@ -20,7 +20,7 @@ from pipeline.runs import seconds_file
 from pipeline.zoo.catalogue import ZOO
 
 
-def plan_profiles(profiles: Sequence[str], workers: Sequence[int], table: Path | None) -> None:
+def plan_profiles(profiles: Sequence[str], workers: Sequence[int], shared: bool, table: Path | None) -> None:
     """Print a table of schedules for each profile, with its longest chain of stages; write all rows to `table`."""
     with opened() as graph:
         measured = measured_stages(graph, load_params())
@@ -39,7 +39,7 @@ def plan_profiles(profiles: Sequence[str], workers: Sequence[int], table: Path |
             print(f"  longest chain, {duration(sum(seconds[name] for name in chain))}: {' → '.join(chain)}")
             print("  workers      length  speed-up   idle")
             for count in workers:
-                there = [Worker(f"worker {n}", f"machine {n}", cores) for n in range(count)]
+                there = _workers(count, cores, shared)
                 slots = simulate(graph, seconds, there, params.cluster.gpus_per_training)
                 ends, idle = length(slots), idle_share(slots, count)
                 print(f"  {count:7}  {duration(ends):>10}  {whole / ends:7.1f}×  {idle:5.0%}")
@@ -49,3 +49,10 @@ def plan_profiles(profiles: Sequence[str], workers: Sequence[int], table: Path |
                 rows.append(row | {"longest_chain_seconds": round(sum(seconds[name] for name in chain))})
     if table is not None:
         write_csv(table, rows)
+
+
+def _workers(count: int, cores: int, shared: bool) -> list[Worker]:
+    """Return workers with `cores` cores each, or with an equal part of those of one machine."""
+    if shared:
+        return [Worker(f"worker {n}", "this machine", max(1, cores // count)) for n in range(count)]
+    return [Worker(f"worker {n}", f"machine {n}", cores) for n in range(count)]
