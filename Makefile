@@ -3,6 +3,7 @@
 # `make verify` re-evaluates the published networks; `make train MINUTES=60` trains the next ones of the queue,
 # `make status` shows their progress, and `make publish` scores them.
 # `make readme` updates the README's verdicts and picture from the last report.
+.NOTPARALLEL: # what is timed runs alone
 .PHONY: setup repro test lint ratios verify train status publish readme
 
 PYTHON ?= python3

@@ -21,7 +21,7 @@ from pipeline.params import load_params
 from pipeline.runs import Run
 from pipeline.training.checkpoints import delete_checkpoint
 from pipeline.training.distributed import this_process
-from pipeline.training.interruption import interruptible
+from pipeline.training.interruption import STOPPED, interruptible
 from pipeline.training.run import Plan, Start, train_planned
 from stages.arguments import Model, Scale, Weights
 from stages.run import stage
@@ -60,7 +60,7 @@ def main(
             return
     if trained.record is None:
         print(f"stopped and saved in {run.checkpoint}; the same command goes on from there", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(STOPPED)
     with atomic(run.weights_file) as temporary:
         save_file({name: value.cpu().contiguous() for name, value in trained.module.state_dict().items()}, temporary)
     write_csv(run.history, trained.history)

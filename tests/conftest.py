@@ -55,7 +55,7 @@ def published(untrained, tmp_path_factory):
 
     def make(folder):
         place = untrained.copy(folder)
-        place.run("train", "--queue", "queue.yaml")
+        place.run("train", "--params", "params.yaml", "--queue", "queue.yaml")
         place.run("publish", "--sets", "embedded-test")
 
     return Place(made_once(tmp_path_factory, "published", make))

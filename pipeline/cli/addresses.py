@@ -66,8 +66,10 @@ class Address:
     def put(self, path: Path) -> None:
         """Write the local file to this address, whole or not at all."""
         with self._files() as (files, target):
-            if not files.async_impl:  # object stores, which fsspec drives asynchronously, have no folders
-                files.makedirs(files._parent(target), exist_ok=True)
+            if files.async_impl:  # object stores: they have no folders, and a file appears when its upload is complete
+                files.put_file(str(path), target)
+                return
+            files.makedirs(files._parent(target), exist_ok=True)
             with files.transaction, files.open(target, "wb") as destination, path.open("rb") as source:
                 shutil.copyfileobj(source, destination)
 
@@ -78,11 +80,17 @@ class Address:
             from fsspec.core import url_to_fs
 
             yield url_to_fs(self.url, use_listings_cache=False)
-        except ModuleNotFoundError as error:
-            raise InputError(f"{self}: needs {error.name}; run: pip install 'binsr[cluster]'") from error
+        except ImportError as error:
+            if error.name == "fsspec":
+                raise InputError(f"{self}: is an address; to use it, run: pip install fsspec") from error
+            raise InputError(f"{self}: {error}") from error
+        except MemoryError:
+            raise
         except Exception as error:  # each file system has its own kinds
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"{self}: cannot be used ({reason}); check the address and your access to it") from error
+            raise InputError(
+                f"{self}: cannot be used ({reason}); check the address, and access and space there"
+            ) from error
 
 
 Place = Path | Address

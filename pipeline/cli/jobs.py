@@ -81,8 +81,9 @@ def _images(argument: str, out: Place) -> list[tuple[Place, Path]]:
 
 def images_below(folder: Path, without: Place | None = None) -> list[Path]:
     """List the images below a folder, relative to it, without hidden ones and those below `without`."""
-    local = isinstance(without, Path) and without.resolve() != folder.resolve()
-    excluded = without.resolve() if isinstance(without, Path) and local else None
+    root, excluded = folder.resolve(), without.resolve() if isinstance(without, Path) else None
+    if excluded == root or (excluded is not None and not excluded.is_relative_to(root)):
+        excluded = None
     names = []
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
@@ -95,10 +96,10 @@ def images_below(folder: Path, without: Place | None = None) -> list[Path]:
 
 def _images_at(folder: Address, without: Place) -> list[Path]:
     """List the images in a folder at an address, as `images_below` does."""
-    start = f"{without}".rstrip("/") + "/"
-    inside = start != f"{folder}".rstrip("/") + "/"
+    root, excluded = (f"{place}".rstrip("/") + "/" for place in (folder, without))
+    inside = excluded != root and excluded.startswith(root)
     names = [name for name in folder.below() if _is_image(name)]
-    return [name for name in names if not (inside and f"{folder / name}".startswith(start))]
+    return [name for name in names if not (inside and f"{folder / name}".startswith(excluded))]
 
 
 def _is_image(name: Path) -> bool:

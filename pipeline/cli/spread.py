@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,13 +15,14 @@ from pipeline.cli.jobs import Job
 from pipeline.cli.output import note
 from pipeline.cli.upscale import UpscaleOptions, load_engine, upscale_file
 from pipeline.errors import InputError
+from pipeline.provenance import available_cores
 
 try:
     from distributed import Future, Worker, WorkerPlugin, as_completed, get_worker
 
     from pipeline.cluster import clusters
 except ImportError as error:
-    raise InputError(f"--scheduler: needs {error.name}; run: pip install 'binsr[cluster]'") from error
+    raise InputError(f"--scheduler: {error}; run: pip install distributed") from error
 
 AHEAD = 4  # images under way per core: enough to keep it busy, few enough for the scheduler's memory
 
@@ -41,11 +42,11 @@ class LoadedEngine(WorkerPlugin):
         self._network, self._options = network, options
 
     def setup(self, worker: Worker) -> None:
-        self.turn = threading.Lock()  # the engine has every core; images are decoded and encoded beside it
+        threads = min(self._options.threads or worker.state.nthreads, available_cores())
         with TemporaryDirectory(prefix="binsr-") as folder:
             path = Path(folder, "network.safetensors")
             path.write_bytes(self._network)
-            self.engine = load_engine(path, self._options, self._options.threads or worker.state.nthreads)
+            self.engine = load_engine(path, self._options, threads)
 
 
 def upscaled(
@@ -64,7 +65,10 @@ def upscaled(
     with clusters.client(scheduler, None, None) as client:
         if not client.nthreads():
             note("waiting for workers")
-        client.register_plugin(plugin)
+        try:
+            client.register_plugin(plugin)
+        except ImportError as error:
+            raise InputError(f"--scheduler: a worker has no binsr ({error}); install it there") from error
         waiting, running = iter(jobs), as_completed()
         under_way: dict[Future, Job] = {}
 
@@ -77,11 +81,14 @@ def upscaled(
                 under_way[future] = there
                 running.add(future)
 
-        start()
-        for future in running:
-            yield _record(future, under_way.pop(future))
+        try:
             start()
-        client.unregister_worker_plugin(plugin.name)
+            for future in running:
+                yield _record(future, under_way.pop(future))
+                start()
+        finally:
+            with suppress(Exception):  # such as a scheduler that is lost
+                client.unregister_worker_plugin(plugin.name)
 
 
 def _anywhere(place: Place) -> Place:
@@ -92,7 +99,7 @@ def _anywhere(place: Place) -> Place:
 def _run(job: Job, overwrite: bool, plugin: str) -> dict[str, Any]:
     loaded = get_worker().plugins[plugin]
     assert isinstance(loaded, LoadedEngine)
-    return upscale_file(job, loaded.engine, overwrite, loaded.turn)
+    return upscale_file(job, loaded.engine, overwrite)
 
 
 def _record(future: Future, job: Job) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def upscale_files(
     """
     network = find_network(settings.model, settings.scale)
     jobs = jobs_of(arguments, place_of(out), settings.format)
-    engine = load_engine(network.path, settings, settings.threads)
+    engine = load_engine(network.path, settings, settings.threads if scheduler is None else None)
     counts: Counter[str] = Counter()
     records = []
     hidden = as_json or not sys.stderr.isatty()
@@ -92,18 +92,8 @@ def load_engine(network: Path, settings: UpscaleOptions, threads: int | None) ->
     return Engine.load(network, settings.activations, threads, settings.float_layers, settings.tile or TILE)
 
 
-def upscale_file(
-    job: Job, engine: Engine, overwrite: bool, turn: AbstractContextManager[object] | None = None
-) -> dict[str, Any]:
+def upscale_file(job: Job, engine: Engine, overwrite: bool) -> dict[str, Any]:
     """Run one job and record its outcome.
-
-    Parameters
-    ----------
-    job : Job
-    engine : Engine
-    overwrite : bool
-    turn : context manager, optional
-        Held while the engine runs, as a lock.
 
     Returns
     -------
@@ -116,7 +106,7 @@ def upscale_file(
     try:
         if not overwrite and job.output.exists():
             return record | {"status": "skipped"}
-        about = _upscale(job, engine, turn or nullcontext())
+        about = _upscale(job, engine)
     except MemoryError:
         error = f"{job.input}: not enough memory; choose a smaller --tile, or cut the image into parts"
     except OSError as caught:
@@ -128,7 +118,7 @@ def upscale_file(
     return record | {"error": error, "status": "failed"}
 
 
-def _upscale(job: Job, engine: Engine, turn: AbstractContextManager[object]) -> dict[str, Any]:
+def _upscale(job: Job, engine: Engine) -> dict[str, Any]:
     """Upscale one image; return its sizes and the notes."""
     scale = engine.architecture.scale
     with local_source(job.input) as source:
@@ -137,8 +127,7 @@ def _upscale(job: Job, engine: Engine, turn: AbstractContextManager[object]) -> 
     with local_target(job.output) as target:
         check_writable(target, scale * height, scale * width)
         alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
-        with turn:
-            pixels = engine.upscale(picture.pixels)
+        pixels = engine.upscale(picture.pixels)
         notes = write(replace(picture, pixels=pixels, alpha=alpha), target)
     sizes = {"input_size": [height, width], "output_size": [scale * height, scale * width]}
     return sizes | {"notes": [*picture.notes, *notes]}

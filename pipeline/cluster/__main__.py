@@ -67,31 +67,34 @@ def repro(
 
 @app.command()
 def train(
-    params: Annotated[Path, typer.Option(help="Resolved params.")] = Path("params.yaml"),
+    params: Annotated[Path, typer.Option(help="Resolved params.")] = Path("zoo", "cpu.yaml"),
     queue: Annotated[Path, typer.Option(help="What to train.")] = Path("conf", "queue.yaml"),
     zoo: Zoo = Path("zoo"),
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop cleanly after this time.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.001, help="Stop cleanly after this time.")] = None,
     scheduler: Scheduler = None,
     local: Local = None,
     slurm: Slurm = None,
 ) -> int:
     """Train the networks of the zoo's queue, each once the one that it starts from is there."""
-    with _connected(scheduler, local, slurm) as client:
-        from pipeline.cluster.trainings import TrainingGraph
-        from pipeline.data.ready import ready
+    from pipeline.cluster.trainings import TrainingGraph
+    from pipeline.data.ready import ready
 
-        settings = load_params(params)
-        for name in (settings.data.train, settings.data.validation):  # once, before the trainings look for them
-            ready(name, os.environ.get("SR_MIRROR") or settings.data.mirror)
-        graph = TrainingGraph(params, queue, zoo)
+    graph, settings = TrainingGraph(params, queue, zoo), load_params(params)
+    for name in (settings.data.train, settings.data.validation):  # once, before the trainings look for them
+        ready(name, os.environ.get("SR_MIRROR") or settings.data.mirror)
+    with _connected(scheduler, local, slurm) as client:
         return _coordinate(graph, client, settings.cluster.gpus_per_training, "training", {}, minutes)
 
 
 @app.command()
 def verify(
-    sets: Annotated[list[str] | None, typer.Option(metavar="NAME", help="As of pipeline.zoo.verify.")] = None,
-    models: Annotated[list[str] | None, typer.Option(metavar="NAME", help="As of pipeline.zoo.verify.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="As of pipeline.zoo.verify.")] = False,
+    sets: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="As for pipeline.zoo.verify; repeat it for several.")
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="As for pipeline.zoo.verify; repeat it for several.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="As for pipeline.zoo.verify.")] = False,
     zoo: Zoo = Path("zoo"),
     scheduler: Scheduler = None,
     local: Local = None,
@@ -111,10 +114,11 @@ def plan(
         list[str] | None, typer.Option("--profile", metavar="NAME", help="Default: bsd, paper.")
     ] = None,
     workers: Annotated[
-        list[int] | None, typer.Option(min=1, metavar="N", help="Machines with a worker each. Default: 1 to 64.")
+        list[int] | None,
+        typer.Option(min=1, metavar="N", help="Machines with a worker each. Default: 1, 2, 4, 8, 16, 64."),
     ] = None,
     shared: Annotated[
-        bool, typer.Option("--local", help="The workers share this machine, as with repro --local.")
+        bool, typer.Option("--shared", help="By workers that share this machine, as repro --local.")
     ] = False,
     table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table too.")] = None,
 ) -> None:
@@ -134,24 +138,30 @@ def _coordinate(
     """Run a graph with a progress bar, report what became of it, and return the exit code."""
     from pipeline.cluster.coordinator import Coordinator
 
+    timed_out = threading.Event()
     with interruptible() as interruption, tqdm(total=len(graph.names), unit=unit, disable=None) as bar:
         if minutes is not None:
-            timer = threading.Timer(60 * minutes, setattr, (interruption, "asked", True))
+
+            def end() -> None:
+                timed_out.set()
+                interruption.asked = True
+
+            timer = threading.Timer(60 * minutes, end)
             timer.daemon = True
             timer.start()
         outcome = Coordinator(graph, client, gpus, bar.write, ahead).run(
             interruption, lambda o: bar.update(o.finished - bar.n)
         )
-    print(f"{len(outcome.ran)} {unit}s ran, {len(outcome.unchanged)} had not changed")
+    print(f"{unit}s run: {len(outcome.ran)}; already up to date: {len(outcome.unchanged)}")
     if outcome.stopped:
-        print(f"stopped: {', '.join(outcome.stopped)}; the same command goes on")
+        print(f"stopped: {', '.join(outcome.stopped)}; run the same command again to resume")
     for name, reason in outcome.failed.items():
         print(f"error: {name}: {reason}", file=sys.stderr)
     if outcome.skipped:
         print(f"error: left out, since they depend on these: {', '.join(outcome.skipped)}", file=sys.stderr)
     if outcome.failed:
         return 1
-    return 130 if outcome.interrupted and minutes is None else 0
+    return 130 if outcome.interrupted and not timed_out.is_set() else 0
 
 
 @contextmanager

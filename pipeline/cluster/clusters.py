@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from distributed import Client, LocalCluster
-from distributed.client import FuturesCancelledError
+from distributed import Client, LocalCluster, WorkerPlugin
+from distributed import Worker as DaskWorker
+from distributed.client import CancelledError
 
 from pipeline.cluster.placement import Worker
 from pipeline.errors import InputError
+from pipeline.provenance import available_cores
 
 CONNECT_SECONDS = 30
+
+
+class WithoutInterruption(WorkerPlugin):
+    """Has a worker ignore Ctrl-C, which reaches it too if it is on this machine: the coordinator ends its commands."""
+
+    name = "without-interruption"
+
+    def setup(self, worker: DaskWorker) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
@@ -40,7 +50,7 @@ def client(scheduler: str | None, local: int | None, slurm: Path | None) -> Iter
     with _connection(scheduler, local, slurm) as connection:
         try:
             yield connection
-        except FuturesCancelledError as error:
+        except CancelledError as error:
             raise lost() from error
         except OSError as error:
             if connection.status == "running":
@@ -50,7 +60,7 @@ def client(scheduler: str | None, local: int | None, slurm: Path | None) -> Iter
 
 def lost() -> InputError:
     """Return the error of a scheduler that is gone."""
-    return InputError("cluster: the scheduler was lost; start it again, and the same command goes on")
+    return InputError("cluster: the scheduler was lost; restart it, and run the same command again to resume")
 
 
 @contextmanager
@@ -65,15 +75,14 @@ def _connection(scheduler: str | None, local: int | None, slurm: Path | None) ->
         with connection:
             yield connection
     elif local is not None:
-        cores = max(1, (os.cpu_count() or 1) // local)
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which workers inherit: Ctrl-C is for this process
-        try:
-            cluster = LocalCluster(  # listens on loopback alone
+        cores = max(1, available_cores() // local)
+        with (
+            LocalCluster(  # listens on loopback alone
                 n_workers=local, threads_per_worker=cores, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-            )
-        finally:
-            signal.signal(signal.SIGINT, before)
-        with cluster, Client(cluster) as connection:
+            ) as cluster,
+            Client(cluster) as connection,
+        ):
+            connection.register_plugin(WithoutInterruption())
             yield connection
     else:
         assert slurm is not None
@@ -91,8 +100,10 @@ def slurm_cluster(path: Path) -> tuple[Any, int]:
     InputError
         If the file cannot be read or has an argument that `SLURMCluster` does not take.
     """
-    from dask_jobqueue import SLURMCluster
-
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise InputError("--slurm: needs dask-jobqueue; run: pip install dask-jobqueue") from error
     try:
         arguments = yaml.safe_load(path.read_text(encoding="utf-8"))
         jobs = arguments.pop("jobs")

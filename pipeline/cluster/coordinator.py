@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from distributed import Client, Future, wait
+from distributed import Client, Future, KilledWorker, wait
 
 from pipeline.cluster import work
 from pipeline.cluster.clusters import workers
 from pipeline.cluster.placement import Need, Placement, in_turn
 from pipeline.errors import InputError
 from pipeline.files import write_csv
-from pipeline.training.interruption import Interruption
+from pipeline.training.interruption import STOPPED, Interruption
 
 LOGS = Path(".dvc", "tmp", "cluster")
 TIMELINE = "timeline.csv"
 GLANCE_SECONDS = 0.3  # between two looks at workers and stages
-MOST_LOSSES = 3  # of workers under one stage: more are the stage's fault, as when it takes all memory
+MOST_LOSSES = 3  # of workers under one stage: so many are the stage's fault, as when it takes all memory
+ENDED_BY_SIGTERM = (STOPPED, -signal.SIGTERM)  # by SLURM's time limit, say
 
 
 class Graph(Protocol):
@@ -117,21 +120,34 @@ class Coordinator:
         `progress` is called now and then.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
-        while self._running or not (interruption.asked or self.outcome.finished == len(self._graph.names)):
-            if interruption.asked and not self._stopping:
-                self._stopping = True
-                self._client.run(work.stop)
-            self._look_at_workers()
-            self._look_at_stages()
-            if not self._stopping:
-                self._start()
-            progress(self.outcome)
-            if self._running:
-                _wait(list(self._running.values()))
-        if self._timeline:
-            write_csv(self._logs / TIMELINE, self._timeline)
-        self.outcome.interrupted = interruption.asked
+        try:
+            while self._running or not (interruption.asked or self.outcome.finished == len(self._graph.names)):
+                if interruption.asked:
+                    self._stop()
+                self._look_at_workers()
+                self._look_at_stages()
+                if not self._stopping:
+                    self._start()
+                progress(self.outcome)
+                if self._running:
+                    _wait(list(self._running.values()))
+                elif self._ready:  # for workers
+                    time.sleep(GLANCE_SECONDS)
+        except BaseException:
+            with suppress(Exception):  # such as a scheduler that is lost
+                self._stop()
+            raise
+        finally:
+            if self._timeline:
+                write_csv(self._logs / TIMELINE, self._timeline)
+        self.outcome.interrupted = interruption.asked and self.outcome.finished < len(self._graph.names)
         return self.outcome
+
+    def _stop(self) -> None:
+        """Ask the commands that run to save what they have, again for one that has only just started."""
+        self._stopping = True
+        if self._running:
+            self._client.run(work.stop, list(self._running), on_error="ignore")
 
     def _look_at_workers(self) -> None:
         """Take stages back from workers that are gone."""
@@ -145,15 +161,21 @@ class Coordinator:
             if not future.done():
                 continue
             del self._running[name]
+            if future.status == "error" and not isinstance(error := future.exception(), KilledWorker):
+                address = self._placement.release(name).address
+                self._fail(name, f"{address}: {type(error).__name__}: {' '.join(str(error).split())}")
+                continue
             if future.status != "finished":
                 self._lost(name)
                 continue
             ran = future.result()
+            if ran.exit_code in ENDED_BY_SIGTERM and not self._stopping:
+                self._lost(name)
+                continue
             worker = self._placement.release(name)
             self._timeline.append({"stage": name, "worker": worker.address, "start": ran.start, "end": ran.end})
             if self._stopping and ran.exit_code != 0:
-                self.outcome.stopped.append(name)
-                self._say(f"{name}: stopped")
+                self._stopped(name)
             elif ran.exit_code == 0:
                 self._record(name, ran.end - ran.start)
             else:
@@ -186,7 +208,7 @@ class Coordinator:
                 self._graph.command(name, worker.cores),
                 self._graph.root,
                 str(self._logs / _log(name)),
-                self._graph.environment(name),
+                self._graph.environment(name) | _threads(need, worker.cores),
                 workers=[worker.address],
                 allow_other_workers=False,
                 pure=False,
@@ -231,15 +253,29 @@ class Coordinator:
         """Let a stage whose worker died run again."""
         self._placement.release(name)
         self._losses[name] = self._losses.get(name, 0) + 1
-        if self._losses[name] >= MOST_LOSSES:
+        if self._stopping:
+            self._stopped(name)
+        elif self._losses[name] >= MOST_LOSSES:
             self._fail(name, f"its worker died {MOST_LOSSES} times, see {LOGS / _log(name)}")
         else:
             self._ready.append(name)
             self._say(f"{name}: its worker died; it goes to another")
 
+    def _stopped(self, name: str) -> None:
+        self.outcome.stopped.append(name)
+        self._say(f"{name}: stopped")
+
 
 def _log(name: str) -> str:
     return f"{name}.log"
+
+
+def _threads(need: Need, cores: int) -> dict[str, str]:
+    """Return the variables that keep a stage to its cores; one that measures time has the machine to itself."""
+    if need == "machine":
+        return {}
+    count = "1" if need == "core" else str(cores)
+    return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
 
 
 def _wait(futures: list[Future]) -> None:

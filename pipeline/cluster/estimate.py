@@ -65,8 +65,8 @@ def measured_stages(graph: Graph, params: Params) -> list[Measured]:
     return measured
 
 
-def published_trainings(zoo: Path) -> list[Measured]:
-    """Return the trainings of the published networks as on two cores, where their record has processor time."""
+def published_trainings(zoo: Path, cores: int) -> list[Measured]:
+    """Return the trainings of the published networks as on so many cores, where their record has processor time."""
     measured = []
     for network in read_index(zoo):
         record = network.training
@@ -75,7 +75,7 @@ def published_trainings(zoo: Path) -> list[Measured]:
             rest = {"validate_every": 1, "checkpoint_every": 1, "max_minutes": None}  # which change no duration
             settings = Training.model_validate(plan["settings"] | rest)
             works = [_training_work(network.model, scale, plan["network"], settings) for scale in plan["scales"]]
-            measured.append(Measured(TRAINING, network.weights, sum(works) / len(works), record["cpu_seconds"] / 2))
+            measured.append(Measured(TRAINING, network.weights, sum(works) / len(works), record["cpu_seconds"] / cores))
     return measured
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.files import write_csv
 from pipeline.labels import duration
 from pipeline.params import load_params
-from pipeline.provenance import cpu_model
+from pipeline.provenance import available_cores, cpu_model
 from pipeline.runs import seconds_file
 from pipeline.zoo.catalogue import ZOO
 
@@ -26,8 +25,10 @@ def plan_profiles(profiles: Sequence[str], workers: Sequence[int], shared: bool,
         measured = measured_stages(graph, load_params())
     if not measured:
         raise InputError(f"{seconds_file('').parent}: no stage has been measured; run `make repro`")
-    measured += published_trainings(ZOO)
-    start, cpu, cores = start_seconds(), cpu_model(), os.cpu_count() or 1
+    start, cpu, cores = start_seconds(), cpu_model(), available_cores()
+    measured += published_trainings(ZOO, cores)
+    if shared and max(workers) > cores:
+        raise InputError(f"--workers: {max(workers)}: this machine has {cores} cores to share; choose at most as many")
     rows: list[dict[str, Any]] = []
     for profile in profiles:
         with profile_graph(profile) as (graph, params):
@@ -40,7 +41,11 @@ def plan_profiles(profiles: Sequence[str], workers: Sequence[int], shared: bool,
             print("  workers      length  speed-up   idle")
             for count in workers:
                 there = _workers(count, cores, shared)
-                slots = simulate(graph, seconds, there, params.cluster.gpus_per_training)
+                share = cores / there[0].cores  # with which a training has fewer cores, and takes longer
+                longer = {
+                    name: value * (share if graph.need(name) == "training" else 1) for name, value in seconds.items()
+                }
+                slots = simulate(graph, longer, there, params.cluster.gpus_per_training)
                 ends, idle = length(slots), idle_share(slots, count)
                 print(f"  {count:7}  {duration(ends):>10}  {whole / ends:7.1f}×  {idle:5.0%}")
                 row = {"profile": profile, "stages": len(seconds), "workers": count, "seconds": round(ends)}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import chdir
+from contextlib import chdir, suppress
 
 import numba
 import torch
-from distributed import Client, Worker, WorkerPlugin, as_completed, get_worker
+from distributed import Client, KilledWorker, Worker, WorkerPlugin, as_completed, get_worker
 
+from pipeline.errors import InputError
 from pipeline.records import Score
 from pipeline.zoo.scores import Task
 
@@ -30,13 +32,18 @@ def on_cluster(client: Client, tasks: Sequence[Task]) -> Iterator[tuple[Task, di
 
     The task of a worker that dies goes to another.
     """
+    if not client.nthreads():
+        print("waiting for workers", file=sys.stderr)
     client.register_plugin(OneAtATime())
     try:
         run = {client.submit(_scores, task, os.getcwd(), pure=False, resources={SLOT: 1}): task for task in tasks}
         for future in as_completed(run):
             yield run[future], future.result()
+    except KilledWorker as error:
+        raise InputError(f"cluster: {' '.join(str(error).split())}") from error
     finally:
-        client.unregister_worker_plugin(SLOT)
+        with suppress(Exception):  # such as a scheduler that is lost
+            client.unregister_worker_plugin(SLOT)
 
 
 def _scores(task: Task, folder: str) -> dict[str, list[Score]]:

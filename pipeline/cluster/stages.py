@@ -36,6 +36,8 @@ class StageGraph:
         self._stages = {stage.addressing: stage for stage in plan_repro(graph, chosen)}
         self._upstream = {name: list(graph.successors(stage)) for name, stage in self._stages.items()}
         self.root: str = repo.root_dir
+        for name in self._stages:
+            self.need(name)  # names a wrong one before anything runs
 
     @property
     def names(self) -> list[str]:

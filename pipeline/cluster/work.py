@@ -9,15 +9,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
+
+from pipeline.training.interruption import STOPPED
 
 PR_SET_PDEATHSIG = 1
 
+GLANCE_SECONDS = 0.5  # between two tries for a log's lock
+OF_DASK = (
+    "MALLOC_TRIM_THRESHOLD_",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+)  # set for its workers
+
 _running: dict[str, subprocess.Popen[bytes]] = {}
+_stopped: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -41,18 +53,22 @@ def run_command(name: str, command: str, folder: str, log: str, environment: Map
     folder : str
         Where it runs; all workers share it.
     log : str
-        The file of its output. Beside it lies a lock, so that a command that outlived its cluster ends before it is
-        run again.
+        The file of its output. Beside it lies a lock, so that a command that outlived its coordinator ends before it
+        is run again.
     environment : mapping
-        Variables beside those of the worker.
+        Variables beside those of the worker; without those that Dask sets for the tasks in its own process.
     """
+    kept = {name: value for name, value in os.environ.items() if name not in OF_DASK}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # the worker's own python
-    with FileLock(f"{log}.lock"), Path(log).open("wb") as output:
+    with _lock(name, f"{log}.lock") as acquired, Path(log).open("ab") as output:
         start = time.time()
+        if not acquired:
+            return Ran(STOPPED, start, start)
+        output.truncate(0)
         process = subprocess.Popen(
             shlex.split(command),
             cwd=folder,
-            env={**os.environ, "PATH": path, **environment},
+            env={**kept, "PATH": path, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -65,10 +81,24 @@ def run_command(name: str, command: str, folder: str, log: str, environment: Map
             del _running[name]
 
 
-def stop() -> None:
-    """Ask the commands of this worker to save what they have, and to end."""
-    for process in list(_running.values()):
-        process.terminate()
+def stop(names: Collection[str]) -> None:
+    """Ask commands of this worker to save what they have, and to end."""
+    _stopped.update(names)
+    for name, process in list(_running.items()):
+        if name in names:
+            process.terminate()
+
+
+@contextmanager
+def _lock(name: str, path: str) -> Iterator[bool]:
+    """Hold the lock of a command's log; yield False if it was stopped while it waited."""
+    _stopped.discard(name)
+    lock = FileLock(path)
+    while name not in _stopped:
+        with suppress(Timeout), lock.acquire(timeout=GLANCE_SECONDS):
+            yield True
+            return
+    yield False
 
 
 def _die_with_parent() -> None:

@@ -30,11 +30,11 @@ def table(record: Mapping[str, Any]) -> str:
     for claim in record["claims"]:
         verdict = f"**{claim['verdict']}**" + (f", for {claim['reach']} only" if claim["reservations"] else "")
         lines.append(f"| {claim['title']} | {claim['headline']}: {claim['headline_label']} | {verdict} |")
-    reservations = [f"{c['reach'].capitalize()}: {text}" for c in record["claims"] for text in c["reservations"]]
+    reservations = [text for c in record["claims"] for text in c["reservations"]]
     machine = record["machine"]
     lines += [
         "",
-        "The first line is of the published networks, whose cards say how each was trained; the others are of a run "
+        "The first row is for the published networks, whose cards say how each was trained; the others come from a run "
         f"with the profile `{record['profile']}` on {machine['cores']} cores of {machine['cpu']}. Reservations:",
         "",
     ]

@@ -73,7 +73,7 @@ def equivalence_rule(limits: Thresholds) -> str:
 
 def gap_label(worst: PairGap) -> str:
     """Return the label of the gap in the headline."""
-    return f"largest loss of PSNR-Y by binarization, float minus binary: {worst.where}; 95 % interval {worst.interval}"
+    return f"largest PSNR-Y loss due to binarization, float minus binary: {worst.where}; 95 % interval {worst.interval}"
 
 
 def gap_measures(gaps: list[PairGap], limits: Thresholds) -> list[Measure]:

@@ -45,7 +45,11 @@ def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
         rule=equivalence_rule(limits) + fixed,
         conditions=conditions,
         measures=[] if worst is None else [*gap_measures(gaps, limits), *_against_the_paper(zoo)],
-        reservations=[*_reservations([m for pair in compared for m in pair], zoo.models), *_bursts(zoo)],
+        reservations=[
+            *_reservations([m for pair in compared for m in pair], zoo.models),
+            *_imports(compared),
+            *_bursts(zoo),
+        ],
         reach="these networks",
     )
 
@@ -99,6 +103,17 @@ def _bursts(zoo: Zoo) -> list[str]:
                 f"up to iteration {iteration:,} its mean loss rose from {before:.3f} to {since:.3f}."
             )
     return sentences
+
+
+def _imports(compared: Sequence[tuple[PublishedNetwork, PublishedNetwork]]) -> list[str]:
+    """Return of which networks the two of a pair were not trained for as long, since the float one is imported."""
+    names = dict.fromkeys(labels.model(binary.model) for real, binary in compared if real.imported)
+    iterations = [binary.training["iterations"] for real, binary in compared if real.imported]
+    return [
+        f"{name}, imported: the float network was trained to the end of its authors’ schedule, the binary one for "
+        f"{count_span(iterations)} iterations from its weights; part of the gap may be that training."
+        for name in names
+    ]
 
 
 def _reservations(compared: Sequence[PublishedNetwork], models: Sequence[PublishedNetwork]) -> list[str]:

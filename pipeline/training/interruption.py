@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOPPED = 128 + signal.SIGTERM  # exit code of a program that saved what it had and ended on one of them
 
 
 class Interruption:

@@ -1,4 +1,4 @@
-"""Sharing work among processes of one machine."""
+"""Sharing work among processes that share a folder."""
 
 from __future__ import annotations
 

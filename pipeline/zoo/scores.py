@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pipeline.data.resize import imresize
 from pipeline.engine.runner import MODES
 from pipeline.evaluation.backends import upscalers
 from pipeline.evaluation.protocol import evaluate, means
+from pipeline.provenance import available_cores
 from pipeline.records import Quality, Score
 from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import ZOO, PublishedNetwork
@@ -70,7 +70,7 @@ class Task:
 
 def in_parallel(tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, list[Score]]]]:
     """Run tasks, one per processor core at a time, and yield each with its scores as it ends."""
-    pool = one_thread_each(max(1, min(os.cpu_count() or 1, len(tasks))))
+    pool = one_thread_each(max(1, min(available_cores(), len(tasks))))
     try:
         running = {pool.submit(task.scores): task for task in tasks}
         for done in as_completed(running):

@@ -2,7 +2,7 @@
 
 Each call resumes where the last one stopped. SIGINT and SIGTERM save and stop. A finished network is packed into
 zoo/; the checkpoint of an unfinished one is in zoo/unfinished/<profile>/<name>/. `python -m pipeline.zoo.status` shows
-their progress, and `python -m pipeline.cluster train` trains several at once.
+their progress, and `python -m pipeline.cluster train --local 2` trains two at once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from pipeline.provenance import environment
 from pipeline.runs import Run, prepared_folder, raw_folder
 from pipeline.training.checkpoints import delete_checkpoint
 from pipeline.training.distributed import Process, this_process
-from pipeline.training.interruption import Interruption, interruptible
+from pipeline.training.interruption import STOPPED, Interruption, interruptible
 from pipeline.training.loop import ImagePair, validate
 from pipeline.training.run import Plan, Start, Trained, settings_record, train_planned, validation_images
 from pipeline.zoo.catalogue import IMPORTED, ZOO, read_training
@@ -49,6 +49,7 @@ from pipeline.zoo.locks import claimed
 from pipeline.zoo.queue import QUEUE, Entry, load_queue
 
 FLOAT16_LOSS_DB = 0.005  # published in half precision unless it loses this much
+SEVERAL = "python -m pipeline.cluster train --local 2"
 LICENCES = {"VDSR": "MIT licence, © 2016 Zehao Huang"}
 
 
@@ -70,7 +71,7 @@ def train_queue(
     Raises
     ------
     InputError
-        If another process trains one of them; at the end, if a training failed.
+        At the end, if a training failed or another process trains one of them.
     """
     machine, started = environment(), time.perf_counter()
     failed: dict[str, str] = {}
@@ -80,10 +81,10 @@ def train_queue(
             break
         with claimed(lock_file(entry, zoo)) as acquired:
             if not acquired:
-                several = "python -m pipeline.cluster train --local 2"
-                raise InputError(
-                    f"{entry.name}: another process trains it; to train two at once, stop it and run: {several}"
-                )
+                failed[entry.name] = f"another process trains it; to train two at once, stop it and run: {SEVERAL}"
+                break
+            if is_finished(entry, entries, params, zoo):  # by another process, a moment ago
+                continue
             try:
                 if not _make(entry, params, zoo, process, interruption, left, machine):
                     break
@@ -252,7 +253,7 @@ def _pack(
 
 
 def main(
-    params_file: Annotated[Path, typer.Option("--params", help="Resolved params.")] = Path("params.yaml"),
+    params_file: Annotated[Path, typer.Option("--params", help="Resolved params.")] = Path("zoo", "cpu.yaml"),
     queue: Annotated[Path, typer.Option(help="What to train.")] = QUEUE,
     zoo: Annotated[Path, typer.Option(help="Where it is published.")] = ZOO,
     minutes: Annotated[float | None, typer.Option(help="Stop cleanly after this time.")] = None,
@@ -264,20 +265,23 @@ def main(
             raise InputError(f"{name}: {value:g}; choose a positive number")
     entries, params = load_queue(queue), load_params(params_file)
     if only is not None:
-        entries = [entry for entry in entries if entry.name == only]
-        if not entries:
+        chosen = next((entry for entry in entries if entry.name == only), None)
+        if chosen is None:
             raise InputError(f"--only: {queue} has no training {only}; choose one that `make status` names")
+        if not has_start(chosen, entries, params, zoo):
+            raise InputError(f"--only: {only}: starts from a network that is not trained yet; train that first")
+        entries = [chosen]
     for name in (params.data.train, params.data.validation):
         ready(name, os.environ.get("SR_MIRROR") or params.data.mirror)
     if threads is not None:
         torch.set_num_threads(threads)
     with this_process() as process, interruptible() as interruption:
         if process.count > 1:
-            raise InputError("torchrun: the queue trains on one device; run: python -m pipeline.cluster train")
+            raise InputError(f"torchrun: the queue trains on one device; run: {SEVERAL}")
         left = train_queue(entries, params, zoo, process, interruption, minutes)
     print(f"still to be trained: {', '.join(left)}" if left else "all trained")
     if only is not None and left:
-        sys.exit(1)
+        sys.exit(STOPPED)
 
 
 if __name__ == "__main__":

@@ -146,3 +146,9 @@ def test_wrong_places_are_named_before_anything_runs(place, upscale, arguments, 
     assert done.err.startswith("error: ") and done.err.count("\n") == 1
     assert all(name in done.err for name in named), done.err
     assert files(place) == before
+
+
+def test_an_output_folder_above_the_input_hides_nothing(upscale, place):
+    done = upscale("photos", "-o", ".")
+    assert done.code == 0 and "3 images upscaled" in done.out, done.err
+    assert (place / "a.png").exists() and (place / "trip/c.webp").exists()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.cli.addresses import Address
 from tests.cluster.small_cluster import Cluster
 from tests.small import picture
 
@@ -66,6 +67,18 @@ def test_addresses_on_a_cluster(cluster, binsr, network, tmp_path, engine):
     done = binsr("upscale", tmp_path / "a.png", "-o", out, "--model", network, "--scheduler", cluster.address)
     assert done.code == 0, done.err
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out/b.png")), engine.upscale(picture(0, 8, 9)))
+
+
+def test_threads_of_a_worker_that_write_to_one_bucket_lose_nothing(s3, binsr, network, photos, tmp_path_factory):
+    threads = Cluster(tmp_path_factory.mktemp("threads"))
+    try:
+        threads.add("one", threads=4)
+        out = f"{s3}/{photos.name}"
+        done = binsr("upscale", "in", "-o", out, "--model", network, "--scheduler", threads.address, "--threads", "1")
+        assert done.code == 0, done.err
+        assert len(Address(out).below()) == IMAGES
+    finally:
+        threads.close()
 
 
 def test_no_scheduler(binsr, network, photos):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -29,8 +30,9 @@ class Cluster:
             time.sleep(0.05)
         self.address = json.loads(file.read_text())["address"]
 
-    def add(self, name):
-        self.workers[name] = self._start("worker", self.address, "--no-nanny", "--nthreads", "1", "--name", name)
+    def add(self, name, threads=1):
+        options = ("--no-nanny", "--nthreads", threads, "--name", name)
+        self.workers[name] = self._start("worker", self.address, *options)
 
     def close(self):
         for process in (*self.workers.values(), self._scheduler):
@@ -61,4 +63,5 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
 
 def _environment(folder: Path) -> dict[str, str]:
     """A copy of the repository has its own code."""
-    return ENVIRONMENT | {"PYTHONPATH": str(folder if (folder / "pipeline").exists() else ROOT)}
+    store = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    return ENVIRONMENT | store | {"PYTHONPATH": str(folder if (folder / "pipeline").exists() else ROOT)}

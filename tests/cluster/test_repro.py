@@ -78,7 +78,7 @@ def done(repository, tmp_path):
 def test_where_nothing_has_changed_nothing_runs(done):
     process = start(done.folder, "repro", "--local", "1")
     output, _ = process.communicate()
-    assert process.returncode == 0 and "0 stages ran, " in output, output
+    assert process.returncode == 0 and "stages run: 0; " in output, output
     assert "dashboard: http://127.0.0.1:" in output
 
 
@@ -105,7 +105,7 @@ def test_an_interrupted_call_saves_and_the_next_one_goes_on(done):
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: the call, its worker and the training all get it
     output, _ = process.communicate()
     assert process.returncode == 130 and "Traceback" not in output, output
-    assert "stopped: train@edsr-2-float; the same command goes on" in output
+    assert "stopped: train@edsr-2-float; run the same command again" in output
     process = start(done.folder, "repro", "train@edsr-2-float", "--local", "1")
     output, _ = process.communicate()
     assert process.returncode == 0, output

@@ -1,5 +1,7 @@
 """The tables of the published networks: seeds, ablation, every score."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.reporting.distributions import zoo_distributions
@@ -9,6 +11,7 @@ from pipeline.reporting.published_claim import zoo_claim
 from pipeline.reporting.published_tables import ablation_tables, gap_table, quality_table, score_tables
 from pipeline.reporting.results import read_results
 from pipeline.reporting.verdicts import Verdict
+from pipeline.zoo.catalogue import pairs
 from tests.reporting.synthetic_run import make_params, write_run, write_zoo
 
 VARIANTS = {"seed0": 0.20, "seed1": 0.10, "seed2": 0.32, "unscaled": 0.98, "mine": 0.20}
@@ -128,3 +131,19 @@ def test_durations_are_those_of_this_run_s_stages_the_longest_first(results):
         ["footprint", "1", "4 s", "4 s", ""],
         ["prepare", "1", "2 s", "2 s", "embedded-test"],
     ]
+
+
+def test_a_pair_with_an_imported_network_says_that_the_two_were_not_trained_for_as_long(results, params):
+    zoo = results.zoo
+    real, binary = pairs(zoo.models)[0]
+    record = {"imported": {"file": "a.mat"}, "plan": {"profile": "imported", "start": None}, "training_set": "theirs"}
+    imported = replace(real, name="srresnet-x4-float-imported", variant="imported", training=record)
+    plan = binary.training["plan"] | {"start": {"name": imported.name, "sha256": imported.sha256}}
+    training = binary.training | {"plan": plan}
+    published = zoo.published | {"srresnet-x4-binary-imported": {}}
+    started = replace(binary, name="srresnet-x4-binary-imported", variant="imported", training=training)
+    claim = zoo_claim(
+        replace(zoo, models=[*zoo.models, imported, started], published=published), params.report.claims.accuracy_gap_db
+    )
+    (said,) = [text for text in claim.reservations if text.startswith("SRResNet, imported: ")]
+    assert "to the end of its authors’ schedule, the binary one for 6,000 iterations" in said

@@ -12,6 +12,7 @@ import yaml
 from safetensors.torch import load_file
 
 from pipeline.profiles import compose
+from pipeline.training.interruption import STOPPED
 from pipeline.zoo import locks
 from pipeline.zoo.locks import claimed, is_claimed
 from tests.conftest import ROOT
@@ -87,7 +88,7 @@ def test_a_signalled_training_saves_and_a_rerun_ends_with_the_same_weights(whole
     while not (checkpoint / "progress.json").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
-    said = finish(process, 1)
+    said = finish(process, STOPPED)
     assert "stopped and saved in checkpoints/edsr-x2-binary; the same command goes on from there" in said
     held = yaml.safe_load((checkpoint / "state.json").read_text())["state"]["record"]
     assert 0 < held["iteration"] < ITERATIONS

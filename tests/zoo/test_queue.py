@@ -109,7 +109,7 @@ def test_an_imported_network_is_published_as_it_is_and_trained_from(tmp_path, mo
     )
     waits = "vdsr-x234-binary-imported  waiting for vdsr-x2-float-imported\n"
     assert place.run("status", *STATUS) == waits + "vdsr-x234-float-imported   waiting\n"
-    output = place.run("train", "--queue", "queue.yaml", "--threads", "1")
+    output = place.run("train", "--params", "params.yaml", "--queue", "queue.yaml", "--threads", "1")
     assert "vdsr-x234-binary-imported: 2 iterations" in output and output.endswith("all trained\n")
     assert place.run("status", *STATUS).count("trained\n") == 2
 
@@ -138,7 +138,7 @@ def test_an_imported_network_is_published_as_it_is_and_trained_from(tmp_path, mo
     ]
     assert json.loads((zoo / "index.json").read_text()) and all(real.imported for real, _ in pairs(read_index(zoo)))
 
-    assert place.run("train", "--queue", "queue.yaml") == "all trained\n"
+    assert place.run("train", "--params", "params.yaml", "--queue", "queue.yaml") == "all trained\n"
     (zoo / "vdsr-x3-float-imported.safetensors").unlink()  # one of three: it is imported anew, and serves as before
     assert "waiting for" in place.run("status", *STATUS)
-    assert place.run("train", "--queue", "queue.yaml") == "all trained\n"
+    assert place.run("train", "--params", "params.yaml", "--queue", "queue.yaml") == "all trained\n"

@@ -74,9 +74,9 @@ def test_one_network_for_several_scales_is_published_once_for_each(published):
 
 def test_what_is_finished_is_not_trained_again_but_under_other_settings(published, tmp_path):
     place = published.copy(tmp_path / "place")
-    assert place.run("train", "--queue", "queue.yaml") == "all trained\n"
+    assert place.run("train", "--params", "params.yaml", "--queue", "queue.yaml") == "all trained\n"
     place.change(lambda params: params["train"]["edsr"].update(learning_rate=0.0005))
-    output = place.run("train", "--queue", "queue.yaml")
+    output = place.run("train", "--params", "params.yaml", "--queue", "queue.yaml")
     for name, iterations in zip(NAMES[:4], (12, 12, 6, 6), strict=True):
         assert f"{name}: {iterations} iterations" in output
     assert "vdsr" not in output
@@ -84,11 +84,11 @@ def test_what_is_finished_is_not_trained_again_but_under_other_settings(publishe
 
 def test_a_time_limit_stops_cleanly_and_the_next_call_goes_on_to_the_same_network(published, untrained, tmp_path):
     place = untrained.copy(tmp_path / "place")
-    output = place.run("train", "--queue", "queue.yaml", "--minutes", "0.0001")
+    output = place.run("train", "--params", "params.yaml", "--queue", "queue.yaml", "--minutes", "0.0001")
     assert f"still to be trained: {', '.join(TRAININGS)}" in output
     state = place.folder / "zoo/unfinished/quick/edsr-x2-float"
     assert all(path.stat().st_size <= 16 * 2**20 for path in state.iterdir()) and (state / "state.json").exists()
-    output = place.run("train", "--queue", "queue.yaml")
+    output = place.run("train", "--params", "params.yaml", "--queue", "queue.yaml")
     assert "going on from zoo/unfinished/quick/edsr-x2-float at iteration" in output and "all trained" in output
     again, once = (load(which.folder / "zoo/edsr-x2-float.safetensors").state_dict() for which in (place, published))
     assert all((again[name] == once[name]).all() for name in once)
@@ -101,7 +101,7 @@ def test_a_signal_saves_and_the_next_call_ends_as_if_there_had_been_none(untrain
         place.change(lambda params: params["train"]["edsr"].update(iterations=400, checkpoint_every=400))
         (place.folder / "queue.yaml").write_text("- {model: edsr, scales: [2], weights: binary}\n")
     assert stopped.run("status", *STATUS) == "edsr-x2-binary  waiting\n"
-    process = stopped.start("train", "--queue", "queue.yaml")
+    process = stopped.start("train", "--params", "params.yaml", "--queue", "queue.yaml")
     state = stopped.folder / "zoo/unfinished/quick/edsr-x2-binary"
     while not (state / "progress.json").exists() and process.poll() is None:
         time.sleep(0.01)
@@ -112,8 +112,10 @@ def test_a_signal_saves_and_the_next_call_ends_as_if_there_had_been_none(untrain
     held = json.loads((state / "state.json").read_text())["state"]["record"]
     assert 0 < held["iteration"] < 400
     assert f"stopped at {held['iteration']} of 400 iterations" in stopped.run("status", *STATUS)
-    assert f"at iteration {held['iteration']}" in stopped.run("train", "--queue", "queue.yaml")
-    whole.run("train", "--queue", "queue.yaml")
+    assert f"at iteration {held['iteration']}" in stopped.run(
+        "train", "--params", "params.yaml", "--queue", "queue.yaml"
+    )
+    whole.run("train", "--params", "params.yaml", "--queue", "queue.yaml")
     assert stopped.run("status", *STATUS) == "edsr-x2-binary  trained\n"
     again, once = (load(place.folder / "zoo/edsr-x2-binary.safetensors").state_dict() for place in (stopped, whole))
     assert all((again[name] == once[name]).all() for name in once)
@@ -126,16 +128,17 @@ def test_a_second_call_is_told_that_another_trains_and_starts_nothing(published,
     place.change(lambda params: params["train"]["edsr"].update(learning_rate=0.0005))
     with (place.folder / "zoo/unfinished/.edsr-x2-float.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        output = place.run("train", "--queue", "queue.yaml", exit_code=2)
+        output = place.run("train", "--params", "params.yaml", "--queue", "queue.yaml", exit_code=2)
     assert "error: edsr-x2-float: another process trains it; to train two at once, " in output
     assert "edsr-x2-binary: " not in output
 
 
 def test_one_of_the_queue_can_be_trained_alone(untrained, tmp_path):
     place = untrained.copy(tmp_path / "place")
-    only = ("train", "--queue", "queue.yaml", "--only")
+    only = ("train", "--params", "params.yaml", "--queue", "queue.yaml", "--only")
     assert "--only: queue.yaml has no training edsr; " in place.run(*only, "edsr", exit_code=2)
-    assert "still to be trained" in place.run(*only, "edsr-x2-binary-warm", exit_code=1)  # its start is missing
+    said = place.run(*only, "edsr-x2-binary-warm", exit_code=2)
+    assert "edsr-x2-binary-warm: starts from a network that is not trained yet" in said
     place.run(*only, "edsr-x2-binary")
     assert [path.name for path in (place.folder / "zoo").glob("*.safetensors")] == ["edsr-x2-binary.safetensors"]
 
@@ -145,7 +148,7 @@ def test_a_network_waits_for_the_one_that_it_starts_from_to_be_trained_anew(publ
     place.change(lambda params: params["train"]["edsr"].update(learning_rate=0.0005))
     with (place.folder / "zoo/unfinished/.edsr-x2-float-seed5.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another call trains it
-        place.run("train", "--queue", "queue.yaml", exit_code=2)
+        place.run("train", "--params", "params.yaml", "--queue", "queue.yaml", exit_code=2)
         status = place.run("status", *STATUS)
     assert "edsr-x2-binary-warm  waiting for edsr-x2-float-seed5" in status
     assert "edsr-x2-float-seed5  starting" in status and "edsr-x2-binary       trained" in status
@@ -156,7 +159,7 @@ def test_a_shorter_profile_replaces_no_network_and_one_that_fails_stops_no_other
     before = (place.folder / "zoo/edsr-x2-float.safetensors").read_bytes()
     place.change(lambda params: params.update(profile="shorter"))
     place.change(lambda params: params["train"]["edsr"].update(iterations=11))
-    output = place.run("train", "--queue", "queue.yaml", exit_code=2)
+    output = place.run("train", "--params", "params.yaml", "--queue", "queue.yaml", exit_code=2)
     said = (
         "edsr-x2-float.safetensors: trained for 12 iterations as profile quick says, which 11 of shorter would replace"
     )
@@ -218,7 +221,7 @@ def test_publishing_again_runs_nothing_and_a_new_network_alone(published, tmp_pa
     assert before == {path.name: path.read_bytes() for path in (place.folder / "zoo").iterdir() if path.is_file()}
     queue = place.folder / "queue.yaml"
     queue.write_text(queue.read_text().replace("distillation: 0.5", "distillation: 0.25"))
-    place.run("train", "--queue", "queue.yaml")
+    place.run("train", "--params", "params.yaml", "--queue", "queue.yaml")
     output = place.run("publish", "--sets", "embedded-test")
     assert output == "edsr-x2-binary-warm on embedded-test by torch\n"
     for name in NAMES[4:]:
