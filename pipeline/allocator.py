@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from typing import Any
 
 # Of glibc's mallopt(3), whose names C headers alone know.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -17,7 +18,17 @@ def keep_freed_memory() -> None:
     it computes. Other runtimes, and our engine, keep their memory anyway. What is kept can grow by some blocks, where
     small ones settle in what was freed.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
+    if (mallopt := _function("mallopt")) is not None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def give_back_freed_memory() -> None:
+    """Give back once what `keep_freed_memory` keeps: images of ever other sizes leave gaps, which add up to gigabytes."""
+    if (malloc_trim := _function("malloc_trim")) is not None:
+        malloc_trim(0)
+
+
+def _function(name: str) -> Any:
+    """Return a function of glibc, or None where there is none."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.allocator import keep_freed_memory
+from pipeline.allocator import give_back_freed_memory, keep_freed_memory
 from pipeline.engine import Engine
 from pipeline.engine.runner import MODES
 from pipeline.evaluation.protocol import Image
@@ -26,7 +26,14 @@ def upscalers(path: Path, modes: Collection[str] = MODES) -> dict[str, Callable[
     device = "cuda" if torch.cuda.is_available() else "cpu"
     packed = read(path)
     module = channels_last(unpack(packed).to(device))
-    backends: dict[str, Callable[[Image], Image]] = {"torch": lambda image: upscale(module, image)}
+
+    def by_torch(image: Image) -> Image:
+        try:
+            return upscale(module, image)
+        finally:
+            give_back_freed_memory()
+
+    backends: dict[str, Callable[[Image], Image]] = {"torch": by_torch}
     for name, arguments in MODES.items():
         if name in modes and (packed.binary or name == "engine_float32"):
             backends[name] = Engine(packed, **arguments).upscale
