@@ -24,7 +24,7 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Give back once what `keep_freed_memory` keeps: images of ever other sizes leave gaps, which add up to gigabytes."""
+    """Give back what `keep_freed_memory` has kept: gaps between blocks for images of many sizes add up to gigabytes."""
     if (malloc_trim := _function("malloc_trim")) is not None:
         malloc_trim(0)
 
