@@ -1,4 +1,4 @@
-"""Run the published networks on one test set: their scores and their times on this machine."""
+"""Run a published pair of each network on one test set: their scores and their times on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.files import write_csv, write_json
 from pipeline.params import load_params
 from pipeline.records import PublishedRun, score_rows
 from pipeline.runs import prepared_folder
-from pipeline.zoo.catalogue import pairs, read_index
+from pipeline.zoo.catalogue import measured_pairs, read_index
 from pipeline.zoo.scores import Task, mean_scores
 from pipeline.zoo.speed import times
 from stages.arguments import SetName
@@ -21,13 +21,13 @@ from stages.run import stage
 
 def main(name: SetName) -> None:
     benchmark, machine = load_params().benchmark, timed_environment()
-    images, networks = PreparedSet.open(prepared_folder(name)), read_index()
+    images, pairs = PreparedSet.open(prepared_folder(name)), measured_pairs(read_index())
+    networks = [network for pair in pairs for network in pair]
     tasks = [Task(name, scale) for scale in sorted({network.scale for network in networks})]
     tasks += [Task(name, network.scale, network, ("torch", "engine_int8")) for network in networks]
     scores = {task.method: task.scores() for task in tasks}
-    by_network = {(real.model, real.scale): (real, binary) for real, binary in reversed(pairs(networks))}
     timed = {}
-    for real, binary in by_network.values():  # one pair of each network: time does not depend on training
+    for real, binary in pairs:
         image = images.lr(0, binary.scale)[: benchmark.lr_height, : benchmark.lr_width]
         threads = min(benchmark.threads, machine["cores"])
         timed[binary.name] = times(real.path(), binary.path(), image, threads, benchmark.repeats, benchmark.seconds)

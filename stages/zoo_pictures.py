@@ -9,7 +9,7 @@ from pipeline.data.prepared import PreparedSet
 from pipeline.evaluation.gaps import image_gaps
 from pipeline.evaluation.pictures import Pair, torch_scores, write_pictures
 from pipeline.runs import prepared_folder
-from pipeline.zoo.catalogue import pairs, read_index
+from pipeline.zoo.catalogue import measured_pairs, read_index
 from stages.arguments import SetName
 from stages.run import stage
 
@@ -18,14 +18,13 @@ def main(name: SetName) -> None:
     folder, scores = Path("results", "images", name, "zoo"), Path("results", "zoo", f"{name}.csv")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)  # empty where no pair is published
-    by_scale: dict[int, dict[str, Pair]] = {}  # by scale and model; an imported pair is used where there is no other
-    for real, binary in pairs(read_index()):
+    by_scale: dict[int, list[Pair]] = {}
+    for real, binary in measured_pairs(read_index()):
         lost = image_gaps(torch_scores(scores, real.name), torch_scores(scores, binary.name))
-        pair = Pair(real.model, real.path(), binary.path(), lost)
-        by_scale.setdefault(real.scale, {}).setdefault(real.model, pair)
+        by_scale.setdefault(real.scale, []).append(Pair(real.model, real.path(), binary.path(), lost))
     images = PreparedSet.open(prepared_folder(name))
     for scale, published in by_scale.items():
-        write_pictures(folder / f"x{scale}", images, scale, list(published.values()))
+        write_pictures(folder / f"x{scale}", images, scale, published)
 
 
 if __name__ == "__main__":

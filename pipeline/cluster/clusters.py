@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ def client(scheduler: str | None, local: int | None, slurm: Path | None) -> Iter
     InputError
         Unless one of them is given, or if the scheduler cannot be reached or is lost.
     """
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # of a lost scheduler, this says all in one line
     with _connection(scheduler, local, slurm) as connection:
         try:
             yield connection

@@ -177,7 +177,7 @@ def run_tables(zoo: Zoo) -> list[Table]:
         timed = next(iter(run.times.values()), None)
         size = "" if timed is None else "×".join(map(str, timed.lr_size))
         on = "" if timed is None else f"; times on {size} LR pixels, {timed.threads} threads"
-        rows = [_run_row(zoo, name, model) for model in zoo.models]
+        rows = [_run_row(zoo, name, model) for model in zoo.models if model.name in run.methods]
         title = f"Published networks on {name}"
         tables.append(table(f"published-on-{name}", title, columns, rows, caption=f"{name}{on}"))
     return tables

@@ -23,8 +23,7 @@ from pipeline.records import (
     TrainingRecord,
 )
 from pipeline.runs import MODELS, SCALES, Run, Weights, prepared_folder, seconds_file
-from pipeline.zoo.catalogue import ZOO, PublishedNetwork, read_index, read_published, scores_of
-from pipeline.zoo.catalogue import pairs as published_pairs
+from pipeline.zoo.catalogue import ZOO, PublishedNetwork, measured_pairs, read_index, read_published, scores_of
 
 WEIGHTS: tuple[Weights, ...] = ("float", "binary")
 ZOO_REMEDY = "restore it with git, or run `make publish`"
@@ -178,7 +177,7 @@ def read_results(
         image_folder=results / "images",
         pictures=_pictures(results / "images", "", test_sets, scales),
         zoo_pictures=_pictures(
-            results / "images", "zoo", test_sets, sorted({real.scale for real, _ in published_pairs(zoo.models)})
+            results / "images", "zoo", test_sets, sorted({real.scale for real, _ in measured_pairs(zoo.models)})
         ),
     )
 

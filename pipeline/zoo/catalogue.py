@@ -179,6 +179,14 @@ def pairs(models: Sequence[PublishedNetwork]) -> list[Pair]:
     return [pair for pair in (*main, *imported) if pair is not None]
 
 
+def measured_pairs(models: Sequence[PublishedNetwork]) -> list[Pair]:
+    """Return the pairs that a run scores and times: of each network the main one, or the imported one alone."""
+    first: dict[tuple[str, int], Pair] = {}
+    for real, binary in pairs(models):
+        first.setdefault((real.model, real.scale), (real, binary))
+    return list(first.values())
+
+
 def seed_pairs(
     models: Sequence[PublishedNetwork],
 ) -> dict[tuple[str, int], list[Pair]]:

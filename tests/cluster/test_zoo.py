@@ -99,7 +99,7 @@ def test_a_scheduler_that_is_lost_and_a_second_call_that_goes_on(untrained, tmp_
     output, _ = process.communicate()
     assert process.returncode == 0, output
     log = (place.folder / ".dvc/tmp/cluster/edsr-x2-binary.log").read_text()
-    assert "going on from" in log
+    assert "going on from" in log, output
 
 
 def test_make_takes_the_address_of_a_scheduler():

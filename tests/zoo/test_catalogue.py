@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from pipeline.zoo.catalogue import PublishedNetwork, pairs, seed_pairs, twin_of
+from pipeline.zoo.catalogue import PublishedNetwork, measured_pairs, pairs, seed_pairs, twin_of
 
 SIZES = {"blocks": 16, "channels": 64}
 
@@ -122,6 +122,13 @@ def test_seed_0_stands_in_only_while_the_plain_pair_is_not_there():
     assert pairs([*seed0, *other]) == [seed0, other]
     unequal = network("edsr", 4, "binary", seed=7)
     assert pairs([real, unequal, *seed0]) == [seed0]
+
+
+def test_a_run_measures_one_pair_of_each_network():
+    main, alone = pair("vdsr", 2), imported(3)
+    models = [model for each in [imported(2), main, alone, pair("edsr", 4, "seed1", seed=1)] for model in each]
+    models += [network("srresnet", 4, "float")]
+    assert measured_pairs(models) == [main, alone]
 
 
 def test_seeds_are_listed_by_network():
