@@ -117,8 +117,20 @@ def slurm_cluster(path: Path) -> tuple[Any, int]:
 
 
 def workers(connection: Client) -> list[Worker]:
-    """Return the workers that are there now."""
+    """Return the workers that are there now.
+
+    Raises
+    ------
+    InputError
+        If the scheduler is lost.
+    """
+    if connection.scheduler is None:
+        raise lost()
+    try:  # not `Client.scheduler_info`: the client's own refreshes, without workers, overwrite what it returns
+        identity = connection.sync(connection.scheduler.identity, n_workers=-1)
+    except OSError as error:
+        raise lost() from error
     return [
         Worker(address, info["host"], info["nthreads"], info.get("resources", {}).get("GPU", 0.0))
-        for address, info in connection.scheduler_info(n_workers=-1)["workers"].items()
+        for address, info in identity["workers"].items()
     ]
