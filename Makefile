@@ -1,5 +1,6 @@
 # `make repro` runs the pipeline and `make test` the tests; both set everything up first.
-# `make ratios` measures every speed ratio three times, in about twenty minutes, and writes ratios/*.json.
+# `make ratios` measures every speed ratio three times, held to AVX2 and with AVX-512 where there is one, and writes
+# ratios/<instruction set>/*.json: twenty minutes each.
 # `make verify` re-evaluates the published networks; `make train MINUTES=60` trains the next ones of the queue,
 # `make status` shows their progress, and `make publish` scores them.
 # `make readme` updates the README's verdicts and picture from the last report.
@@ -47,11 +48,12 @@ readme: setup
 	$(ACTIVATED) python -m pipeline.commands.readme
 
 RATIOS = layer wide_layer $(foreach model,srresnet edsr vdsr,$(model)-body $(model))
-ratios: setup $(addprefix ratios/,$(addsuffix .json,$(RATIOS)))
+ISAS = avx2 $(if $(shell grep -m 1 -w avx512bw /proc/cpuinfo),avx512)
+ratios: setup $(foreach isa,$(ISAS),$(RATIOS:%=ratios/$(isa)/%.json))
 
 ratios/%.json: FORCE
-	@mkdir -p ratios
-	$(ACTIVATED) python -m pipeline.engine.bench --runs 3 --scale 4 --json $@ \
-		--model $(firstword $(subst -, ,$*)) $(if $(findstring -body,$*),--body)
+	@mkdir -p $(@D)
+	$(ACTIVATED) python -m pipeline.engine.bench --runs 3 --scale 4 --isa $(firstword $(subst /, ,$*)) --json $@ \
+		--model $(firstword $(subst -, ,$(notdir $*))) $(if $(findstring -body,$*),--body)
 
 FORCE:

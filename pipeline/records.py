@@ -11,7 +11,16 @@ from typing import Any, Literal
 
 from pipeline.runs import Weights
 
-BASELINE = "torch_channels_last"
+TORCH = "torch_channels_last"  # PyTorch as this project runs networks with it
+FLOAT32 = (
+    "torch",
+    TORCH,
+    "torch_compile",
+    "torch_avx2",
+    "onnxruntime_float32",
+    "openvino_float32",
+)  # run the float network exactly
+INT8 = "openvino_int8"  # the fastest runtime of quantized float networks
 ENGINE = "engine"  # the names of the engine's backends begin with it
 
 
@@ -164,7 +173,8 @@ class Measurement:
     lr_size
         Height and width of the LR image.
     speedup
-        By baseline and backend, how many times as fast the backend is: the median of the ratios of each round.
+        By baseline (those of `FLOAT32`, and `INT8`) and backend, how many times as fast the backend is: the median of
+        the ratios of each round.
     speedup_of_fastest
         The same for the fastest run of each, which a shared machine disturbs least.
     """
@@ -181,9 +191,34 @@ class Measurement:
         """The backends that are this project's engine."""
         return [name for name in self.backends if name.startswith(ENGINE)]
 
-    def speed(self, backend: str, baseline: str = BASELINE) -> float | None:
-        """Return how many times as fast as `baseline` a backend is, or None if one of them was not timed."""
-        return self.speedup.get(baseline, {}).get(backend)
+    @property
+    def baseline(self) -> str | None:
+        """The backend that speed is compared with: the fastest that runs the float network in float32."""
+        timed = {name: self.backends[name].median_ms for name in FLOAT32 if name in self.backends}
+        return min(timed, key=timed.__getitem__, default=None)
+
+    def speed(self, backend: str, baseline: str | None = None) -> float | None:
+        """Return how many times as fast as a baseline a backend is, or None if one of them was not timed."""
+        return self.speedup.get(baseline or self.baseline or "", {}).get(backend)
+
+
+@dataclass(frozen=True)
+class PublishedRatios:
+    """What `make ratios` measured of one workload, several times.
+
+    Attributes
+    ----------
+    model
+        Of a network, or the name of a single layer.
+    body
+        Whether only the residual blocks were timed.
+    """
+
+    model: str
+    scale: int
+    body: bool
+    environment: dict[str, Any]
+    runs: list[Measurement]
 
 
 @dataclass(frozen=True)

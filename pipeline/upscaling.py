@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.resize import imresize
+from pipeline.data.resize import imresize_region
 from pipeline.errors import InputError
 from pipeline.metrics import LUMA_WEIGHTS, luma
 from pipeline.networks import NETWORKS
 
 Depth = TypeVar("Depth", bound=np.uint8 | np.uint16)
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # C×h×w over 255 to C×H×W over 255
+Region = tuple[slice, slice]  # rows and columns
 
 
 def upscale_image(forward: Forward, image: NDArray[Depth], model: str, scale: int) -> NDArray[Depth]:
@@ -39,28 +41,102 @@ def upscale_image(forward: Forward, image: NDArray[Depth], model: str, scale: in
     InputError
         If the image has another type or shape, or no pixel.
     """
+    upscaling = upscaling_of(image, model, scale)
+    whole = slice(0, upscaling.size[0]), slice(0, upscaling.size[1])
+    upscaling.write(whole, forward(upscaling.read(whole)))
+    return upscaling.result
+
+
+class Upscaling(ABC, Generic[Depth]):
+    """An image that a network upscales, whole or region by region, so that only the regions are held in float.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Height and width of the network's input; regions are given in its pixels.
+    factor : int
+        Size of the network's output over that of its input.
+    result : of the image's type
+        The upscaled image, complete once all its regions are written.
+    """
+
+    def __init__(self, image: NDArray[Depth], scale: int, size: tuple[int, int], factor: int) -> None:
+        height, width = image.shape[:2]
+        self.size, self.factor = size, factor
+        self.result = np.empty((scale * height, scale * width, *image.shape[2:]), image.dtype)
+        self._peak = np.iinfo(image.dtype).max
+        self._unit = np.float32(self._peak / 255)  # 1 or 257, so that networks compute as with 8 bits, with a fraction
+
+    @abstractmethod
+    def read(self, region: Region) -> NDArray[np.float32]:
+        """Return the network's input in a region, float32 of shape (C, h, w)."""
+
+    @abstractmethod
+    def write(self, region: Region, output: NDArray[np.float32]) -> None:
+        """Round and keep the network's output in a region, float32 of shape (C, factor·h, factor·w)."""
+
+    def _store(self, region: Region, levels: NDArray[Any]) -> None:
+        rows, columns = (slice(self.factor * part.start, self.factor * part.stop) for part in region)
+        self.result[rows, columns] = np.clip(np.rint(levels * self._unit), 0, self._peak).astype(self.result.dtype)
+
+
+class _Rgb(Upscaling[Depth]):
+    def __init__(self, image: NDArray[Depth], scale: int) -> None:
+        super().__init__(image, scale, image.shape[:2], scale)
+        self._image = image
+
+    def read(self, region: Region) -> NDArray[np.float32]:
+        levels = self._image[region].astype(np.float32) / self._unit
+        rgb = levels if levels.ndim == 3 else np.repeat(levels[:, :, None], 3, axis=2)
+        return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / np.float32(255)
+
+    def write(self, region: Region, output: NDArray[np.float32]) -> None:
+        levels = output.transpose(1, 2, 0) * np.float32(255)
+        self._store(region, levels if self._image.ndim == 3 else levels @ (LUMA_WEIGHTS / LUMA_WEIGHTS.sum()))
+
+
+class _Luma(Upscaling[Depth]):
+    """The network changes the luma of the bicubic image."""
+
+    def __init__(self, image: NDArray[Depth], scale: int) -> None:
+        height, width = image.shape[:2]
+        super().__init__(image, scale, (scale * height, scale * width), 1)
+        self._image, self._scale = image, scale
+        self._last: tuple[Region, NDArray[np.float64]] | None = None
+
+    def read(self, region: Region) -> NDArray[np.float32]:
+        return self._luma(self._bicubic(region))[None]
+
+    def write(self, region: Region, output: NDArray[np.float32]) -> None:
+        bicubic = self._bicubic(region)
+        change = (output[0] - self._luma(bicubic)).astype(np.float64) * 255
+        # At equal chroma, a change of luma moves R, G and B alike.
+        self._store(
+            region, bicubic + (change if bicubic.ndim == 2 else change[:, :, None] * (255 / LUMA_WEIGHTS.sum()))
+        )
+
+    def _luma(self, bicubic: NDArray[np.float64]) -> NDArray[np.float32]:
+        return (luma(bicubic) / 255).astype(np.float32)
+
+    def _bicubic(self, region: Region) -> NDArray[np.float64]:
+        """Return the bicubic image in a region, which is often part of the one before."""
+        if self._last is None or not all(map(_within, region, self._last[0])):
+            self._last = region, imresize_region(self._image, self._scale, *region) / self._unit
+        (rows, columns), resized = self._last
+        return resized[_shifted(region[0], -rows.start), _shifted(region[1], -columns.start)]
+
+
+def upscaling_of(image: NDArray[Depth], model: str, scale: int) -> Upscaling[Depth]:
+    """Prepare an image for a network; parameters and errors as for `upscale_image`."""
     known = image.dtype in (np.uint8, np.uint16) and image.ndim in (2, 3) and image.shape[2:] in ((), (3,))
     if not known or image.size == 0:
         raise InputError(f"image: {image.dtype} of shape {image.shape}; give uint8 or uint16 of shape H×W×3 or H×W")
-    peak = np.iinfo(image.dtype).max
-    unit = np.float32(peak / 255)  # 1 or 257, so that the networks' sums are those of 8 bits, with a fraction
-    levels = image.astype(np.float32) / unit
-    upscaled = _luma_residual(forward, levels, scale) if NETWORKS[model].on_luma else _rgb(forward, levels)
-    return np.clip(np.rint(upscaled * unit), 0, peak).astype(image.dtype)
+    return (_Luma if NETWORKS[model].on_luma else _Rgb)(image, scale)
 
 
-def _rgb(forward: Forward, image: NDArray[np.float32]) -> NDArray[Any]:
-    rgb = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
-    inputs = np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / np.float32(255)
-    upscaled = forward(inputs).transpose(1, 2, 0) * np.float32(255)
-    return upscaled if image.ndim == 3 else upscaled @ (LUMA_WEIGHTS / LUMA_WEIGHTS.sum())
+def _within(inner: slice, outer: slice) -> bool:
+    return outer.start <= inner.start and inner.stop <= outer.stop
 
 
-def _luma_residual(forward: Forward, image: NDArray[np.float32], scale: int) -> NDArray[Any]:
-    bicubic = imresize(image.astype(np.float64), scale)
-    y = (luma(bicubic) / 255).astype(np.float32)
-    change = (forward(y[None])[0] - y).astype(np.float64) * 255
-    if image.ndim == 2:
-        return bicubic + change
-    # At equal chroma, a change of luma moves R, G and B alike.
-    return bicubic + change[:, :, None] * (255 / LUMA_WEIGHTS.sum())
+def _shifted(part: slice, by: int) -> slice:
+    return slice(part.start + by, part.stop + by)

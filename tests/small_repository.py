@@ -38,7 +38,13 @@ class Repository:
         for name in (".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-        for name in ("conf", "pipeline", "stages", "reports/templates"):  # with the kernels' compilation cache
+        for name in (
+            "conf",
+            "pipeline",
+            "ratios",
+            "stages",
+            "reports/templates",
+        ):  # with the kernels' compilation cache
             shutil.copytree(ROOT / name, folder / name)
         made.change(made._shrink)
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):

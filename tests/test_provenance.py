@@ -10,14 +10,14 @@ import pytest
 
 from pipeline.provenance import environment
 
-RECORDS = ("dvc.lock", "zoo/index.json", "ratios/vdsr.json")
+RECORDS = ("dvc.lock", "zoo/index.json", "ratios/avx2/vdsr.json")
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A git repository of one commit, as the working directory."""
     for name in ("code.py", *RECORDS):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("before")
     monkeypatch.chdir(tmp_path)
     identity = ("-c", "user.name=A. Tester", "-c", "user.email=tester@example.org")

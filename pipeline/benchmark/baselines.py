@@ -17,6 +17,8 @@ from torch import nn
 
 from pipeline.benchmark.backends import Backend, UnavailableError
 from pipeline.benchmark.exports import Exports
+from pipeline.benchmark.held import held_torch
+from pipeline.benchmark.instruction_sets import held, held_environment, narrower
 from pipeline.benchmark.runtimes import RUNTIMES
 from pipeline.inference import channels_last, no_compiler
 
@@ -46,6 +48,15 @@ def torch_compile(network: Exports, x: NDArray[np.float32], threads: int) -> Bac
     return backend
 
 
+def torch_avx2(network: Exports, x: NDArray[np.float32], threads: int) -> Backend:
+    """PyTorch channels_last in a process of its own, held to AVX2, where the processor has more."""
+    if not narrower("avx2"):
+        raise UnavailableError("this processor has nothing wider than AVX2")
+    if held():
+        raise UnavailableError("all of this measurement is held to AVX2")
+    return held_torch(network.module, x, threads, held_environment(), network.folder)
+
+
 def _from_file(file: str, load: Callable[[Path, NDArray[np.float32], int], Backend]) -> Build:
     return lambda network, x, threads: load(getattr(network, file), x, threads)
 
@@ -54,6 +65,7 @@ PEERS: Mapping[str, Build] = {
     "torch": torch_default,
     "torch_channels_last": torch_channels_last,
     "torch_compile": torch_compile,
+    "torch_avx2": torch_avx2,
     **{name: _from_file(*source) for name, source in RUNTIMES.items()},
 }
 

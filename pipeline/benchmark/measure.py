@@ -18,12 +18,12 @@ from pipeline.benchmark.backends import Backend, UnavailableError, one_line
 from pipeline.benchmark.baselines import PEERS
 from pipeline.benchmark.engines import ENGINES
 from pipeline.benchmark.exports import Exports
+from pipeline.benchmark.instruction_sets import NOT_HELD, held
 from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.benchmark.workloads import Workload
 from pipeline.engine.runner import MODES
-from pipeline.records import CheckedTiming, Measurement
+from pipeline.records import FLOAT32, INT8, CheckedTiming, Measurement
 
-BASELINES = ("torch_channels_last", "openvino_int8")  # the backends that speed is compared with
 BACKENDS = (*PEERS, *MODES)  # of networks
 FLOAT_SNR_DB = 60.0  # float32 backends differ by rounding only, some 100 dB below the signal
 INTEGER_SNR_DB = 10.0  # a lower ratio means that the output is wrong
@@ -102,6 +102,8 @@ def build(name: str, workload: Workload, exports: Exports, x: NDArray[np.float32
     """
     if name in ENGINES:
         return engines.bind(name, engines.load(name, workload.packed, workload.architecture, threads), x)
+    if held() and name.startswith(NOT_HELD):
+        raise UnavailableError("cannot be held to AVX2")
     try:
         return PEERS[name](exports, x, threads)
     except UnavailableError:
@@ -112,7 +114,7 @@ def build(name: str, workload: Workload, exports: Exports, x: NDArray[np.float32
 
 def speedup(seconds: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
     """Return, for each timed baseline, how many times as fast each backend is (see `timing.ratios`)."""
-    return {baseline: ratios(seconds, baseline) for baseline in BASELINES if baseline in seconds}
+    return {baseline: ratios(seconds, baseline) for baseline in (*FLOAT32, INT8) if baseline in seconds}
 
 
 def rows(record: Measurement, workload: str, **about: Any) -> list[dict[str, Any]]:
@@ -130,11 +132,17 @@ def rows(record: Measurement, workload: str, **about: Any) -> list[dict[str, Any
             "threads": record.threads,
             "backend": name,
             **{column: getattr(record.backends.get(name), column, "") for column in columns},
-            **{f"speedup_over_{baseline}": record.speedup.get(baseline, {}).get(name, "") for baseline in BASELINES},
+            "fastest_float32": record.baseline or "",
+            "speedup_over_fastest_float32": _or_empty(record.speed(name)),
+            f"speedup_over_{INT8}": _or_empty(record.speed(name, INT8)),
             "missing": record.missing.get(name, ""),
         }
         for name in (*record.backends, *record.missing)
     ]
+
+
+def _or_empty(ratio: float | None) -> float | str:
+    return "" if ratio is None else ratio
 
 
 def _output(module: nn.Module, x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -23,7 +23,10 @@ from pipeline.records import Memory
 
 REQUEST, PACKED = "memory.json", "packed.safetensors"
 WARM_UP_SIZE = 16  # side of the LR image of the first forward pass, which compiles and loads what it needs
-NOT_MEASURED = {"torch_compile": "not measured: its compiler's own memory is taken in the same process"}
+NOT_MEASURED = {
+    "torch_compile": "not measured: its compiler's own memory is taken in the same process",
+    "torch_avx2": "not measured: it runs in a process of its own",
+}
 
 
 def write_request(

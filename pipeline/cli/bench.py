@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
 import pipeline.benchmark  # noqa: F401  # before PyTorch: it sets how idle threads wait
@@ -18,13 +17,13 @@ from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.cli.networks import SelectedNetwork, find_network, zoo_folder
 from pipeline.cli.output import note, number, print_json, print_table
 from pipeline.engine import Engine
-from pipeline.engine.runner import MODES
+from pipeline.engine.runner import MODES, most_threads
 from pipeline.errors import InputError
 from pipeline.provenance import cpu_model
+from pipeline.records import TORCH
 from pipeline.runs import Run
 from pipeline.zoo.catalogue import read_index, twin_of
 
-TORCH = "torch_channels_last"
 SECONDS = 10.0  # time limit of one backend, checked after three rounds
 Image = np.typing.NDArray[np.uint8]
 
@@ -39,7 +38,7 @@ def show_bench(model: str | None, size: str, threads: int | None, repeats: int, 
     """
     network = find_network(model)
     height, width = _size(size)
-    threads = threads or numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at run time
+    threads = threads or most_threads()
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     runs, missing = _backends(network, image, threads)
     seconds = alternate(runs, repeats, budget=SECONDS)

@@ -11,6 +11,7 @@ import numba
 import torch
 from distributed import Client, KilledWorker, Worker, WorkerPlugin, as_completed, get_worker
 
+from pipeline.engine.runner import most_threads
 from pipeline.errors import InputError
 from pipeline.records import Score
 from pipeline.zoo.scores import Task
@@ -48,8 +49,7 @@ def on_cluster(client: Client, tasks: Sequence[Task]) -> Iterator[tuple[Task, di
 
 def _scores(task: Task, folder: str) -> dict[str, list[Score]]:
     cores = get_worker().state.nthreads
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at run time
-    numba.set_num_threads(min(cores, most))
+    numba.set_num_threads(min(cores, most_threads()))
     torch.set_num_threads(cores)  # last: Numba's first call sets the threads of OpenMP, which PyTorch shares
     with chdir(folder):
         return task.scores()

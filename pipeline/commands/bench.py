@@ -16,17 +16,19 @@ from typing import Annotated, Any, Literal
 import typer
 
 import pipeline.benchmark  # noqa: F401  # first: it sets how idle threads wait
+from pipeline.benchmark.instruction_sets import InstructionSet, held, hold
 from pipeline.errors import InputError
 from pipeline.files import write_json
 from pipeline.params import Params, load_params
 from pipeline.provenance import environment
-from pipeline.records import Measurement
+from pipeline.records import INT8, Measurement
 from pipeline.runs import MODELS, Model, Scale
 
 Layer = Literal["layer", "wide_layer"]
 Measured = Literal[Model, Layer]
 LAYERS: dict[str, str] = {"layer": "a 64→64 3×3 layer", "wide_layer": "a 256→256 3×3 layer"}
 SMALLEST = 16  # pixels of an image's side
+FASTEST_FLOAT32 = "fastest_float32"  # runtime, of those that were timed in a run
 
 
 def main(
@@ -41,8 +43,12 @@ def main(
     runs: Annotated[
         int, typer.Option(min=1, max=100, help="Measure everything this many times and show the range of the ratios.")
     ] = 1,
+    isa: Annotated[
+        InstructionSet, typer.Option(help="Hold every side to this instruction set; ONNX Runtime cannot be.")
+    ] = "native",
     file: Annotated[Path | None, typer.Option("--json", help="The file to write all measurements to.")] = None,
 ) -> None:
+    hold(isa)
     params, machine = load_params(), environment()
     defaults, cores = params.benchmark, machine["cores"]
     height, width = _size(size) or (defaults.lr_height, defaults.lr_width)
@@ -61,6 +67,7 @@ def main(
     workload = _workload(model, scale, body, params)
     name = LAYERS.get(model, f"{model} ×{scale}{', body' if body else ''}")
     heading = f"{name}, LR image {height}×{width}, {threads} of {cores} cores of {machine['cpu']}"
+    heading += ", held to AVX2" if held() else ""
     names = (*BACKENDS, *POPCOUNT) if model in LAYERS else BACKENDS
     records = []
     with tempfile.TemporaryDirectory() as folder:
@@ -79,9 +86,11 @@ def main(
             "scale": scale,
             "body": body,
             "layers": workload.layers,
+            "held_to": "avx2" if held() else None,
         }
         fastest = ratios(records, "speedup_of_fastest")
         about |= {"environment": machine, "runs": [asdict(record) for record in records]}
+        about |= {"fastest_float32": [record.baseline for record in records]}
         about |= {"ratios": spans, "ratios_of_fastest": fastest}
         write_json(file, about)
 
@@ -95,13 +104,21 @@ def table(record: Measurement, layers: int = 1) -> str:
     layers : int
         Times are divided by this number.
     """
-    baselines = list(record.speedup)
+    baselines = _baselines(record)
     lines = [
-        ["", "median", "quartiles", "repeats", *(f"× {baseline}" for baseline in baselines), "SNR", "convolutions"]
+        [
+            "",
+            "median",
+            "quartiles",
+            "repeats",
+            *(f"× {baseline}" for baseline in baselines.values()),
+            "SNR",
+            "convolutions",
+        ]
     ]
     for name, times in record.backends.items():
         median, low, high = (f"{ms / layers:.2f}" for ms in (times.median_ms, times.q1_ms, times.q3_ms))
-        speed = [f"{record.speedup[baseline][name]:.2f}" for baseline in baselines]
+        speed = [f"{record.speedup[baseline][name]:.2f}" for baseline in baselines.values()]
         snr = f"{times.snr_db:.0f} dB"
         lines.append([name, f"{median} ms", f"{low}–{high}", str(times.repeats), *speed, snr, times.precision])
     reasons = [f"{name}: {reason}" for name, reason in record.missing.items()]
@@ -111,15 +128,25 @@ def table(record: Measurement, layers: int = 1) -> str:
 def ratios(
     records: Sequence[Measurement], of: Literal["speedup", "speedup_of_fastest"] = "speedup"
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return each backend's speed over each baseline that every run has: of all ``runs``, ``low`` and ``high``."""
+    """Return each backend's speed over each baseline that every run has: of all ``runs``, ``low`` and ``high``.
+
+    The baselines are the fastest float32 runtime of each run, and OpenVINO int8.
+    """
     by_baseline: dict[str, dict[str, dict[str, Any]]] = {}
-    for baseline, speeds in getattr(records[0], of).items():
-        for name in speeds:
-            values = [getattr(record, of).get(baseline, {}).get(name) for record in records]
+    for baseline in _baselines(records[0]):
+        for name in records[0].backends:
+            speeds = [getattr(record, of).get(_baselines(record).get(baseline), {}) for record in records]
+            values = [speed.get(name) for speed in speeds]
             if None not in values:
                 span = {"runs": values, "low": min(values), "high": max(values)}
                 by_baseline.setdefault(baseline, {})[name] = span
     return by_baseline
+
+
+def _baselines(record: Measurement) -> dict[str, str]:
+    """Return the backends of a measurement that speed is compared with, by what they are."""
+    baselines = {} if record.baseline is None else {FASTEST_FLOAT32: record.baseline}
+    return baselines | ({INT8: INT8} if INT8 in record.backends else {})
 
 
 def ranges_table(spans: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 # Output rows per block: few enough to stay in the cache while the taps are summed.
 BLOCK = 16
 
+# Output rows that are computed at a time: they bound the memory.
+BAND = 512
+
 # Rounding errors can put a size or sum just below the integer (or half) that exact arithmetic gives.
 FUZZ = 1e-9
 
@@ -45,19 +48,54 @@ def imresize(image: NDArray, scale: float) -> NDArray:
         raise ValueError(f"imresize takes uint8, float32 or float64, not {image.dtype}")
     if image.ndim not in (2, 3) or image.size == 0:
         raise ValueError(f"imresize takes a non-empty HxW or HxWxC image, not one of shape {image.shape}")
-    row_taps, column_taps = (resize_taps(length, scale) for length in image.shape[:2])
-    planes = image.reshape(*image.shape[:2], -1)
-    resized = np.empty((len(row_taps[0]), len(column_taps[0]), planes.shape[2]), dtype=image.dtype)
+    height, width = (output_length(length, scale) for length in image.shape[:2])
+    resized = np.empty((height, width, *image.shape[2:]), dtype=image.dtype)
+    for start in range(0, height, BAND):
+        rows = slice(start, min(start + BAND, height))
+        band = imresize_region(image, scale, rows, slice(0, width))
+        resized[rows] = round_to_uint8(band) if image.dtype == np.uint8 else band
+    return resized
+
+
+def imresize_region(image: NDArray, scale: float, rows: slice, columns: slice) -> NDArray[np.float64]:
+    """Return some rows and columns of `imresize`, to the bit those of the whole, in memory in proportion to them.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, C) array of numbers
+    scale : float
+    rows, columns : slice
+        In pixels of the resized image; with a start and a stop.
+
+    Returns
+    -------
+    (rows, columns) or (..., C) float64 array
+        Not rounded.
+    """
+    (row_weights, row_indices), (column_weights, column_indices) = (
+        [part[chosen] for part in resize_taps(length, scale)]
+        for length, chosen in zip(image.shape, (rows, columns), strict=False)
+    )
+    top, left = row_indices.min(), column_indices.min()
+    read = image[top : row_indices.max() + 1, left : column_indices.max() + 1]
+    planes = read.reshape(*read.shape[:2], -1)
+    resized = np.empty((len(row_weights), len(column_weights), planes.shape[2]))
     for channel in range(planes.shape[2]):
-        plane = planes[..., channel].astype(np.float64)
-        plane = _resize_rows(_resize_rows(plane, *row_taps).T, *column_taps).T
-        resized[..., channel] = round_to_uint8(plane) if image.dtype == np.uint8 else plane
+        plane = _resize_rows(planes[..., channel].astype(np.float64), row_weights, row_indices - top)
+        resized[..., channel] = _resize_rows(plane.T, column_weights, column_indices - left).T
     return resized.reshape(*resized.shape[:2], *image.shape[2:])
 
 
 def round_to_uint8(values: NDArray) -> NDArray[np.uint8]:
     """Round to the nearest integer in 0..255, halves up, as MATLAB's `uint8(values)`."""
     return np.clip(np.floor(values + (0.5 + FUZZ)), 0, 255).astype(np.uint8)
+
+
+def output_length(length: int, scale: float) -> int:
+    """Return the length of an axis of `length` after a resize; errors as for `resize_taps`."""
+    if not (math.isfinite(scale) and scale > 0):
+        raise ValueError(f"the scale must be positive, not {scale}")
+    return math.ceil(scale * length - FUZZ)
 
 
 def resize_taps(length: int, scale: float) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -82,11 +120,9 @@ def resize_taps(length: int, scale: float) -> tuple[NDArray[np.float64], NDArray
     ValueError
         For a scale that is not a positive, finite number.
     """
-    if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"the scale must be positive, not {scale}")
+    centres = (np.arange(output_length(length, scale)) + 0.5) / scale - 0.5
     stretch = min(scale, 1.0)
     width = 4 / stretch
-    centres = (np.arange(math.ceil(scale * length - FUZZ)) + 0.5) / scale - 0.5
     first = np.floor(centres - width / 2).astype(np.intp)
     indices = first[:, None] + np.arange(math.ceil(width) + 2)
     weights = _cubic(stretch * (centres[:, None] - indices))

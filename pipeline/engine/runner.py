@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,19 +21,21 @@ from pipeline.engine.kernels.pixel import convolutions as pixel_convolutions
 from pipeline.engine.layers import Layer, layers_of, receptive_radius
 from pipeline.engine.networks import Architecture, Array
 from pipeline.engine.output_formats import Method, output_format_of
+from pipeline.engine.parts import Parts, parted
 from pipeline.engine.quantization import Quantization
-from pipeline.engine.tiles import cut
+from pipeline.engine.tiles import Span, cut, cut_again
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
-from pipeline.upscaling import Depth, upscale_image
+from pipeline.upscaling import Depth, Region, upscaling_of
 
 Activations = Literal["float32", "int8", "int6", "int1"]
 FloatLayers = Literal["float32", "int8"]
 
 BITS = {"int8": 8, "int6": 6, "int1": 1}
 FLOAT_LAYERS = "float_layers"  # key of their input ranges in the metadata
-TILE = 1024
+TILE = 768  # with the networks of the papers, a pass then takes less than 1 GiB
+SHUFFLED_TILE = 192  # of the part of a network from its first pixel shuffle on
 
 # The modes of a binary network that are evaluated and timed, as arguments of `Engine`.
 MODES: Mapping[str, Mapping[str, Any]] = {
@@ -92,8 +95,8 @@ class Engine:
     architecture : Architecture, optional
         How the layers are connected; by default that in the network's metadata.
     tile : int, optional
-        Side of the tiles that larger images are cut into, in pixels of the network's input. It bounds the memory, and
-        results are the same bit for bit. None for no tiles.
+        Side of the tiles that larger images are cut into, in pixels of the network's input; from the first pixel
+        shuffle on, tiles are smaller. It bounds the memory, and results are the same bit for bit. None for no tiles.
     method : {"tables", "popcount"}
         Algorithm of binary layers for rounded activations: look-ups in tables of signed sums, or population counts of
         bit planes, the textbook method, as a baseline. Results are the same bit for bit.
@@ -122,7 +125,7 @@ class Engine:
         ):
             if value not in choices:
                 raise InputError(f"{field}: {value!r} is unknown; choose {', '.join(choices)}")
-        most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at run time
+        most = most_threads()
         if threads is not None and not 1 <= threads <= most:
             raise InputError(f"threads: {threads} is out of range; choose 1 to {most}, or set NUMBA_NUM_THREADS")
         if method == "popcount" and not channel_kernels.supported():
@@ -135,7 +138,12 @@ class Engine:
         self._reach = receptive_radius(layers)
         self._lock = threading.Lock()
         self._shape: tuple[int, ...] | None = None
-        self.ops = EngineOps(layers, quantizations_of(packed, layers, activations, float_layers), method)
+        quantizations = quantizations_of(packed, layers, activations, float_layers)
+        self.ops = EngineOps(layers, quantizations, method)
+        self._parts: Callable[[], Parts] | None = None
+        if (both := parted(layers)) is not None:
+            make = partial(EngineOps, quantizations=quantizations, method=method)
+            self._parts = cache(partial(Parts, self.architecture, *both, make))  # made for the first large image
 
     @classmethod
     def load(
@@ -169,7 +177,9 @@ class Engine:
         InputError
             For an image of another type or shape, or an empty one.
         """
-        return upscale_image(self.forward, image, self.architecture.model, self.architecture.scale)
+        upscaling = upscaling_of(image, self.architecture.model, self.architecture.scale)
+        self._run_tiles(upscaling.size, upscaling.read, upscaling.write)
+        return upscaling.result
 
     def forward(self, x: Array) -> Array:
         """Run the network without rounding its output.
@@ -191,26 +201,72 @@ class Engine:
         channels = self.architecture.channels
         if x.dtype != np.float32 or x.ndim != 3 or len(x) != channels or x.size == 0:
             raise InputError(f"input: is {x.dtype} of shape {x.shape}; give float32 of shape ({channels}, h, w)")
-        x = np.require(x, requirements=["C", "W"])  # for other array types Numba would recompile the kernels
+        result = np.empty((0, 0, 0), np.float32)
+
+        def write(region: Region, part: Array) -> None:
+            nonlocal result
+            factor = part.shape[1] // (region[0].stop - region[0].start)
+            shape = len(part), factor * x.shape[1], factor * x.shape[2]
+            if part.shape == shape:
+                result = part
+                return
+            result = result if result.size else np.empty(shape, np.float32)
+            rows, columns = (slice(factor * span.start, factor * span.stop) for span in region)
+            result[:, rows, columns] = part
+
+        height, width = x.shape[1:]
+        self._run_tiles((height, width), lambda region: x[:, *region], write)
+        return result
+
+    def _run_tiles(
+        self, size: tuple[int, int], read: Callable[[Region], Array], write: Callable[[Region, Array], None]
+    ) -> None:
+        """Run on an input of some height and width, tile by tile; `read` gives a region of it, `write` takes one."""
+        whole = slice(0, size[0]), slice(0, size[1])
         with self._lock, _threads(self.threads):
-            if self.tile is None or max(x.shape[1:]) <= self.tile + 2 * self._reach:
-                return self._run(x)
-            rows, columns = (cut(length, self.tile, self._reach) for length in x.shape[1:])
-            result, scale = np.empty((0, 0, 0), np.float32), 1
-            for row in rows:
-                for column in columns:
-                    out = self._run(np.ascontiguousarray(x[:, row.read, column.read]))
-                    if not result.size:
-                        scale = out.shape[1] // (row.read.stop - row.read.start)
-                        result = np.empty((len(out), scale * x.shape[1], scale * x.shape[2]), np.float32)
-                    result[:, row.write(scale), column.write(scale)] = out[:, row.inside(scale), column.inside(scale)]
-            return result
+            if self.tile is None or max(size) <= self.tile + 2 * self._reach:
+                write(whole, self._run(read(whole)))
+                return
+            parts = self._parts() if self._parts is not None else None
+            rows, columns = (cut(length, self.tile, self._reach) for length in size)
+            for row, column in product(rows, columns):
+                x = read((row.read, column.read))
+                if parts is None:
+                    write((row.own, column.own), _inside(self._run(x), row, column))
+                    continue
+                features = parts.first(_plain(x))
+                down, across = (cut_again(span, SHUFFLED_TILE, parts.reach) for span in (row, column))
+                for small_row, small_column in product(down, across):
+                    rows_read = _shifted(small_row.read, -row.read.start)
+                    columns_read = _shifted(small_column.read, -column.read.start)
+                    out = parts.second(_plain(features[:, rows_read, columns_read]))
+                    write((small_row.own, small_column.own), _inside(out, small_row, small_column))
 
     def _run(self, x: Array) -> Array:
         if x.shape != self._shape:  # buffers of another size are of no further use
             self.ops.workspace.clear()
             self._shape = x.shape
-        return self.architecture.forward(self.ops, x)
+        return self.architecture.forward(self.ops, _plain(x))
+
+
+def _plain(x: Array) -> Array:
+    """Return an array of the kind for which the kernels are compiled: contiguous, and not read-only."""
+    return np.require(x, requirements=["C", "W"])
+
+
+def _inside(out: Array, row: Span, column: Span) -> Array:
+    """Return the output of a tile without its halo."""
+    factor = out.shape[1] // (row.read.stop - row.read.start)
+    return out[:, row.inside(factor), column.inside(factor)]
+
+
+def _shifted(part: slice, by: int) -> slice:
+    return slice(part.start + by, part.stop + by)
+
+
+def most_threads() -> int:
+    """Return the number of threads that Numba started with: the most that an engine can use."""
+    return numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined,no-any-return]  # set at run time
 
 
 def quantizations_of(

@@ -21,13 +21,25 @@ class Span:
     last: int
     read: slice
 
-    def write(self, scale: int) -> slice:
-        """Return the position of the tile in the output, which is `scale` times as large."""
-        return slice(scale * self.first, scale * self.last)
+    @property
+    def own(self) -> slice:
+        """The tile without its halo."""
+        return slice(self.first, self.last)
 
     def inside(self, scale: int) -> slice:
         """Return the position of the tile in the output for its `read` slice."""
         return slice(scale * (self.first - self.read.start), scale * (self.last - self.read.start))
+
+
+def cut_again(span: Span, tile: int, reach: int) -> list[Span]:
+    """Cut a tile into smaller ones, of a part of the network with a smaller reach, within what the tile reads."""
+    spans = []
+    for part in cut(span.last - span.first, tile, 0):
+        reading = min(part.read.stop - part.read.start + 2 * reach, span.read.stop - span.read.start)
+        first = span.first + part.first
+        begin = min(max(first - reach, span.read.start), span.read.stop - reading)
+        spans.append(Span(first, span.first + part.last, slice(begin, begin + reading)))
+    return spans
 
 
 def cut(length: int, tile: int, reach: int) -> list[Span]:

@@ -9,7 +9,7 @@ from itertools import cycle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pipeline import labels
-from pipeline.records import BASELINE
+from pipeline.records import TORCH
 from pipeline.reporting import svg
 from pipeline.reporting.columns import COUNT, NETWORK, RUN_BY, WEIGHTS_COLUMN, level, weights_cell
 from pipeline.reporting.figures import Panel
@@ -61,7 +61,7 @@ def pareto_points(zoo: Zoo) -> list[Point]:
         if times is None:
             continue
         for backend, timing in times.backends.items():
-            float_backend = backend == BASELINE
+            float_backend = backend == TORCH
             model = real if float_backend else binary
             sets = zoo.published[model.name].values()
             scored = "torch" if float_backend else backend

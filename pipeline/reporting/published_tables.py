@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline import labels
 from pipeline.params import Thresholds
-from pipeline.records import BASELINE, Quality
+from pipeline.records import TORCH, Quality
 from pipeline.reporting.columns import (
     COUNT,
     NETWORK,
@@ -245,6 +245,6 @@ def _run_row(zoo: Zoo, test_set: str, model: PublishedNetwork) -> dict[str, Any]
     if test_set in zoo.published[model.name]:
         row["published"] = zoo.published[model.name][test_set]["torch"].psnr_y
     if timed is not None:
-        row["float_ms"], row["engine_ms"] = (timed.backends[n].median_ms for n in (BASELINE, "engine_int8"))
+        row["float_ms"], row["engine_ms"] = (timed.backends[n].median_ms for n in (TORCH, "engine_int8"))
         row["ratio"] = timed.speedup["engine_int8"]
     return row

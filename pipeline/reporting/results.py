@@ -15,6 +15,7 @@ from pipeline.records import (
     Layers,
     NetworkBenchmark,
     PictureRecord,
+    PublishedRatios,
     PublishedRun,
     Quality,
     ScoreRow,
@@ -26,6 +27,8 @@ from pipeline.runs import MODELS, SCALES, Run, Weights, prepared_folder, seconds
 from pipeline.zoo.catalogue import ZOO, PublishedNetwork, measured_pairs, read_index, read_published, scores_of
 
 WEIGHTS: tuple[Weights, ...] = ("float", "binary")
+INSTRUCTION_SETS = ("avx512", "avx2")  # folders of `make ratios`, and the workloads in them
+TIMED = ("srresnet", "edsr", "vdsr", "srresnet-body", "edsr-body", "vdsr-body", "layer", "wide_layer")
 ZOO_REMEDY = "restore it with git, or run `make publish`"
 
 
@@ -97,6 +100,7 @@ class Results:
     benchmarks: dict[tuple[str, int], NetworkBenchmark]
     layers: Layers
     benchmark_csv: str  # every time of the two above
+    ratios: dict[str, dict[str, PublishedRatios]]  # those of `make ratios`, by instruction set and workload
     zoo: Zoo
     prepared: list[PreparedIndex]
     seconds: dict[str, float]  # the duration of every stage of this run that DVC has run, by DVC's name for it
@@ -171,6 +175,7 @@ def read_results(
         benchmark_csv=_joined(
             [results / "benchmark" / f"{name}.csv" for name in ("layers", *(f"{m}-x{s}" for m, s in pairs))]
         ),
+        ratios=_ratios(root / "ratios"),
         zoo=zoo,
         seconds=_seconds(root, models, scales, test_sets, all_sets),
         prepared=[read_json(root / prepared_folder(name) / "index.json", PreparedIndex) for name in all_sets],
@@ -180,6 +185,18 @@ def read_results(
             results / "images", "zoo", test_sets, sorted({real.scale for real, _ in measured_pairs(zoo.models)})
         ),
     )
+
+
+def _ratios(folder: Path) -> dict[str, dict[str, PublishedRatios]]:
+    """Read the files in ``<folder>/<instruction set>/<workload>.json`` that are there."""
+    return {
+        isa: {
+            name: read_json(path, PublishedRatios, "run `make ratios`")
+            for name in TIMED
+            if (path := folder / isa / f"{name}.json").exists()
+        }
+        for isa in INSTRUCTION_SETS
+    }
 
 
 def _zoo(root: Path, test_sets: Sequence[str]) -> Zoo:

@@ -9,17 +9,22 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from pipeline import labels
-from pipeline.records import BASELINE, ENGINE, Measurement, NetworkBenchmark, Timing
+from pipeline.records import ENGINE, FLOAT32, INT8, TORCH, Measurement, NetworkBenchmark, Timing
 from pipeline.reporting import svg
 from pipeline.reporting.figures import VALUE, WIDTH, Panel, name_rows
 from pipeline.reporting.results import Results
 from pipeline.reporting.speed_claim import times
 
-STRONGEST = "openvino_int8"  # of the peers; it is shown with the engine where there is no room for all
 KIND_COLOURS = {"binary": svg.BINARY, "float": svg.FLOAT, "other": svg.NEUTRAL}
 LINE_COLOURS = {"openvino_int8": svg.FLOAT, "openvino_float32": svg.FLOAT_SOFT, "onnxruntime_int8": svg.NEUTRAL}
 FARTHEST_CEILING = 2.5  # times the longest bar
 LABEL_GAP = 0.075  # between the labels of two lines, as a share of the panel's height
+
+
+def ceiling(benchmark: NetworkBenchmark) -> float | None:
+    """Return the limit by Amdahl's law of the speed over the fastest float32 runtime, with PyTorch's float layers."""
+    over, limit = benchmark.speed(TORCH), benchmark.amdahl.ceiling
+    return None if over is None or limit is None else over * limit
 
 
 def time_panels(results: Results) -> list[Panel]:
@@ -28,7 +33,7 @@ def time_panels(results: Results) -> list[Panel]:
 
 
 def ratio_panels(results: Results) -> list[Panel]:
-    """Draw how many times faster than PyTorch the engine and its strongest peer are, for each workload.
+    """Draw the speed of the engine and its strongest peer over the fastest float32 runtime, for each workload.
 
     One panel has the single layers, and each network one with its blocks, itself, and its ceiling by Amdahl's law.
     """
@@ -37,7 +42,7 @@ def ratio_panels(results: Results) -> list[Panel]:
     for (model, scale), benchmark in results.benchmarks.items():
         workloads: dict[str, Measurement] = {"body": benchmark.body, "network": benchmark}
         name = f"ratio-{model}-x{scale}"
-        panels.append(_ratio_panel(labels.network(model, scale), name, workloads, benchmark.amdahl.ceiling))
+        panels.append(_ratio_panel(labels.network(model, scale), name, workloads, ceiling(benchmark)))
     return panels
 
 
@@ -46,7 +51,7 @@ def kind_panels(results: Results) -> list[Panel]:
     panels = []
     for (model, scale), benchmark in results.benchmarks.items():
         amdahl = benchmark.amdahl
-        bars = {BASELINE: {"binary": amdahl.binary_ms, "float": amdahl.total_ms - amdahl.binary_ms}}
+        bars = {TORCH: {"binary": amdahl.binary_ms, "float": amdahl.total_ms - amdahl.binary_ms}}
         bars |= benchmark.engine_layers
         longest = max(sum(parts.values()) for parts in bars.values())
         figure, axes = svg.panel(WIDTH, 76 + 24 * len(bars))
@@ -70,12 +75,14 @@ def kind_panels(results: Results) -> list[Panel]:
 
 
 def scaling_panels(results: Results) -> list[Panel]:
-    """Draw how many times faster than PyTorch each backend is, over the size of the image."""
+    """Draw how many times as fast as the fastest float32 runtime the others are, over the size of the image."""
     panels = []
     for (model, scale), benchmark in results.benchmarks.items():
         lines = {
             name: points
-            for name in dict.fromkeys(name for timed in benchmark.sizes for name in timed.backends if name != BASELINE)
+            for name in dict.fromkeys(
+                name for timed in benchmark.sizes for name in timed.backends if name not in FLOAT32
+            )
             if (points := _ratios_by_side(benchmark.sizes, name))
         }
         if not lines:
@@ -101,7 +108,7 @@ def scaling_panels(results: Results) -> list[Panel]:
             for name, points in lines.items()
         )
         title = labels.network(model, scale)
-        description = f"{title}, speed over PyTorch channels_last by image size. {text}."
+        description = f"{title}, speed over the fastest float32 runtime by image size. {text}."
         panels.append(Panel(title, svg.inline(figure, f"sizes-{model}-x{scale}", description)))
     return panels
 
@@ -133,9 +140,7 @@ def _time_text(timing: Timing | None) -> str:
 
 def _ratio_panel(title: str, name: str, workloads: Mapping[str, Measurement], ceiling: float | None) -> Panel:
     speeds = {
-        workload: {
-            backend: ratio for backend in (STRONGEST, *timed.engines) if (ratio := timed.speed(backend)) is not None
-        }
+        workload: {backend: ratio for backend in (INT8, *timed.engines) if (ratio := timed.speed(backend)) is not None}
         for workload, timed in workloads.items()
     }
     highest = max([1.0, *(ratio for ratios in speeds.values() for ratio in ratios.values())])
@@ -167,8 +172,8 @@ def _ratio_panel(title: str, name: str, workloads: Mapping[str, Measurement], ce
         y += 1.3
     name_rows(axes, list(names), list(names.values()))
     axes.set_ylim(y - 0.7, -0.6)
-    _bottom(axes, "speed, PyTorch channels_last = 1", most * 1.2)
-    description = f"{title}, speed over PyTorch channels_last. {'; '.join(texts)}."
+    _bottom(axes, "speed, fastest float32 runtime = 1", most * 1.2)
+    description = f"{title}, speed over the fastest float32 runtime. {'; '.join(texts)}."
     return Panel(title, svg.inline(figure, name, description))
 
 

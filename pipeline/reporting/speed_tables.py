@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline import labels
-from pipeline.records import ENGINE, Measurement, NetworkBenchmark
+from pipeline.records import ENGINE, INT8, Measurement, NetworkBenchmark
 from pipeline.reporting.columns import NETWORK, RUN_BY, WEIGHTS_COLUMN, weights_cell
 from pipeline.reporting.results import Results
 from pipeline.reporting.speed_claim import times
-from pipeline.reporting.speed_figures import STRONGEST
+from pipeline.reporting.speed_figures import ceiling
 from pipeline.tables import Column, Table, table
 
 SPEED = {
     "by": RUN_BY,
     "weights": WEIGHTS_COLUMN,
     "median": Column("median", labels.milliseconds, "n strong"),
-    "over_torch": Column("speed against\nchannels_last", times, "n strong"),
-    "over_strongest": Column("OpenVINO\nint8", times, "n"),
+    "over_float32": Column("speed against\nfastest float32", times, "n strong"),
+    "over_int8": Column("OpenVINO\nint8", times, "n"),
     "quartiles": Column("quartiles", css="n"),
     "span": Column("fastest – slowest", css="n"),
     "repeats": Column("repeats", css="n"),
@@ -39,7 +39,7 @@ def speed_tables(results: Results) -> list[Table]:
 
 
 def comparisons(results: Results) -> tuple[int, int]:
-    """Count how often the engine was compared with PyTorch in channels_last, and how often it was slower."""
+    """Count how often the engine was compared with the fastest float32 runtime, and how often it was slower."""
     networks = results.benchmarks.values()
     timed: list[Measurement] = [*networks, *(network.body for network in networks), *results.layers.pieces.values()]
     ratios = [ratio for each in timed for name in each.engines if (ratio := each.speed(name)) is not None]
@@ -148,9 +148,9 @@ def _speed_table(title: str, timed: Measurement, layers: int = 1) -> Table:
                 "by": name,
                 **weights_cell("binary" if engine else "float"),
                 "median": ms["median_ms"],
-                "over_torch": ratio,
-                "over_torch.kind": "slower" if engine and ratio is not None and ratio < 1 else "",
-                "over_strongest": timed.speed(name, STRONGEST),
+                "over_float32": ratio,
+                "over_float32.kind": "slower" if engine and ratio is not None and ratio < 1 else "",
+                "over_int8": timed.speed(name, INT8),
                 "quartiles": f"{labels.milliseconds(ms['q1_ms'])} – {labels.milliseconds(ms['q3_ms'])}",
                 "span": f"{labels.milliseconds(ms['min_ms'])} – {labels.milliseconds(ms['max_ms'])}",
                 "repeats": timing.repeats,
@@ -162,13 +162,13 @@ def _speed_table(title: str, timed: Measurement, layers: int = 1) -> Table:
 
 
 def _ceiling_row(benchmark: NetworkBenchmark) -> dict[str, Any]:
-    amdahl = benchmark.amdahl
+    amdahl, limit = benchmark.amdahl, ceiling(benchmark)
     achieved = [(ratio, name) for name in benchmark.engines if (ratio := benchmark.speed(name)) is not None]
     return {
         "network": labels.network(benchmark.model, benchmark.scale),
         "share_of_macs": amdahl.binary_macs / (amdahl.binary_macs + amdahl.float_macs),
         "share_of_time": amdahl.share,
-        "ceiling": "none" if amdahl.ceiling is None else times(amdahl.ceiling),
+        "ceiling": "none" if limit is None else times(limit),
         "achieved": f"{times(max(achieved)[0])} {labels.backend(max(achieved)[1])}" if achieved else None,
     }
 

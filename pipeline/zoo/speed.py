@@ -16,7 +16,7 @@ from pipeline.evaluation.protocol import Image
 from pipeline.inference import channels_last, upscale
 from pipeline.packed import read
 from pipeline.packing import load
-from pipeline.records import BASELINE, PairTiming
+from pipeline.records import TORCH, PairTiming
 
 
 def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, budget: float) -> PairTiming:
@@ -35,7 +35,7 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
     keep_freed_memory()
     torch.set_num_threads(threads)
     module = channels_last(load(real))
-    runs: dict[str, Callable[[], Image]] = {BASELINE: lambda: upscale(module, image)}
+    runs: dict[str, Callable[[], Image]] = {TORCH: lambda: upscale(module, image)}
     packed = read(binary)
     for name, arguments in MODES.items():
         runs[name] = partial(Engine(packed, **arguments, threads=threads).upscale, image)
@@ -44,5 +44,5 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
         lr_size=(image.shape[0], image.shape[1]),
         threads=threads,
         backends={name: summary(values) for name, values in seconds.items()},
-        speedup=ratios(seconds, BASELINE),
+        speedup=ratios(seconds, TORCH),
     )

@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from pipeline.commands.bench import ranges_table, ratios, table
-from pipeline.records import CheckedTiming, Measurement
+from pipeline.records import FLOAT32, CheckedTiming, Measurement
 from tests.conftest import ROOT
 
 
@@ -25,11 +26,14 @@ def test_two_runs_and_their_file(tmp_path):
     arguments = ["--model", "edsr", "--size", "16x20", "--threads", "1", "--repeats", "3", "--runs", "2"]
     done = run(tmp_path, *arguments, "--json", "times.json")
     assert done.returncode == 0, done.stderr
-    assert "run 2 of 2" in done.stdout and "speed over torch_channels_last" in done.stdout
+    assert "run 2 of 2" in done.stdout and "speed over fastest_float32" in done.stdout
     written = json.loads((tmp_path / "times.json").read_text())
     assert len(written["runs"]) == 2 and written["runs"][0]["lr_size"] == [16, 20]
-    span = written["ratios"]["torch_channels_last"]["engine_int8"]
+    span = written["ratios"]["fastest_float32"]["engine_int8"]
     assert [span["low"], span["high"]] == sorted(span["runs"])
+    for name, timed in zip(written["fastest_float32"], written["runs"], strict=True):
+        float32 = [other for other in timed["backends"] if other in FLOAT32]
+        assert name == min(float32, key=lambda other: timed["backends"][other]["median_ms"])
 
 
 @pytest.mark.parametrize(
@@ -55,17 +59,19 @@ def test_wrong_arguments_are_said_in_one_line(tmp_path, arguments, said):
 
 def record(median, missing):
     times = CheckedTiming(1.0, 2.0, median, 6.0, 9.0, repeats=7, snr_db=40.0, precision="uint8")
-    speedup = {"torch": {"engine_int8": 8 / median}}
-    return Measurement((128, 128), 2, {"engine_int8": times}, missing, speedup, speedup)
+    speedup = {"torch": {"engine_int8": 8 / median, "torch": 1.0}}
+    timed = {"engine_int8": times, "torch": replace(times, median_ms=8.0)}
+    return Measurement((128, 128), 2, timed, missing, speedup, speedup)
 
 
 def test_the_table_is_per_layer_and_names_what_is_missing():
     lines = table(record(4.0, {"torch_compile": "no C++ compiler"}), layers=2).splitlines()
     assert lines[1].split() == ["engine_int8", "2.00", "ms", "1.00–3.00", "7", "2.00", "40", "dB", "uint8"]
-    assert lines[2] == "torch_compile: no C++ compiler"
+    assert lines[3] == "torch_compile: no C++ compiler"
 
 
 def test_ratios_over_runs():
     spans = ratios([record(4.0, {}), record(2.0, {})])
-    assert spans == {"torch": {"engine_int8": {"runs": [2.0, 4.0], "low": 2.0, "high": 4.0}}}
+    assert spans["fastest_float32"]["engine_int8"] == {"runs": [2.0, 4.0], "low": 2.0, "high": 4.0}
+    assert spans.keys() == {"fastest_float32"}  # OpenVINO was not timed
     assert ranges_table(spans).splitlines()[1].split() == ["engine_int8", "2.00", "4.00", "2.00–4.00"]

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.data.resize import imresize, resize_matrix, resize_taps
+from pipeline.data.resize import (
+    BAND,
+    imresize,
+    imresize_region,
+    output_length,
+    resize_matrix,
+    resize_taps,
+    round_to_uint8,
+)
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 
@@ -133,3 +141,19 @@ def test_float32_is_computed_in_float64():
 def test_refuses(image, scale, message):
     with pytest.raises(ValueError, match=message):
         imresize(image, scale)
+
+
+@given(st.tuples(lengths, lengths).flatmap(lambda shape: arrays(np.uint8, shape)), scales, st.data())
+def test_a_region_is_to_the_bit_that_of_the_whole(image, scale, data):
+    whole = imresize_region(image, scale, *(slice(0, output_length(n, scale)) for n in image.shape[:2]))
+    ends = [sorted(data.draw(st.tuples(st.integers(0, n - 1), st.integers(1, n)))) for n in whole.shape[:2]]
+    region = [slice(first, max(last, first + 1)) for first, last in ends]
+    np.testing.assert_array_equal(imresize_region(image, scale, *region), whole[tuple(region)])
+    np.testing.assert_array_equal(imresize(image, scale), round_to_uint8(whole))
+
+
+def test_bands_meet_without_a_seam():
+    image = np.random.default_rng(0).random((2 * BAND // 3 + 5, 7, 3))
+    resized = imresize(image, 3)
+    whole = imresize_region(image, 3, slice(0, len(resized)), slice(0, 21))
+    np.testing.assert_array_equal(resized, whole)

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine import Engine
+from pipeline.engine import Engine, runner
 from pipeline.engine.calibration import calibrate
 from pipeline.engine.layers import layers_of, receptive_radius
 from pipeline.engine.networks import Architecture
-from pipeline.engine.tiles import cut
+from pipeline.engine.tiles import cut, cut_again
 from pipeline.errors import InputError
 from pipeline.packed import read
 from tests.engine.random_networks import save_random
@@ -27,6 +27,21 @@ def test_every_pixel_once_and_all_tiles_alike(length, tile, reach):
         assert span.last - span.first <= tile
         assert span.read.start == 0 or span.first - span.read.start >= reach
         assert span.read.stop == length or span.read.stop - span.last >= reach
+
+
+@given(st.integers(1, 500), st.integers(1, 300), st.integers(0, 60), st.integers(1, 200), st.integers(0, 60))
+def test_tiles_of_tiles_are_within_them(length, tile, reach, smaller, less):
+    less = min(less, reach)
+    for span in cut(length, tile, reach):
+        parts = cut_again(span, smaller, less)
+        assert [n for part in parts for n in range(part.first, part.last)] == list(range(span.first, span.last))
+        assert len({part.read.stop - part.read.start for part in parts}) == 1
+        for part in parts:
+            assert span.read.start <= part.read.start and part.read.stop <= span.read.stop
+            assert part.read.start in (0, span.read.start) or part.first - part.read.start >= less
+            assert part.read.stop in (length, span.read.stop) or part.read.stop - part.last >= less
+            assert part.read.start == 0 or part.first - part.read.start >= less
+            assert part.read.stop == length or part.read.stop - part.last >= less
 
 
 @pytest.mark.parametrize("model", NETWORKS)
@@ -54,7 +69,8 @@ def test_the_reach_is_as_far_as_a_pixel_shows(tmp_path, model, scale):
     "mode", [{}, {"activations": "int8"}, {"activations": "int6", "float_layers": "int8"}], ids=str
 )
 @pytest.mark.parametrize("model", NETWORKS)
-def test_tiles_change_no_bit(tmp_path, model, mode):
+def test_tiles_change_no_bit(tmp_path, monkeypatch, model, mode):
+    monkeypatch.setattr(runner, "SHUFFLED_TILE", 9)
     path = tmp_path / "network.safetensors"
     save_random(path, model, 3, **NETWORKS[model])
     ranges = calibrate(path, [picture(0, 12, 17)])
@@ -66,6 +82,8 @@ def test_tiles_change_no_bit(tmp_path, model, mode):
         tiled = Engine.load(path, tile=tile, **mode)
         np.testing.assert_array_equal(tiled.forward(x[:, :30, :40]), whole.forward(x[:, :30, :40]))
         np.testing.assert_array_equal(tiled.forward(x), expected)
+        image = picture(1, 47, 53)
+        np.testing.assert_array_equal(tiled.upscale(image), whole.upscale(image))
 
 
 def test_memory_is_bounded_by_the_tile(tmp_path):

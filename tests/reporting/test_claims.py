@@ -82,10 +82,11 @@ def test_the_speed_says_of_which_mode_it_is_and_what_is_reached_otherwise(tmp_pa
     results = results_of(tmp_path, small, speedup=4.0)
     limits = Thresholds(replicated=5.0, partly=2.0)
     rounded, exact = (speed_claim(results, limits, loss) for loss in (0.005, 0.003))
-    best = "speed-up over PyTorch float32 on the best network: "
-    said = "SRResNet ×2, engine, int8; with float32 activations, which are the paper’s, 2.5×"
+    best = "speed-up over the fastest float32 runtime on the best network: "
+    over = "over PyTorch, compiled"
+    said = f"SRResNet ×2, engine, int8, {over}; with float32 activations, which are the paper’s, 2.5×"
     assert rounded.headline_label == best + said
-    assert exact.headline_label == best + "VDSR ×2, engine, float32"
+    assert exact.headline_label == best + f"VDSR ×2, engine, float32, {over}"
     quantized = rounded.measures[-1]
     ratios = [timed.speed("openvino_int8") for timed in results.benchmarks.values()]
     assert quantized.label == "OpenVINO, int8" and quantized.value.startswith(f"{min(ratios):.1f}×")

@@ -33,11 +33,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import binding, ir
-from numba import config, njit, prange, types
+from llvmlite import ir
+from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from pipeline.engine.kernels.instructions import instructions
 
 LANES = 16  # float32 or int32 sums, one per output channel, in a register of 512 bits
 VECTOR_BYTES = 64
@@ -54,9 +56,7 @@ Array = NDArray[np.float32]
 
 def supported() -> bool:
     """Whether Numba compiles for a processor with the instructions that these kernels need."""
-    named = config.CPU_NAME or config.CPU_FEATURES  # type: ignore[attr-defined]  # set at run time
-    features = binding.get_host_cpu_features()
-    return not named and all(features.get(name) for name in FEATURES)
+    return instructions().issuperset(FEATURES)
 
 
 class EpilogueArguments(NamedTuple):

@@ -19,6 +19,9 @@ from pipeline.engine.workspace import Workspace
 NO_VALUES = np.empty((0, 0, 0), np.float32)
 NO_LEVELS = np.empty((0, 0, 0), np.int16)
 
+# Channels in and out from which Winograd's algorithm, whose transforms cost as much for few, is faster.
+FEWEST_CHANNELS = 12
+
 
 @dataclass(frozen=True)
 class Activation:
@@ -75,13 +78,18 @@ class Convolution:
         if self.binary:
             self.offsets = look_up_offsets(table_indices(filters), self.size)
             return
-        taps, block = filters.reshape(self.outputs, self.inputs, self.size**2), kernels.FLOAT_OUTPUTS
-        if quantization is not None:
-            taps, block = paired(taps), kernels.PAIR_OUTPUTS
-            self.inverse_steps = np.ascontiguousarray(
-                np.broadcast_to(np.float32(quantization.inverse_step), self.inputs), np.float32
-            )
-        self.weights = in_blocks(taps.reshape(self.outputs, -1), block)
+        taps, few = filters.reshape(self.outputs, self.inputs, self.size**2), min(self.inputs, self.outputs)
+        self.winograd = quantization is not None and self.size == 3 and few >= FEWEST_CHANNELS
+        if quantization is None:
+            self.weights = in_blocks(taps.reshape(self.outputs, -1), kernels.FLOAT_OUTPUTS)
+            return
+        steps = np.broadcast_to(np.float32(quantization.inverse_step), self.inputs)
+        self.inverse_steps = np.ascontiguousarray(steps, np.float32)
+        if self.winograd:
+            each = [paired(values[:, :, None])[:, :, 0] for values in transformed(filters)]
+            self.weights = np.stack([in_blocks(values, kernels.PAIR_OUTPUTS) for values in each])
+        else:
+            self.weights = in_blocks(paired(taps).reshape(self.outputs, -1), kernels.PAIR_OUTPUTS)
 
     def __call__(
         self,
@@ -128,7 +136,10 @@ class Convolution:
         threads = get_num_threads()
         if not self.binary and self.quantization is not None:
             pairs = self._pairs(x)
-            kernels.convolve_pairs(pairs, self.weights, self._taps(pairs, 4), epilogue, threads)
+            if self.winograd:
+                kernels.convolve_winograd(pairs, self.weights, epilogue, threads)
+            else:
+                kernels.convolve_pairs(pairs, self.weights, self._taps(pairs, 4), epilogue, threads)
         elif not self.binary:
             padded = self._padded(x, kernels.FLOAT_ROWS)
             kernels.convolve_float(padded, self.weights, self._taps(padded, 4), epilogue, threads)
@@ -163,10 +174,12 @@ class Convolution:
     def _pairs(self, x: Activation) -> NDArray[np.int16]:
         """Return the levels with a halo, two channels side by side."""
         assert self.quantization is not None
-        down = -(-x.height // kernels.FLOAT_ROWS) * kernels.FLOAT_ROWS
-        across = -(-x.width // kernels.FLOAT_LANES) * kernels.FLOAT_LANES
+        rows, lanes = ((2 if self.winograd else 1) * side for side in (kernels.FLOAT_ROWS, kernels.FLOAT_LANES))
+        down, across = -(-x.height // rows) * rows, -(-x.width // lanes) * lanes
         shape = (-(-self.inputs // 2), down + self.size - 1, 2 * (across + self.size - 1))
-        pairs = self.workspace.array(shape, np.int16, purpose=("pairs", self.inputs, x.height, x.width, self.size))
+        pairs = self.workspace.array(
+            shape, np.int16, purpose=("pairs", self.winograd, self.inputs, x.height, x.width, self.size)
+        )
         lowest, highest = np.float32(self.quantization.lowest), np.float32(self.quantization.highest)
         kernels.pad_pairs(x.values, self.inverse_steps, lowest, highest, self.size // 2, pairs)
         return pairs
@@ -190,12 +203,28 @@ class Convolution:
         return self._padded_buffer(channels, height, width, size, rows, lanes, np.int16)
 
 
-def paired(filters: NDArray[np.int8]) -> NDArray[np.int32]:
+def transformed(filters: NDArray[np.int8]) -> NDArray[np.int16]:
+    """Transform 3×3 filters for `kernels.convolve_winograd`: GgGᵀ with twice the usual G, so that all are integers.
+
+    Parameters
+    ----------
+    filters : int8, shape (O, I, 3, 3)
+
+    Returns
+    -------
+    int16, shape (16, O, I)
+    """
+    matrix = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]], np.int16)
+    values = np.einsum("ai,ocij,bj->aboc", matrix, filters.astype(np.int16), matrix)
+    return values.reshape(16, *filters.shape[:2])
+
+
+def paired(filters: NDArray) -> NDArray[np.int32]:
     """Put the weights of two input channels into one int32, for `kernels.convolve_pairs`.
 
     Parameters
     ----------
-    filters : int8, shape (O, I, taps)
+    filters : int8 or int16, shape (O, I, taps)
 
     Returns
     -------

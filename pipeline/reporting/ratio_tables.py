@@ -1,0 +1,62 @@
+"""The table of published speed ratios: those that `make ratios` measured, by instruction set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pipeline import labels
+from pipeline.records import INT8, Measurement, PublishedRatios
+from pipeline.reporting.speed_claim import times
+from pipeline.tables import Column, Table, table
+
+TITLES = {"avx512": "AVX-512", "avx2": "AVX2"}
+
+
+def ratio_table(published: Mapping[str, Mapping[str, PublishedRatios]]) -> Table:
+    """Return the ratios of medians within each run, as their range over the runs."""
+    rows, processors = [], []
+    for isa, by_name in published.items():
+        title = TITLES[isa]
+        processors += [f"{title}: {cpu}" for cpu in {each.environment["cpu"]: None for each in by_name.values()}]
+        for name, each in by_name.items():
+            rows.append({"isa": title, "workload": _workload(name, each), **_cells(each.runs)})
+    columns = {
+        "isa": Column("held to"),
+        "workload": Column("workload"),
+        "int8": Column("int8 everywhere\nover OpenVINO int8", css="n strong"),
+        "int6": Column("int6, float layers int8\nover OpenVINO int8", css="n"),
+        "exact": Column("float32 activations\nover fastest float32", css="n strong"),
+        "integer": Column("int8 everywhere\nover fastest float32", css="n"),
+        "fastest": Column("fastest float32"),
+    }
+    return table("ratios", "Ratios", columns, rows, caption="; ".join(processors), grouped=True)
+
+
+def _workload(name: str, each: PublishedRatios) -> str:
+    model, _, body = name.partition("-")
+    if model in labels.PIECES:
+        return labels.PIECES[model]
+    return f"{labels.network(model, each.scale)}{', residual blocks' if body else ''}"
+
+
+def _cells(runs: list[Measurement]) -> dict[str, Any]:
+    baselines = dict.fromkeys(run.baseline for run in runs if run.baseline is not None)
+    return {
+        "int8": _span(runs, "engine_int8_all", lambda run: INT8),
+        "int6": _span(runs, "engine_int6_all", lambda run: INT8),
+        "exact": _span(runs, "engine_float32", lambda run: run.baseline),
+        "integer": _span(runs, "engine_int8_all", lambda run: run.baseline),
+        "fastest": ", ".join(labels.backend(name) for name in baselines),
+    }
+
+
+def _span(runs: list[Measurement], mode: str, baseline_of: Callable[[Measurement], str | None]) -> str | None:
+    ratios = []
+    for run in runs:
+        baseline = baseline_of(run)
+        if baseline in run.backends and mode in run.backends:
+            ratios.append(run.backends[baseline].median_ms / run.backends[mode].median_ms)
+    if not ratios:
+        return None
+    return " – ".join(dict.fromkeys(times(of(ratios)) for of in (min, max)))
