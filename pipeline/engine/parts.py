@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.engine.layers import Layer, receptive_radius
-from pipeline.engine.networks import Architecture, Array, Ops
+from pipeline.engine.networks import Architecture, Array
 
-MakeOps = Callable[[Mapping[str, Layer]], Ops]
+MakeOps = Callable[[Mapping[str, Layer]], Any]  # `pipeline.engine.runner.EngineOps`
 
 
 class Parts:
@@ -44,10 +44,13 @@ class Parts:
 
     def first(self, x: Array) -> Array:
         """Run the first part; return its output, float32 of shape (features, h, w)."""
+        self._second.workspace.clear()  # each part needs most of the memory
         try:
             self._architecture.forward(_UpTo(self._entry, self._first), x)
         except _ReachedError as end:
-            return np.ascontiguousarray(end.features)
+            features = np.ascontiguousarray(end.features)
+            self._first.workspace.clear()
+            return features
         raise AssertionError(f"{self._entry} was not reached")
 
     def second(self, features: Array) -> Array:
@@ -79,7 +82,7 @@ class _ReachedError(Exception):
 class _UpTo:
     """Runs layers up to one, and raises its input."""
 
-    def __init__(self, entry: str, ops: Ops) -> None:
+    def __init__(self, entry: str, ops: Any) -> None:
         self._entry, self._ops = entry, ops
 
     def conv(self, layer: str, x: Any, **arguments: Any) -> Any:
@@ -91,7 +94,7 @@ class _UpTo:
 class _From:
     """Runs layers from one on; all before return its input."""
 
-    def __init__(self, entry: str, ops: Ops, features: Array) -> None:
+    def __init__(self, entry: str, ops: Any, features: Array) -> None:
         self._entry, self._ops, self._features, self._reached = entry, ops, features, False
 
     def conv(self, layer: str, x: Any, **arguments: Any) -> Any:

@@ -34,7 +34,7 @@ FloatLayers = Literal["float32", "int8"]
 
 BITS = {"int8": 8, "int6": 6, "int1": 1}
 FLOAT_LAYERS = "float_layers"  # key of their input ranges in the metadata
-TILE = 768  # with the networks of the papers, a pass then takes less than 1 GiB
+TILE = 560  # with the networks of the papers, a pass then takes less than 1 GiB
 SHUFFLED_TILE = 192  # of the part of a network from its first pixel shuffle on
 
 # The modes of a binary network that are evaluated and timed, as arguments of `Engine`.
@@ -224,10 +224,13 @@ class Engine:
         """Run on an input of some height and width, tile by tile; `read` gives a region of it, `write` takes one."""
         whole = slice(0, size[0]), slice(0, size[1])
         with self._lock, _threads(self.threads):
-            if self.tile is None or max(size) <= self.tile + 2 * self._reach:
+            parts = self._parts() if self._parts is not None and self.tile is not None else None
+            single = self.tile + 2 * self._reach if self.tile is not None else max(size)
+            if parts is not None:
+                single = min(single, SHUFFLED_TILE + 2 * parts.reach)
+            if self.tile is None or max(size) <= single:
                 write(whole, self._run(read(whole)))
                 return
-            parts = self._parts() if self._parts is not None else None
             rows, columns = (cut(length, self.tile, self._reach) for length in size)
             for row, column in product(rows, columns):
                 x = read((row.read, column.read))

@@ -1,5 +1,7 @@
 """Tiles give the whole image's result to the bit, whatever their size."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -98,6 +100,25 @@ def test_memory_is_bounded_by_the_tile(tmp_path):
         return sum(array.nbytes for arrays in kept for array in arrays)
 
     assert held(64) < held(None) / 8
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_an_image_takes_little_more_memory_than_its_tiles(tmp_path, monkeypatch, model):
+    monkeypatch.setattr(runner, "SHUFFLED_TILE", 24)
+    path = tmp_path / "network.safetensors"
+    save_random(path, model, 4, **NETWORKS[model])
+    image = np.random.default_rng(0).integers(0, 256, (160, 300, 3), np.uint8)
+
+    def peak(tile):
+        engine = Engine.load(path, tile=tile)
+        engine.upscale(image[:30, :30])
+        tracemalloc.start()
+        engine.upscale(image)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found - 16 * image.nbytes  # the result
+
+    assert peak(48) < peak(None) / 5
 
 
 def test_a_tile_has_a_pixel_at_least(tmp_path):
