@@ -23,7 +23,7 @@ from pipeline.engine.networks import Architecture, Array
 from pipeline.engine.output_formats import Method, output_format_of
 from pipeline.engine.parts import Parts, parted
 from pipeline.engine.quantization import Quantization
-from pipeline.engine.tiles import Span, cut, cut_again
+from pipeline.engine.tiles import Span, cut
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
@@ -231,14 +231,14 @@ class Engine:
             if self.tile is None or max(size) <= single:
                 write(whole, self._run(read(whole)))
                 return
-            rows, columns = (cut(length, self.tile, self._reach) for length in size)
+            rows, columns = (cut(Span.whole(length), self.tile, self._reach) for length in size)
             for row, column in product(rows, columns):
                 x = read((row.read, column.read))
                 if parts is None:
                     write((row.own, column.own), _inside(self._run(x), row, column))
                     continue
                 features = parts.first(_plain(x))
-                down, across = (cut_again(span, SHUFFLED_TILE, parts.reach) for span in (row, column))
+                down, across = (cut(span, SHUFFLED_TILE, parts.reach) for span in (row, column))
                 for small_row, small_column in product(down, across):
                     rows_read = _shifted(small_row.read, -row.read.start)
                     columns_read = _shifted(small_column.read, -column.read.start)

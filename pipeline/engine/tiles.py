@@ -1,4 +1,8 @@
-"""Cutting large images into tiles with a halo, so that the result equals that of the whole image."""
+"""Cutting large images into tiles with a halo, so that the result equals that of the whole image.
+
+Tiles are read from even positions on: some kernels compute blocks of 2×2 pixels, whose rounding depends on the position
+in the block.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,11 @@ class Span:
     last: int
     read: slice
 
+    @classmethod
+    def whole(cls, length: int) -> Span:
+        """Return all of an axis."""
+        return cls(0, length, slice(0, length))
+
     @property
     def own(self) -> slice:
         """The tile without its halo."""
@@ -31,32 +40,29 @@ class Span:
         return slice(scale * (self.first - self.read.start), scale * (self.last - self.read.start))
 
 
-def cut_again(span: Span, tile: int, reach: int) -> list[Span]:
-    """Cut a tile into smaller ones, of a part of the network with a smaller reach, within what the tile reads."""
-    spans = []
-    for part in cut(span.last - span.first, tile, 0):
-        reading = min(part.read.stop - part.read.start + 2 * reach, span.read.stop - span.read.start)
-        first = span.first + part.first
-        begin = min(max(first - reach, span.read.start), span.read.stop - reading)
-        spans.append(Span(first, span.first + part.last, slice(begin, begin + reading)))
-    return spans
+def cut(span: Span, tile: int, reach: int) -> list[Span]:
+    """Cut a tile, or all of an axis, into nearly equal smaller tiles, within what it reads.
 
-
-def cut(length: int, tile: int, reach: int) -> list[Span]:
-    """Cut a length into nearly equal tiles of at most `tile` pixels, with `read` slices of equal length.
+    They have an even number of pixels, at most `tile` if that is even. Their `read` slices have equal lengths and start
+    at even positions.
 
     Parameters
     ----------
-    length : int
+    span : Span
+        See `Span.whole`.
     tile : int
     reach : int
         The halo: how many pixels beyond its edges a tile depends on.
     """
-    count = -(-length // tile)
-    size = -(-length // count)
-    reading = min(size + 2 * reach, length)
+    length, available = span.last - span.first, span.read.stop - span.read.start
+    size, halo = _even(-(-length // -(-length // tile))), _even(reach)
+    reading = min(size + 2 * halo + available % 2, available)
     spans = []
-    for first in range(0, length, size):
-        begin = min(max(first - reach, 0), length - reading)
-        spans.append(Span(first, min(first + size, length), slice(begin, begin + reading)))
+    for first in range(span.first, span.last, size):
+        begin = min(max(first - halo, span.read.start), span.read.stop - reading)
+        spans.append(Span(first, min(first + size, span.last), slice(begin, begin + reading)))
     return spans
+
+
+def _even(number: int) -> int:
+    return number + number % 2

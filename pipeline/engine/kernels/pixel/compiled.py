@@ -6,8 +6,10 @@ of positions to read from:
 
 - table look-up: ``sums[row] += table[position + row]``, one vector load and one addition for 4 multiply-adds per lane;
 - float: ``sums[output, row] += weights[output] * image[position + row]``;
-- levels with int8 filters: the same for two channels at once, whose products one instruction adds up in int32. For 3×3
-  filters, it multiplies blocks of 2×2 pixels after Winograd's transform, which takes 16 products instead of 36.
+- levels with int8 filters: the same for two channels at once, whose products one instruction adds up in int32.
+
+With filters of 3×3 taps, the last two multiply blocks of 2×2 pixels after Winograd's transform, which takes 16 products
+instead of 36.
 
 Microkernels are emitted as LLVM vector code, which LLVM lowers to the processor's instructions. All compiled code is in
 this one file, since Numba's cache on disk notices changes of the file that contains a kernel, but not of the files that
@@ -19,7 +21,7 @@ it calls. Results do not depend on the number of threads: the sums of a pixel ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +52,7 @@ FLOAT_ROWS, FLOAT_OUTPUTS = (6, 4) if VECTOR_BYTES == 64 else (3, 4)
 PAIR_OUTPUTS = 3
 
 # Outputs of Winograd's algorithm that are transformed back together: their products stay in the second-level cache.
-WINOGRAD_OUTPUTS = 8 * PAIR_OUTPUTS
+WINOGRAD_OUTPUTS = 2 * FLOAT_OUTPUTS * PAIR_OUTPUTS
 
 # The instruction that multiplies pairs: `vpmaddwd`.
 MULTIPLY_PAIRS = None
@@ -258,14 +260,17 @@ def _multiply_pairs(builder: Any, one: Any, other: Any) -> Any:
     return builder.add(even, odd)
 
 
-def _emit_transform_inputs(_element: Any, builder: Any, arguments: Any) -> None:
+def _emit_transform_inputs(element: Any, builder: Any, arguments: Any) -> None:
     """Store Winograd's transform of a row of blocks of 2×2 pixels, from the 4×4 pixels around each: BᵀdB.
 
-    Pixels are pairs of int16; the 16 results of a block are `stride` bytes apart.
+    Pixels are float32, or pairs of int16; the 16 results of a block are `stride` bytes apart.
     """
     source, row_stride, target, stride, _, _ = arguments
-    vector, halves = ir.VectorType(_I32, FLOAT_LANES), ir.VectorType(_INT16, INT16_LANES)
+    vector, numbers = ir.VectorType(_I32, FLOAT_LANES), ir.VectorType(_INT16, INT16_LANES)
     add, sub = builder.add, builder.sub
+    if element is _FLOAT:
+        vector = numbers = ir.VectorType(_FLOAT, FLOAT_LANES)
+        add, sub = builder.fadd, builder.fsub
     rows = []
     for row in range(4):
         start = builder.add(source, builder.mul(row_stride, _constant(row)))
@@ -275,23 +280,22 @@ def _emit_transform_inputs(_element: Any, builder: Any, arguments: Any) -> None:
                 builder.load(_at(builder, start, vector, first + VECTOR_BYTES * part), align=4) for part in (0, 1)
             )
             for odd in (0, 1):
-                lanes = ir.Constant(vector, [2 * lane + odd for lane in range(FLOAT_LANES)])
-                columns.append(builder.bitcast(builder.shuffle_vector(low, high, lanes), halves))
+                columns.append(builder.bitcast(_chosen(builder, low, high, range(odd, 2 * FLOAT_LANES, 2)), numbers))
         a, b, c, d = columns
         rows.append([sub(a, c), add(b, c), sub(c, b), sub(b, d)])
     a, b, c, d = rows
     results = [map(sub, a, c), map(add, b, c), map(sub, c, b), map(sub, b, d)]
     place = target
     for result in (value for row in results for value in row):
-        builder.store(result, _at(builder, place, halves), align=VECTOR_BYTES)
+        builder.store(result, _at(builder, place, numbers), align=VECTOR_BYTES)
         place = builder.add(place, stride)
 
 
-def _emit_transform_outputs(_element: Any, builder: Any, arguments: Any) -> None:
-    """Store the sums of 2 rows of pixels from those of their blocks, transformed: AᵀmA / 4, in int32."""
+def _emit_transform_outputs(element: Any, builder: Any, arguments: Any) -> None:
+    """Store the sums of 2 rows of pixels from those of their blocks, transformed: AᵀmA, for integers over 4."""
     source, stride, target, row_stride, _, _ = arguments
-    vector = ir.VectorType(_I32, FLOAT_LANES)
-    add, sub = builder.add, builder.sub
+    vector = ir.VectorType(element, FLOAT_LANES)
+    add, sub = (builder.fadd, builder.fsub) if element is _FLOAT else (builder.add, builder.sub)
     loaded = []
     for _ in range(16):
         loaded.append(builder.load(_at(builder, source, vector), align=VECTOR_BYTES))
@@ -299,15 +303,21 @@ def _emit_transform_outputs(_element: Any, builder: Any, arguments: Any) -> None
     a, b, c, d = (loaded[first : first + 4] for first in (0, 4, 8, 12))
     rows = [[add(add(x, y), z) for x, y, z in zip(a, b, c, strict=True)]]
     rows.append([sub(sub(x, y), z) for x, y, z in zip(b, c, d, strict=True)])
-    two = ir.Constant(vector, [2] * FLOAT_LANES)  # the filters are transformed with twice the usual matrix
     for row, (a, b, c, d) in enumerate(rows):
-        pair = [builder.ashr(add(add(a, b), c), two), builder.ashr(sub(sub(b, c), d), two)]
+        pair = [add(add(a, b), c), sub(sub(b, c), d)]
+        if element is not _FLOAT:  # filters of integers are transformed with twice the usual matrix
+            pair = [builder.ashr(value, ir.Constant(vector, [2] * FLOAT_LANES)) for value in pair]
         start = builder.add(target, builder.mul(row_stride, _constant(row)))
         for part in (0, 1):
             half = range(part * FLOAT_LANES // 2, (part + 1) * FLOAT_LANES // 2)
             lanes = [lane for i in half for lane in (i, i + FLOAT_LANES)]
-            joined = builder.shuffle_vector(*pair, ir.Constant(vector, lanes))
+            joined = _chosen(builder, pair[0], pair[1], lanes)
             builder.store(joined, _at(builder, start, vector, VECTOR_BYTES * part), align=4)
+
+
+def _chosen(builder: Any, one: Any, other: Any, lanes: Iterable[int]) -> Any:
+    """Return a vector of some lanes of two."""
+    return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(_I32, FLOAT_LANES), list(lanes)))
 
 
 def _microkernel(emit: Callable[[Any, Any, Any], None], element: Any) -> Any:
@@ -329,8 +339,10 @@ _add_look_ups_float32 = _microkernel(_emit_add_look_ups, _FLOAT)
 _add_look_ups_int16 = _microkernel(_emit_add_look_ups, _INT16)
 _add_products = _microkernel(_emit_add_products, _FLOAT)
 _add_pair_products = _microkernel(_emit_add_pair_products, _I32)
-_transform_inputs = _microkernel(_emit_transform_inputs, _I32)
-_transform_outputs = _microkernel(_emit_transform_outputs, _I32)
+_transform_inputs = _microkernel(_emit_transform_inputs, _FLOAT)
+_transform_input_pairs = _microkernel(_emit_transform_inputs, _INT16)
+_transform_outputs = _microkernel(_emit_transform_outputs, _FLOAT)
+_transform_integer_outputs = _microkernel(_emit_transform_outputs, _I32)
 
 
 @njit(cache=True, parallel=True)
@@ -467,21 +479,20 @@ def _convolve_pairs(worker, workers, padded, weights, offsets, epilogue):
 
 
 @njit(cache=True, parallel=True)
-def convolve_winograd(
-    padded: NDArray[np.int16], weights: NDArray[np.int32], epilogue: EpilogueArguments, workers: int
-) -> None:
-    """Convolve levels with int8 filters of 3×3 taps as `convolve_pairs` does, by Winograd's algorithm; sums are exact.
+def convolve_winograd(padded: NDArray, weights: NDArray, epilogue: EpilogueArguments, workers: int) -> None:
+    """Convolve with filters of 3×3 taps as `convolve_float` or `convolve_pairs` does, by Winograd's algorithm.
 
     Blocks of 2×2 pixels take 16 products where the definition takes 36 (A. Lavin and S. Gray, "Fast Algorithms for
-    Convolutional Neural Networks", CVPR 2016). All transforms are of integers that int16 holds, and the sums of
-    products fit int32 for up to 1800 channels.
+    Convolutional Neural Networks", CVPR 2016). In float32, rounding errors are those of the largest pixels around. With
+    int8 filters, all transforms are of integers that int16 holds, and their sums of products fit int32 for up to 1800
+    channels: sums are exact.
 
     Parameters
     ----------
-    padded : int16, shape (ceil(I / 2), rows, 2 · columns)
-        See `pad_pairs`; whole tiles of 2 `FLOAT_ROWS` rows and 2 `FLOAT_LANES` columns with a halo of 1 pixel.
-    weights : int32, shape (16, blocks, ceil(I / 2), PAIR_OUTPUTS)
-        Transformed filters, see `pipeline.engine.kernels.pixel.convolutions.transformed`, in pairs of channels.
+    padded : float32, shape (I, rows, columns), or int16, shape (ceil(I / 2), rows, 2 · columns)
+        See `pad` and `pad_pairs`; whole tiles of 2 `FLOAT_ROWS` by 2 `FLOAT_LANES` pixels, with a halo of 1 pixel.
+    weights : float32, shape (16, blocks, I, FLOAT_OUTPUTS), or int32, shape (16, blocks, ceil(I / 2), PAIR_OUTPUTS)
+        Transformed filters, see `pipeline.engine.kernels.pixel.convolutions.transformed`; int32 for pairs of channels.
     epilogue : EpilogueArguments
     workers : int
     """
@@ -491,36 +502,50 @@ def convolve_winograd(
 
 @njit(cache=True)
 def _convolve_winograd(worker, workers, padded, weights, epilogue):
-    rows, lanes, row_stride = 2 * FLOAT_ROWS, 2 * FLOAT_LANES, 2 * padded.shape[2]
+    rows, lanes, row_stride = 2 * FLOAT_ROWS, 2 * FLOAT_LANES, padded.strides[1]
     across, tiles = _tiles(epilogue, rows, lanes)
-    outputs, (_, blocks, pairs, _) = epilogue.scale.size, weights.shape
-    vectors, group = FLOAT_ROWS * VECTOR_BYTES, WINOGRAD_OUTPUTS // PAIR_OUTPUTS
-    inputs = np.empty(16 * pairs * vectors + VECTOR_BYTES, np.uint8)
+    outputs, (_, blocks, planes, block_outputs) = epilogue.scale.size, weights.shape
+    vectors, group, floats = (
+        FLOAT_ROWS * VECTOR_BYTES,
+        WINOGRAD_OUTPUTS // block_outputs,
+        block_outputs == FLOAT_OUTPUTS,
+    )
+    inputs = np.empty(16 * planes * vectors + VECTOR_BYTES, np.uint8)
     products = np.empty(16 * WINOGRAD_OUTPUTS * vectors + VECTOR_BYTES, np.uint8)
-    sums = np.empty(WINOGRAD_OUTPUTS * rows * lanes, np.int32)
-    offsets = np.arange(pairs) * vectors
+    sums = np.empty(WINOGRAD_OUTPUTS * rows * lanes, weights.dtype)
+    offsets = np.arange(planes) * vectors
     for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
         top, left = index // across * rows, index % across * lanes
         transformed, multiplied = _aligned(inputs), _aligned(products)
-        for pair in range(pairs):
-            image = padded.ctypes.data + (pair * padded.shape[1] + top) * row_stride + left * 4
+        for plane in range(planes):
+            image = padded.ctypes.data + (plane * padded.shape[1] + top) * row_stride + left * 4
             for row in range(FLOAT_ROWS):
-                target = transformed + pair * vectors + row * VECTOR_BYTES
-                _transform_inputs(image + 2 * row * row_stride, row_stride, target, pairs * vectors, 0, 0)
+                source = image + 2 * row * row_stride
+                target = transformed + plane * vectors + row * VECTOR_BYTES
+                if floats:
+                    _transform_inputs(source, row_stride, target, planes * vectors, 0, 0)
+                else:
+                    _transform_input_pairs(source, row_stride, target, planes * vectors, 0, 0)
         for first in range(0, blocks, group):
             last = min(first + group, blocks)
             for position in range(16):
-                values = transformed + position * pairs * vectors
+                values = transformed + position * planes * vectors
                 for block in range(first, last):
-                    block_weights = weights.ctypes.data + 4 * (position * blocks + block) * pairs * PAIR_OUTPUTS
-                    place = multiplied + (position * group + block - first) * PAIR_OUTPUTS * vectors
-                    _add_pair_products(values, VECTOR_BYTES, offsets.ctypes.data, block_weights, pairs, place)
-            start, end = first * PAIR_OUTPUTS, min(last * PAIR_OUTPUTS, outputs)
+                    block_weights = weights.ctypes.data + 4 * (position * blocks + block) * planes * block_outputs
+                    place = multiplied + (position * group + block - first) * block_outputs * vectors
+                    if floats:
+                        _add_products(values, VECTOR_BYTES, offsets.ctypes.data, block_weights, planes, place)
+                    else:
+                        _add_pair_products(values, VECTOR_BYTES, offsets.ctypes.data, block_weights, planes, place)
+            start, end = first * block_outputs, min(last * block_outputs, outputs)
             for output in range(end - start):
                 for row in range(FLOAT_ROWS):
                     place = multiplied + output * vectors + row * VECTOR_BYTES
                     target = sums.ctypes.data + 4 * (output * rows + 2 * row) * lanes
-                    _transform_outputs(place, group * PAIR_OUTPUTS * vectors, target, 4 * lanes, 0, 0)
+                    if floats:
+                        _transform_outputs(place, WINOGRAD_OUTPUTS * vectors, target, 4 * lanes, 0, 0)
+                    else:
+                        _transform_integer_outputs(place, WINOGRAD_OUTPUTS * vectors, target, 4 * lanes, 0, 0)
             _finish(sums, 0, start, end, top, left, rows, lanes, epilogue)
 
 

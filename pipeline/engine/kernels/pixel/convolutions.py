@@ -75,21 +75,18 @@ class Convolution:
         if quantization is not None:
             filters, steps = with_steps(filters, quantization)
             self.epilogue = layer.epilogue.times(steps)
+        few = min(self.inputs, self.outputs) < FEWEST_CHANNELS
+        self.winograd = not self.binary and self.size == 3 and not few
         if self.binary:
             self.offsets = look_up_offsets(table_indices(filters), self.size)
             return
-        taps, few = filters.reshape(self.outputs, self.inputs, self.size**2), min(self.inputs, self.outputs)
-        self.winograd = quantization is not None and self.size == 3 and few >= FEWEST_CHANNELS
-        if quantization is None:
-            self.weights = in_blocks(taps.reshape(self.outputs, -1), kernels.FLOAT_OUTPUTS)
-            return
-        steps = np.broadcast_to(np.float32(quantization.inverse_step), self.inputs)
-        self.inverse_steps = np.ascontiguousarray(steps, np.float32)
+        if quantization is not None:
+            steps = np.broadcast_to(np.float32(quantization.inverse_step), self.inputs)
+            self.inverse_steps = np.ascontiguousarray(steps, np.float32)
         if self.winograd:
-            each = [paired(values[:, :, None])[:, :, 0] for values in transformed(filters)]
-            self.weights = np.stack([in_blocks(values, kernels.PAIR_OUTPUTS) for values in each])
+            self.weights = np.stack([self._arranged(values[:, :, None]) for values in transformed(filters)])
         else:
-            self.weights = in_blocks(paired(taps).reshape(self.outputs, -1), kernels.PAIR_OUTPUTS)
+            self.weights = self._arranged(filters.reshape(self.outputs, self.inputs, self.size**2))
 
     def __call__(
         self,
@@ -131,6 +128,12 @@ class Convolution:
         self._run(x, epilogue)
         return values if self.output_format.planes else Activation(height * shuffle, width * shuffle, values, levels)
 
+    def _arranged(self, taps: NDArray) -> NDArray:
+        """Arrange weights, shape (O, I, taps), as the kernels for float32 or for levels read them."""
+        if self.quantization is None:
+            return in_blocks(taps.reshape(self.outputs, -1), kernels.FLOAT_OUTPUTS)
+        return in_blocks(paired(taps).reshape(self.outputs, -1), kernels.PAIR_OUTPUTS)
+
     def _run(self, x: Activation, epilogue: kernels.EpilogueArguments) -> None:
         """Convolve and run the epilogue."""
         threads = get_num_threads()
@@ -140,6 +143,9 @@ class Convolution:
                 kernels.convolve_winograd(pairs, self.weights, epilogue, threads)
             else:
                 kernels.convolve_pairs(pairs, self.weights, self._taps(pairs, 4), epilogue, threads)
+        elif self.winograd:
+            padded = self._padded(x, 2 * kernels.FLOAT_ROWS, 2 * kernels.FLOAT_LANES)
+            kernels.convolve_winograd(padded, self.weights, epilogue, threads)
         elif not self.binary:
             padded = self._padded(x, kernels.FLOAT_ROWS)
             kernels.convolve_float(padded, self.weights, self._taps(padded, 4), epilogue, threads)
@@ -165,9 +171,9 @@ class Convolution:
         plane, row, column = np.indices((self.weights.shape[1] // self.size**2, self.size, self.size))
         return (plane * padded.strides[0] + row * padded.strides[1] + column * pixel_bytes).ravel()
 
-    def _padded(self, x: Activation, rows: int) -> NDArray[np.float32]:
+    def _padded(self, x: Activation, rows: int, lanes: int = kernels.FLOAT_LANES) -> NDArray[np.float32]:
         """Return the values with a halo."""
-        padded = self._padded_buffer(self.inputs, x.height, x.width, self.size, rows, kernels.FLOAT_LANES, np.float32)
+        padded = self._padded_buffer(self.inputs, x.height, x.width, self.size, rows, lanes, np.float32)
         kernels.pad(x.values, self.size // 2, padded)
         return padded
 
@@ -203,20 +209,21 @@ class Convolution:
         return self._padded_buffer(channels, height, width, size, rows, lanes, np.int16)
 
 
-def transformed(filters: NDArray[np.int8]) -> NDArray[np.int16]:
-    """Transform 3×3 filters for `kernels.convolve_winograd`: GgGᵀ with twice the usual G, so that all are integers.
+def transformed(filters: NDArray) -> NDArray:
+    """Transform 3×3 filters for `kernels.convolve_winograd`: GgGᵀ; of integers with 2G, so that all are integers.
 
     Parameters
     ----------
-    filters : int8, shape (O, I, 3, 3)
+    filters : int8 or float32, shape (O, I, 3, 3)
 
     Returns
     -------
-    int16, shape (16, O, I)
+    int16 or float32, shape (16, O, I)
     """
-    matrix = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]], np.int16)
-    values = np.einsum("ai,ocij,bj->aboc", matrix, filters.astype(np.int16), matrix)
-    return values.reshape(16, *filters.shape[:2])
+    matrix = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
+    values = np.einsum("ai,ocij,bj->aboc", matrix, filters.astype(np.float64), matrix)
+    values = values.reshape(16, *filters.shape[:2])
+    return values.astype(np.int16) if filters.dtype == np.int8 else (values / 4).astype(np.float32)
 
 
 def paired(filters: NDArray) -> NDArray[np.int32]:
