@@ -6,22 +6,47 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import platform
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # others may write into a shared folder
+TEMPORARY = re.compile(rf"\..+\.{MACHINE}\.(\d+)\.tmp")
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{MACHINE}.{os.getpid()}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folders: Iterable[Path]) -> None:
+    """Remove the temporary files that writers of this machine left in some folders when they were killed."""
+    for folder in folders:
+        for left in folder.glob(".*.tmp"):
+            match = TEMPORARY.fullmatch(left.name)
+            if match is not None and not _runs(int(match[1])):
+                left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ from safetensors.numpy import save as serialized
 
 from pipeline.errors import InputError
 from pipeline.files import atomic
+from pipeline.packed_rules import check_binary, check_config, check_tensors
 
 FloatType = Literal["float32", "float16"]
 
@@ -86,6 +87,11 @@ def read(path: str | Path) -> PackedNetwork:
         If the file is missing, is no safetensors file, is not in this format, or has metadata of another shape.
     """
     header, raw = _read_file(Path(path))
+    try:
+        check_binary(header["binary"])
+        check_tensors(raw)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     binary, tensors = {}, {}
     for name, value in raw.items():
         if not name.endswith(BITS_SUFFIX):
@@ -101,6 +107,11 @@ def read(path: str | Path) -> PackedNetwork:
     if missing := header["binary"].keys() - binary.keys():
         raise InputError(f"{path}: {min(missing)}{BITS_SUFFIX}: missing; save the network again")
     float_type: Any = next((str(value.dtype) for name, value in raw.items() if name in tensors), "float32")
+    filters = {f"{layer}.weight": signs.shape for layer, signs in binary.items()}
+    try:
+        check_config(header["network"], filters | {name: value.shape for name, value in tensors.items()})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return PackedNetwork(header["network"], header["metadata"], binary, tensors, float_type)
 
 
@@ -135,8 +146,9 @@ def _read_file(path: Path) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]]]:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {})[HEADER_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, KeyError, json.JSONDecodeError, TypeError) as error:
-        raise InputError(f"{path}: not a packed network ({error!r}); write one with pipeline.packing.save") from error
+    except (SafetensorError, LookupError, ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error!s:.200}".split())
+        raise InputError(f"{path}: not a packed network ({reason}); write one with pipeline.packing.save") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else None
         raise InputError(f"{path}: format: {found!r} where this version reads {FORMAT}; save the network again")

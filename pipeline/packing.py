@@ -67,8 +67,11 @@ def unpack(packed: PackedNetwork) -> nn.Module:
     InputError
         If the tensors do not fit the network that it names.
     """
+    arguments = {name: value for name, value in packed.config.items() if name != "model"}
     try:
-        module = build(packed.config["model"], **{k: v for k, v in packed.config.items() if k != "model"})
+        with torch.device("meta"):  # takes no memory
+            _check_shapes(build(packed.config["model"], **arguments), packed)
+        module = build(packed.config["model"], **arguments)
         state = {name: value for name, value in module.state_dict().items() if name.endswith(COUNTER)}
         state |= {name: torch.from_numpy(value) for name, value in packed.tensors.items()}
         for name, layer in module.named_modules():
@@ -84,6 +87,25 @@ def unpack(packed: PackedNetwork) -> nn.Module:
         raise InputError(f"the tensors do not fit the network it names ({reason}); save it again") from error
     module.metadata = packed.metadata  # type: ignore[assignment]  # the stubs know tensors and modules only
     return module.eval()
+
+
+def _check_shapes(module: nn.Module, packed: PackedNetwork) -> None:
+    """Check that a module's tensors have the shapes of a packed network's.
+
+    Raises
+    ------
+    ValueError
+        If not.
+    """
+    needed = {name: tuple(value.shape) for name, value in module.state_dict().items() if not name.endswith(COUNTER)}
+    there = {name: value.shape for name, value in packed.tensors.items()}
+    for name, layer in module.named_modules():
+        if isinstance(layer, BinaryConv2d):
+            needed[f"{name}.alpha"] = (layer.out_channels,)
+            there[f"{name}.weight"] = packed.binary[name].shape
+    if needed != there:
+        name = min(name for name in needed.keys() | there.keys() if needed.get(name) != there.get(name))
+        raise ValueError(f"{name}: shape {there.get(name)} instead of {needed.get(name)}")
 
 
 def save(

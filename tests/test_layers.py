@@ -14,6 +14,7 @@ LAYERS = [
         "provenance",
         "metrics",
         "networks",
+        "packed_rules",
         "runs",
         "records",
         "reading",

@@ -5,8 +5,10 @@ These modules are imported only when a command runs, so that help and completion
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -30,7 +32,7 @@ app = typer.Typer(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, by default with the arguments of this process."""
     code: int | None = None
-    with one_line_errors():
+    with one_line_errors(), _ended_by_signals():
         try:
             code = invoke(app, "binsr", arguments)
             sys.stdout.flush()  # a disk that is full shows here
@@ -43,6 +45,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         except KeyboardInterrupt:
             code = 130
     sys.exit(code)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the program as an exception does, so that no temporary file is left."""
+
+    def end(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _names() -> list[str]:

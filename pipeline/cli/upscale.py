@@ -23,6 +23,7 @@ from pipeline.data.resize import imresize
 from pipeline.engine import Engine
 from pipeline.engine.runner import TILE, Activations, FloatLayers
 from pipeline.errors import InputError
+from pipeline.files import sweep
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def upscale_files(
     """
     network = find_network(settings.model, settings.scale)
     jobs = jobs_of(arguments, place_of(out), settings.format)
+    sweep({job.output.parent for job in jobs if isinstance(job.output, Path)})
     engine = load_engine(network.path, settings, settings.threads if scheduler is None else None)
     counts: Counter[str] = Counter()
     records = []

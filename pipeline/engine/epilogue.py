@@ -42,8 +42,10 @@ def fold(packed: PackedNetwork, layer: str, norm: str | None, activation: str | 
     """
 
     def vector(name: str, otherwise: float | None = None) -> NDArray[np.float64]:
-        value = packed.tensors[name] if otherwise is None else packed.tensors.get(name, np.array([otherwise]))
-        return np.broadcast_to(value.astype(np.float64), outputs)
+        value = packed.tensors[name] if otherwise is None else packed.tensors.get(name, np.full(outputs, otherwise))
+        if value.shape != (outputs,):
+            raise ValueError(f"{name}: shape {value.shape} instead of {(outputs,)}")
+        return value.astype(np.float64)
 
     binary = layer in packed.binary
     outputs = len(packed.binary[layer] if binary else packed.tensors[f"{layer}.weight"])
@@ -61,4 +63,6 @@ def _slope(packed: PackedNetwork, activation: str | None, outputs: int) -> NDArr
         return np.array([1.0 if activation is None else 0.0])
     # One slope, or one per channel; with a pixel shuffle, one per group of channels that become one.
     slope = packed.tensors[f"{activation}.weight"]
+    if slope.ndim != 1 or outputs % slope.size:
+        raise ValueError(f"{activation}.weight: shape {slope.shape} does not fit {outputs} channels")
     return np.repeat(slope, outputs // slope.size)

@@ -54,6 +54,7 @@ def layers_of(packed: PackedNetwork, architecture: Architecture) -> dict[str, La
     folding = _Folding(packed)
     try:
         architecture.forward(folding, np.zeros((architecture.channels, 1, 1), np.float32))
+        folding.check_all_used()
     except (KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"network: the tensors do not fit {architecture.model} ({reason}); save it again") from error
@@ -85,6 +86,7 @@ class _Folding:
         self.outputs: dict[str, Array] = {}  # by layer, to identify the layer that made an input
         self.readers: dict[str, list[str]] = {}
         self.added: set[str] = set()
+        self.used: set[str] = set()
 
     def conv(
         self,
@@ -106,12 +108,25 @@ class _Folding:
         if residual is not None:
             self.added.add(self._maker(residual))
         self.layers[layer] = Layer(filters, fold(self.packed, layer, norm, activation), shuffle)
+        parts = ("weight", "bias", "alpha", "running_mean", "running_var")
+        self.used |= {f"{name}.{part}" for name in (layer, norm, activation) if name for part in parts}
         height, width = x.shape[1] * shuffle, x.shape[2] * shuffle
         out = np.zeros((outputs // shuffle**2, height, width), np.float32)
         if residual is not None and residual.shape != out.shape:
             raise ValueError(f"{layer}: a residual of shape {residual.shape} does not fit the output, {out.shape}")
         self.outputs[layer] = out
         return out
+
+    def check_all_used(self) -> None:
+        """Check that no tensor is left that no layer reads, as PyTorch does.
+
+        Raises
+        ------
+        ValueError
+            If there is one.
+        """
+        if left := (self.packed.tensors.keys() - self.used) | (self.packed.binary.keys() - self.layers.keys()):
+            raise ValueError(f"{min(left)}: no layer reads it")
 
     def finished(self) -> dict[str, Layer]:
         """Return the layers, each with the readers of its output."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,12 +26,14 @@ from pipeline.engine.tiles import Span, cut
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
+from pipeline.packed_rules import finite
 from pipeline.upscaling import Depth, Region, upscaling_of
 
 Activations = Literal["float32", "int8", "int6", "int1"]
 FloatLayers = Literal["float32", "int8"]
 
 BITS = {"int8": 8, "int6": 6, "int1": 1}
+SMALLEST_RANGE = 1e-30  # of activations: float32 holds its steps and their inverses
 FLOAT_LAYERS = "float_layers"  # key of their input ranges in the metadata
 TILE = 560  # with the networks of the papers, a pass then takes less than 1 GiB
 SHUFFLED_TILE = 192  # of the part of a network from its first pixel shuffle on
@@ -302,10 +303,10 @@ def _range(packed: PackedNetwork, kind: str, layer: str) -> tuple[float, float]:
     remedy = f"export with calibration for {kind}"
     if not isinstance(ends, list | tuple) or len(ends) != 2:
         raise InputError(f"{field}: {ends!r} is not a range; {remedy}")
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in ends):
+    if not all(map(finite, ends)):
         raise InputError(f"{field}: {ends!r} is not a pair of finite numbers; {remedy}")
     low, high = min(float(ends[0]), 0.0), max(float(ends[1]), 0.0)
-    if not high > low:
+    if not high - low >= SMALLEST_RANGE:
         raise InputError(f"{field}: {ends!r} is an empty range; {remedy}")
     return low, high
 
@@ -319,7 +320,7 @@ def _by_channel(packed: PackedNetwork, layer: str, channels: int) -> Quantizatio
     largest = ranges.get("largest")
     if not isinstance(largest, list) or len(largest) != channels:
         raise InputError(f"{field}.largest: not a list of {channels} numbers; {remedy}")
-    if not all(isinstance(value, int | float) and 0 <= value < math.inf for value in largest):
+    if not all(finite(value) and value >= 0 for value in largest):
         raise InputError(f"{field}.largest: {largest!r:.60} must all be finite and at least 0; {remedy}")
     return Quantization.of_channels(np.array(largest, np.float32), ranges["signed"])
 

@@ -28,7 +28,7 @@ from pipeline.zoo.catalogue import ZOO, PublishedNetwork, measured_pairs, read_i
 
 WEIGHTS: tuple[Weights, ...] = ("float", "binary")
 INSTRUCTION_SETS = ("avx512", "avx2")  # folders of `make ratios`, and the workloads in them
-TIMED = ("srresnet", "edsr", "vdsr", "srresnet-body", "edsr-body", "vdsr-body", "layer", "wide_layer")
+TIMED = (*MODELS, *(f"{model}-body" for model in MODELS), "layer", "wide_layer")
 ZOO_REMEDY = "restore it with git, or run `make publish`"
 
 

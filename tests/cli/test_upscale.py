@@ -1,6 +1,10 @@
 """`binsr upscale`: networks, settings, images that fail, interruption, JSON."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from typing import get_args
 
 import numpy as np
@@ -10,6 +14,7 @@ from PIL import Image
 from pipeline.cli import app
 from pipeline.cli.pictures import SUFFIXES
 from pipeline.engine import Engine, runner
+from pipeline.files import MACHINE
 from pipeline.zoo.catalogue import write_index
 from tests.cli.conftest import TINY
 from tests.engine.random_networks import save_random
@@ -215,3 +220,24 @@ def test_an_interruption_leaves_no_half_file(tmp_path, network, binsr, monkeypat
     assert done.code == 130 and len(calls) == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
     assert Image.open(tmp_path / "out/a.png").size == (72, 80)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_no_half_file(tmp_path, network, image, binsr, monkeypatch, number):
+    def ended_save(self, path, *arguments, **options):
+        path.write_bytes(b"half")
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Image.Image, "save", ended_save)
+    before = signal.getsignal(number)
+    done = binsr("upscale", image, "-o", tmp_path / "out", "--model", network)
+    assert done.code == 128 + number and list((tmp_path / "out").iterdir()) == []
+    assert signal.getsignal(number) is before
+
+
+def test_what_a_killed_call_left_is_swept(tmp_path, network, image, binsr):
+    (tmp_path / "out").mkdir()
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    (tmp_path / "out" / f".b.png.{MACHINE}.{ended.stdout.strip()}.tmp").write_bytes(b"half")
+    assert binsr("upscale", image, "-o", tmp_path / "out", "--model", network).code == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
