@@ -88,10 +88,15 @@ def read(path: str | Path) -> PackedNetwork:
     """
     header, raw = _read_file(Path(path))
     try:
-        check_binary(header["binary"])
-        check_tensors(raw)
+        return _network(header, raw)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _network(header: Mapping[str, Any], raw: Mapping[str, NDArray[Any]]) -> PackedNetwork:
+    """Check the header against the tensors, and unpack these."""
+    check_binary(header["binary"])
+    check_tensors(raw)
     binary, tensors = {}, {}
     for name, value in raw.items():
         if not name.endswith(BITS_SUFFIX):
@@ -100,18 +105,15 @@ def read(path: str | Path) -> PackedNetwork:
         layer = name.removesuffix(BITS_SUFFIX)
         inputs = header["binary"].get(layer)
         if inputs is None or value.dtype != np.uint8 or value.ndim != 4 or value.shape[3] != (inputs + 7) // 8:
-            raise InputError(f"{path}: {name}: shape {value.shape} does not fit the header; save the network again")
+            raise InputError(f"{name}: shape {value.shape} does not fit the header; save the network again")
         binary[layer] = unpack_bits(value, inputs)
         if f"{layer}.alpha" not in raw:
-            raise InputError(f"{path}: {layer}.alpha: missing; save the network again")
+            raise InputError(f"{layer}.alpha: missing; save the network again")
     if missing := header["binary"].keys() - binary.keys():
-        raise InputError(f"{path}: {min(missing)}{BITS_SUFFIX}: missing; save the network again")
+        raise InputError(f"{min(missing)}{BITS_SUFFIX}: missing; save the network again")
     float_type: Any = next((str(value.dtype) for name, value in raw.items() if name in tensors), "float32")
     filters = {f"{layer}.weight": signs.shape for layer, signs in binary.items()}
-    try:
-        check_config(header["network"], filters | {name: value.shape for name, value in tensors.items()})
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    check_config(header["network"], filters | {name: value.shape for name, value in tensors.items()})
     return PackedNetwork(header["network"], header["metadata"], binary, tensors, float_type)
 
 

@@ -123,7 +123,7 @@ class _Luma(Upscaling[Depth]):
         if self._last is None or not all(map(_within, region, self._last[0])):
             self._last = region, imresize_region(self._image, self._scale, *region) / self._unit
         (rows, columns), resized = self._last
-        return resized[_shifted(region[0], -rows.start), _shifted(region[1], -columns.start)]
+        return resized[shifted(region[0], -rows.start), shifted(region[1], -columns.start)]
 
 
 def upscaling_of(image: NDArray[Depth], model: str, scale: int) -> Upscaling[Depth]:
@@ -138,5 +138,6 @@ def _within(inner: slice, outer: slice) -> bool:
     return outer.start <= inner.start and inner.stop <= outer.stop
 
 
-def _shifted(part: slice, by: int) -> slice:
+def shifted(part: slice, by: int) -> slice:
+    """Return a slice that starts and stops `by` later."""
     return slice(part.start + by, part.stop + by)

@@ -27,7 +27,7 @@ from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
 from pipeline.packed_rules import finite
-from pipeline.upscaling import Depth, Region, upscaling_of
+from pipeline.upscaling import Depth, Region, shifted, upscaling_of
 
 Activations = Literal["float32", "int8", "int6", "int1"]
 FloatLayers = Literal["float32", "int8"]
@@ -241,8 +241,8 @@ class Engine:
                 features = parts.first(_plain(x))
                 down, across = (cut(span, SHUFFLED_TILE, parts.reach) for span in (row, column))
                 for small_row, small_column in product(down, across):
-                    rows_read = _shifted(small_row.read, -row.read.start)
-                    columns_read = _shifted(small_column.read, -column.read.start)
+                    rows_read = shifted(small_row.read, -row.read.start)
+                    columns_read = shifted(small_column.read, -column.read.start)
                     out = parts.second(_plain(features[:, rows_read, columns_read]))
                     write((small_row.own, small_column.own), _inside(out, small_row, small_column))
 
@@ -262,10 +262,6 @@ def _inside(out: Array, row: Span, column: Span) -> Array:
     """Return the output of a tile without its halo."""
     factor = out.shape[1] // (row.read.stop - row.read.start)
     return out[:, row.inside(factor), column.inside(factor)]
-
-
-def _shifted(part: slice, by: int) -> slice:
-    return slice(part.start + by, part.stop + by)
 
 
 def most_threads() -> int:

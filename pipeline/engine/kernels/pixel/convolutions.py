@@ -19,8 +19,9 @@ from pipeline.engine.workspace import Workspace
 NO_VALUES = np.empty((0, 0, 0), np.float32)
 NO_LEVELS = np.empty((0, 0, 0), np.int16)
 
-# Channels in and out from which Winograd's algorithm, whose transforms cost as much for few, is faster.
-FEWEST_CHANNELS = 12
+# Channels in and out from which Winograd's algorithm, whose transforms cost as much for few, is faster; and channels in
+# up to which its sums of int8 products are sure to fit int32.
+FEWEST_CHANNELS, MOST_CHANNELS = 12, 1800
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Convolution:
         if quantization is not None:
             filters, steps = with_steps(filters, quantization)
             self.epilogue = layer.epilogue.times(steps)
-        few = min(self.inputs, self.outputs) < FEWEST_CHANNELS
-        self.winograd = not self.binary and self.size == 3 and not few
+        suits = min(self.inputs, self.outputs) >= FEWEST_CHANNELS and self.inputs <= MOST_CHANNELS
+        self.winograd = not self.binary and self.size == 3 and suits
         if self.binary:
             self.offsets = look_up_offsets(table_indices(filters), self.size)
             return
@@ -183,9 +184,7 @@ class Convolution:
         rows, lanes = ((2 if self.winograd else 1) * side for side in (kernels.FLOAT_ROWS, kernels.FLOAT_LANES))
         down, across = -(-x.height // rows) * rows, -(-x.width // lanes) * lanes
         shape = (-(-self.inputs // 2), down + self.size - 1, 2 * (across + self.size - 1))
-        pairs = self.workspace.array(
-            shape, np.int16, purpose=("pairs", self.winograd, self.inputs, x.height, x.width, self.size)
-        )
+        pairs = self.workspace.array(shape, np.int16, purpose=("pairs", self.inputs, x.height, x.width, self.size))
         lowest, highest = np.float32(self.quantization.lowest), np.float32(self.quantization.highest)
         kernels.pad_pairs(x.values, self.inverse_steps, lowest, highest, self.size // 2, pairs)
         return pairs
