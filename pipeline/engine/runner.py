@@ -225,13 +225,10 @@ class Engine:
         """Run on an input of some height and width, tile by tile; `read` gives a region of it, `write` takes one."""
         whole = slice(0, size[0]), slice(0, size[1])
         with self._lock, _threads(self.threads):
-            parts = self._parts() if self._parts is not None and self.tile is not None else None
-            single = self.tile + 2 * self._reach if self.tile is not None else max(size)
-            if parts is not None:
-                single = min(single, SHUFFLED_TILE + 2 * parts.reach)
-            if self.tile is None or max(size) <= single:
+            if self.tile is None or max(size) <= self._most(self.tile):
                 write(whole, self._run(read(whole)))
                 return
+            parts = None if self._parts is None else self._parts()
             rows, columns = (cut(Span.whole(length), self.tile, self._reach) for length in size)
             for row, column in product(rows, columns):
                 x = read((row.read, column.read))
@@ -245,6 +242,11 @@ class Engine:
                     columns_read = shifted(small_column.read, -column.read.start)
                     out = parts.second(_plain(features[:, rows_read, columns_read]))
                     write((small_row.own, small_column.own), _inside(out, small_row, small_column))
+
+    def _most(self, tile: int) -> int:
+        """Return the side of the largest image that is not cut into tiles."""
+        most = tile + 2 * self._reach
+        return most if self._parts is None else min(most, SHUFFLED_TILE)
 
     def _run(self, x: Array) -> Array:
         if x.shape != self._shape:  # buffers of another size are of no further use

@@ -126,3 +126,12 @@ def test_a_tile_has_a_pixel_at_least(tmp_path):
     save_random(tmp_path / "network.safetensors", "vdsr", 2, layers=3, channels=4)
     with pytest.raises(InputError, match="tile: 0 is too small; choose 1 or more"):
         Engine.load(tmp_path / "network.safetensors", tile=0)
+
+
+def test_small_images_need_no_second_copy_of_the_filters(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(runner, "Parts", lambda *arguments: made.append(arguments))
+    save_random(tmp_path / "network.safetensors", "edsr", 2, **NETWORKS["edsr"])
+    engine = Engine.load(tmp_path / "network.safetensors")
+    engine.upscale(picture(0, 40, 60))
+    assert made == []
