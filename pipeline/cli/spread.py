@@ -103,10 +103,11 @@ def _run(job: Job, overwrite: bool, plugin: str) -> dict[str, Any]:
 
 
 def _record(future: Future, job: Job) -> dict[str, Any]:
-    if future.status == "finished":
-        return future.result()
-    if future.status == "error":  # as a worker that dies again and again of one image
-        reason = " ".join(str(future.exception()).split())
+    try:
+        return future.result()  # which a worker that has died since took with it: then this waits for another's
+    except Exception as error:
+        if future.status != "error":  # the image is not to blame
+            raise
+        reason = " ".join(str(error).split())  # as of a worker that dies again and again of one image
         about = {"input": str(job.input), "output": str(job.output)}
         return about | {"error": f"{job.input}: {reason}", "status": "failed"}
-    raise clusters.lost()

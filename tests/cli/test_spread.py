@@ -1,12 +1,19 @@
 """Images spread over two worker processes, one of which is killed."""
 
 import json
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+pytest.importorskip("distributed", reason="needs the extra `cluster`")
+
+from distributed import Client
+
 from pipeline.cli.addresses import Address
+from pipeline.cli.jobs import Job
 from tests.cluster.small_cluster import Cluster
 from tests.small import picture
 
@@ -59,6 +66,24 @@ def test_all_images_are_there_though_a_worker_is_killed(cluster, photos, binsr, 
     (photos / "in/bad.png").unlink()
     again = json.loads(binsr(*command).out)
     assert (again["upscaled"], again["skipped"]) == (0, IMAGES)
+
+
+def test_what_a_worker_did_and_took_with_it_is_done_again(tmp_path_factory):
+    from pipeline.cli.spread import _record
+
+    cluster = Cluster(tmp_path_factory.mktemp("gone"))
+    try:
+        cluster.add("gone")
+        with Client(cluster.address, set_as_default=False) as client:
+            future = client.submit(dict, status="upscaled", pure=False)
+            future.result()
+            cluster.workers["gone"].kill()
+            while future.status != "lost":
+                time.sleep(0.01)
+            cluster.add("other")
+            assert _record(future, Job(Path("a.png"), Path("b.png"))) == {"status": "upscaled"}
+    finally:
+        cluster.close()
 
 
 def test_addresses_on_a_cluster(cluster, binsr, network, tmp_path, engine):
