@@ -191,56 +191,38 @@ def _emit_add_look_ups(element: Any, builder: Any, arguments: Any) -> None:
             builder.store(value, p, align=VECTOR_BYTES)
 
 
-def _emit_add_products(_element: Any, builder: Any, arguments: Any) -> None:
-    """Store the sums of `FLOAT_OUTPUTS` outputs over `count` taps: byte offsets into the image, a weight per output."""
+def _emit_add_products(element: Any, builder: Any, arguments: Any) -> None:
+    """Store the sums of a block of outputs over `count` taps: byte offsets into the image, a weight per output.
+
+    Image and weights are float32, or pairs of int16 channels, whose products are added up in int32.
+    """
     image, row_stride, offsets, weights, count, sums = arguments
-    vector = ir.VectorType(_FLOAT, FLOAT_LANES)
+    floats, outputs = element is _FLOAT, FLOAT_OUTPUTS if element is _FLOAT else PAIR_OUTPUTS
+    vector = ir.VectorType(element, FLOAT_LANES)
+    inputs_type = vector if floats else ir.VectorType(_INT16, INT16_LANES)
     rows = [builder.add(image, builder.mul(row_stride, _constant(row))) for row in range(FLOAT_ROWS)]
 
     def step(index: Any, accumulators: list[Any]) -> list[Any]:
         offset = builder.load(_at(builder, builder.add(offsets, builder.mul(index, _constant(8))), _I64))
-        inputs = [builder.load(_at(builder, builder.add(row, offset), vector), align=4) for row in rows]
-        first = builder.add(weights, builder.mul(index, _constant(4 * FLOAT_OUTPUTS)))
+        inputs = [builder.load(_at(builder, builder.add(row, offset), inputs_type), align=4) for row in rows]
+        first = builder.add(weights, builder.mul(index, _constant(4 * outputs)))
         updated = []
-        for output in range(FLOAT_OUTPUTS):
-            weight = builder.load(_at(builder, first, _FLOAT, 4 * output))
+        for output in range(outputs):
+            weight = builder.load(_at(builder, first, element, 4 * output))
             one = builder.insert_element(ir.Constant(vector, ir.Undefined), weight, ir.Constant(_I32, 0))
-            lanes = ir.Constant(ir.VectorType(_I32, FLOAT_LANES), [0] * FLOAT_LANES)
-            weight = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), lanes)
+            weight = _chosen(builder, one, ir.Constant(vector, ir.Undefined), [0] * FLOAT_LANES)
             for row, value in enumerate(inputs):
-                product = builder.fmul(value, weight, flags=("contract",))
-                updated.append(builder.fadd(accumulators[output * FLOAT_ROWS + row], product, flags=("contract",)))
+                before = accumulators[output * FLOAT_ROWS + row]
+                if floats:
+                    product = builder.fmul(value, weight, flags=("contract",))
+                    updated.append(builder.fadd(before, product, flags=("contract",)))
+                else:
+                    pairs = builder.bitcast(weight, inputs_type)
+                    updated.append(builder.add(before, _multiply_pairs(builder, value, pairs)))
         return updated
 
-    zero = ir.Constant(vector, [0.0] * FLOAT_LANES)
-    accumulators = _emit_loop(builder, count, [zero] * (FLOAT_OUTPUTS * FLOAT_ROWS), step)
-    for i, value in enumerate(accumulators):
-        builder.store(value, _at(builder, sums, vector, VECTOR_BYTES * i), align=VECTOR_BYTES)
-
-
-def _emit_add_pair_products(_element: Any, builder: Any, arguments: Any) -> None:
-    """Store the sums of `PAIR_OUTPUTS` outputs as `_emit_add_products` does, of pairs of int16 channels in int32."""
-    image, row_stride, offsets, weights, count, sums = arguments
-    vector, halves = ir.VectorType(_I32, FLOAT_LANES), ir.VectorType(_INT16, INT16_LANES)
-    rows = [builder.add(image, builder.mul(row_stride, _constant(row))) for row in range(FLOAT_ROWS)]
-    undefined, lanes = ir.Constant(vector, ir.Undefined), ir.Constant(vector, [0] * FLOAT_LANES)
-
-    def step(index: Any, accumulators: list[Any]) -> list[Any]:
-        offset = builder.load(_at(builder, builder.add(offsets, builder.mul(index, _constant(8))), _I64))
-        inputs = [builder.load(_at(builder, builder.add(row, offset), halves), align=4) for row in rows]
-        first = builder.add(weights, builder.mul(index, _constant(4 * PAIR_OUTPUTS)))
-        updated = []
-        for output in range(PAIR_OUTPUTS):
-            pair = builder.load(_at(builder, first, _I32, 4 * output))
-            one = builder.insert_element(undefined, pair, ir.Constant(_I32, 0))
-            pair = builder.bitcast(builder.shuffle_vector(one, undefined, lanes), halves)
-            for row, value in enumerate(inputs):
-                products = _multiply_pairs(builder, value, pair)
-                updated.append(builder.add(accumulators[output * FLOAT_ROWS + row], products))
-        return updated
-
-    zero = ir.Constant(vector, [0] * FLOAT_LANES)
-    accumulators = _emit_loop(builder, count, [zero] * (PAIR_OUTPUTS * FLOAT_ROWS), step)
+    zero = ir.Constant(vector, [0.0 if floats else 0] * FLOAT_LANES)
+    accumulators = _emit_loop(builder, count, [zero] * (outputs * FLOAT_ROWS), step)
     for i, value in enumerate(accumulators):
         builder.store(value, _at(builder, sums, vector, VECTOR_BYTES * i), align=VECTOR_BYTES)
 
@@ -338,7 +320,7 @@ _build_table_int16 = _microkernel(_emit_build_table, _INT16)
 _add_look_ups_float32 = _microkernel(_emit_add_look_ups, _FLOAT)
 _add_look_ups_int16 = _microkernel(_emit_add_look_ups, _INT16)
 _add_products = _microkernel(_emit_add_products, _FLOAT)
-_add_pair_products = _microkernel(_emit_add_pair_products, _I32)
+_add_pair_products = _microkernel(_emit_add_products, _I32)
 _transform_inputs = _microkernel(_emit_transform_inputs, _FLOAT)
 _transform_input_pairs = _microkernel(_emit_transform_inputs, _INT16)
 _transform_outputs = _microkernel(_emit_transform_outputs, _FLOAT)
@@ -376,46 +358,6 @@ def pad_quantized(
 
 
 @njit(cache=True, parallel=True)
-def convolve_float(
-    padded: Array, weights: Array, offsets: NDArray[np.int64], epilogue: EpilogueArguments, workers: int
-) -> None:
-    """Convolve with float filters.
-
-    Parameters
-    ----------
-    padded : float32, shape (I, rows, columns)
-        See `pad`; whole tiles with their halo.
-    weights : float32, shape (blocks, taps, FLOAT_OUTPUTS)
-        Filters of `FLOAT_OUTPUTS` output channels per block, over all input channels and taps, padded with zeros.
-    offsets : int64, shape (taps,)
-        Where each weight reads, in bytes from the tile's first pixel in the first channel.
-    epilogue : EpilogueArguments
-    workers : int
-        Number of threads that share the tiles.
-    """
-    for worker in prange(workers):
-        _convolve_float(worker, workers, padded, weights, offsets, epilogue)
-
-
-@njit(cache=True)
-def _convolve_float(worker, workers, padded, weights, offsets, epilogue):
-    rows, lanes, row_stride = FLOAT_ROWS, FLOAT_LANES, 4 * padded.shape[2]
-    across, tiles = _tiles(epilogue, rows, lanes)
-    outputs, taps = epilogue.scale.size, offsets.size
-    sums = np.empty(FLOAT_OUTPUTS * rows * lanes + lanes, np.float32)
-    base = (-sums.ctypes.data % VECTOR_BYTES) // 4
-    for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
-        top, left = index // across * rows, index % across * lanes
-        image = padded.ctypes.data + top * row_stride + left * 4
-        for block in range(weights.shape[0]):
-            block_weights = weights.ctypes.data + 4 * block * taps * FLOAT_OUTPUTS
-            _add_products(image, row_stride, offsets.ctypes.data, block_weights, taps, sums.ctypes.data + 4 * base)
-            first = block * FLOAT_OUTPUTS
-            last = min(first + FLOAT_OUTPUTS, outputs)
-            _finish(sums, base, first, last, top, left, rows, lanes, epilogue)
-
-
-@njit(cache=True, parallel=True)
 def pad_pairs(
     x: Array, inverse_steps: Array, lowest: np.float32, highest: np.float32, halo: int, padded: NDArray[np.int16]
 ) -> None:
@@ -442,45 +384,53 @@ def pad_pairs(
 
 
 @njit(cache=True, parallel=True)
-def convolve_pairs(
-    padded: NDArray[np.int16],
-    weights: NDArray[np.int32],
-    offsets: NDArray[np.int64],
-    epilogue: EpilogueArguments,
-    workers: int,
+def convolve(
+    padded: NDArray, weights: NDArray, offsets: NDArray[np.int64], epilogue: EpilogueArguments, workers: int
 ) -> None:
-    """Convolve levels (`padded` is what `pad_pairs` gives) with int8 filters; all sums are exact.
+    """Convolve with filters that are not binary; with int8 filters, all sums are exact.
 
-    Parameters are those of `convolve_float`, except
-
-    weights : int32, shape (blocks, taps, PAIR_OUTPUTS)
-        Two int16 weights in each, for the two channels of a pair; taps are over all pairs.
+    Parameters
+    ----------
+    padded : float32, shape (I, rows, columns), or int16, shape (ceil(I / 2), rows, 2 · columns)
+        See `pad` and `pad_pairs`; whole tiles with their halo.
+    weights : float32, shape (blocks, taps, FLOAT_OUTPUTS), or int32, shape (blocks, taps, PAIR_OUTPUTS)
+        Filters of a block of output channels, over all input channels and taps, padded with zeros; int32 holds two
+        int16 weights, for the two channels of a pair.
+    offsets : int64, shape (taps,)
+        Where each weight reads, in bytes from the tile's first pixel in the first channel.
+    epilogue : EpilogueArguments
+    workers : int
+        Number of threads that share the tiles.
     """
     for worker in prange(workers):
-        _convolve_pairs(worker, workers, padded, weights, offsets, epilogue)
+        _convolve(worker, workers, padded, weights, offsets, epilogue)
 
 
 @njit(cache=True)
-def _convolve_pairs(worker, workers, padded, weights, offsets, epilogue):
-    rows, lanes, row_stride = FLOAT_ROWS, FLOAT_LANES, 2 * padded.shape[2]
+def _convolve(worker, workers, padded, weights, offsets, epilogue):
+    rows, lanes, row_stride = FLOAT_ROWS, FLOAT_LANES, padded.strides[1]
     across, tiles = _tiles(epilogue, rows, lanes)
-    outputs, taps = epilogue.scale.size, offsets.size
-    sums = np.empty(PAIR_OUTPUTS * rows * lanes + lanes, np.int32)
+    outputs, (blocks, taps, block_outputs) = epilogue.scale.size, weights.shape
+    floats = block_outputs == FLOAT_OUTPUTS  # else pairs
+    sums = np.empty(block_outputs * rows * lanes + lanes, weights.dtype)
     base = (-sums.ctypes.data % VECTOR_BYTES) // 4
     for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
         top, left = index // across * rows, index % across * lanes
-        image = padded.ctypes.data + top * row_stride + left * 4
-        for block in range(weights.shape[0]):
-            block_weights = weights.ctypes.data + 4 * block * taps * PAIR_OUTPUTS
-            _add_pair_products(image, row_stride, offsets.ctypes.data, block_weights, taps, sums.ctypes.data + 4 * base)
-            first = block * PAIR_OUTPUTS
-            last = min(first + PAIR_OUTPUTS, outputs)
+        image, place = padded.ctypes.data + top * row_stride + left * 4, sums.ctypes.data + 4 * base
+        for block in range(blocks):
+            block_weights = weights.ctypes.data + 4 * block * taps * block_outputs
+            if floats:
+                _add_products(image, row_stride, offsets.ctypes.data, block_weights, taps, place)
+            else:
+                _add_pair_products(image, row_stride, offsets.ctypes.data, block_weights, taps, place)
+            first = block * block_outputs
+            last = min(first + block_outputs, outputs)
             _finish(sums, base, first, last, top, left, rows, lanes, epilogue)
 
 
 @njit(cache=True, parallel=True)
 def convolve_winograd(padded: NDArray, weights: NDArray, epilogue: EpilogueArguments, workers: int) -> None:
-    """Convolve with filters of 3×3 taps as `convolve_float` or `convolve_pairs` does, by Winograd's algorithm.
+    """Convolve with filters of 3×3 taps as `convolve` does, by Winograd's algorithm.
 
     Blocks of 2×2 pixels take 16 products where the definition takes 36 (A. Lavin and S. Gray, "Fast Algorithms for
     Convolutional Neural Networks", CVPR 2016). In float32, rounding errors are those of the largest pixels around. With
@@ -555,7 +505,7 @@ def convolve_binary(
 ) -> None:
     """Convolve with binary filters of `size`×`size` taps by table look-up, all sums in float32.
 
-    Parameters are those of `convolve_float`, except
+    Parameters are those of `convolve`, except
 
     offsets : uint32, shape (groups, O, size²)
         See `pipeline.engine.kernels.pixel.tables.look_up_offsets`.

@@ -143,13 +143,13 @@ class Convolution:
             if self.winograd:
                 kernels.convolve_winograd(pairs, self.weights, epilogue, threads)
             else:
-                kernels.convolve_pairs(pairs, self.weights, self._taps(pairs, 4), epilogue, threads)
+                kernels.convolve(pairs, self.weights, self._taps(pairs, 4), epilogue, threads)
         elif self.winograd:
             padded = self._padded(x, 2 * kernels.FLOAT_ROWS, 2 * kernels.FLOAT_LANES)
             kernels.convolve_winograd(padded, self.weights, epilogue, threads)
         elif not self.binary:
             padded = self._padded(x, kernels.FLOAT_ROWS)
-            kernels.convolve_float(padded, self.weights, self._taps(padded, 4), epilogue, threads)
+            kernels.convolve(padded, self.weights, self._taps(padded, 4), epilogue, threads)
         elif self.quantization is None:
             kernels.convolve_binary(self._padded(x, kernels.TABLE_ROWS), self.offsets, self.size, epilogue, threads)
         else:
@@ -226,7 +226,7 @@ def transformed(filters: NDArray) -> NDArray:
 
 
 def paired(filters: NDArray) -> NDArray[np.int32]:
-    """Put the weights of two input channels into one int32, for `kernels.convolve_pairs`.
+    """Put the weights of two input channels into one int32, for `kernels.convolve`.
 
     Parameters
     ----------
