@@ -2,25 +2,69 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class InputError(Exception):
     """Input that a user can correct: the message names the file, the field and the remedy in one line."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would obey, not show: a file name may have line ends and colours."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def say(text: str) -> None:
+    """Print a line to standard error; nowhere if that is closed or full."""
+    with suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)
+
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn an `InputError` into one line on standard error and exit code 2; end quietly where no one reads any more."""
+    _open_standard_streams()
+    code = None
     try:
         yield
         sys.stdout.flush()  # a reader that is gone, such as head, shows here
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        say(f"error: {error}")
+        code = 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes the rest at its end
-        sys.exit(1)
+        code = 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        say(f"error: {error}; make room, and run the same command again")
+        code = 2
+    finally:
+        _discard_unwritten()
+    if code is not None:
+        sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Open the standard streams that are closed: the next file to be opened would take their place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _discard_unwritten() -> None:
+    """Have Python not try again at its end to write what could not be written."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import pairwise
@@ -36,8 +37,13 @@ def invoke(app: typer.Typer, name: str, arguments: Sequence[str] | None = None) 
     Raises
     ------
     InputError
-        If the arguments are wrong.
+        If the arguments are wrong, or one is empty, as of a shell variable that is not set.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for before, word in pairwise(["", *arguments]):
+        if not word or re.fullmatch("--[a-z-]+=", word):
+            option = word.rstrip("=") or (before if before.startswith("-") else "an argument")
+            raise InputError(f"{option}: is empty; give a value or leave it out; see {name} --help")
     try:
         return app(arguments, prog_name=name, standalone_mode=False)
     except TyperException as error:

@@ -1,13 +1,14 @@
-"""Reading result files: every field is checked, and one that is wrong is named with the remedy."""
+"""Reading results and settings: every field is checked, and one that is wrong is named with the remedy."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML, YAMLError
 
 from pipeline.errors import InputError
 from pipeline.records import ScoreRow
@@ -62,6 +63,21 @@ def read_csv(path: Path, kind: type[T], remedy: str = REMEDY) -> list[T]:
         return TypeAdapter(list[kind]).validate_python(cells)  # type: ignore[valid-type]  # a type made at run time
     except ValidationError as error:
         raise _malformed(path, error, remedy) from None
+
+
+def read_yaml(path: Path, remedy: str) -> Any:
+    """Read YAML 1.2, as DVC reads params.yaml: 1e-3 is a number there, and a key that occurs twice is an error.
+
+    Raises
+    ------
+    InputError
+        As for `read_text`, or if it is not YAML.
+    """
+    text = read_text(path, remedy)
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, RecursionError) as error:  # a ValueError is of a date or a number that is none
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); {remedy}") from None
 
 
 def by_backend(rows: Iterable[ScoreRow]) -> Scores:

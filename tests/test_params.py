@@ -1,6 +1,7 @@
 """params.yaml: the committed file is the quick profile, and wrong fields are named."""
 
 import copy
+import math
 import subprocess
 import sys
 
@@ -79,8 +80,22 @@ def changed(quick, path, value):
         ("seed", "x", "seed: Input should be a valid integer"),
         ("matrix.models", ["edsr", "srgan"], "matrix.models.1:"),
         ("matrix.models", [], "matrix.models:"),
-        ("matrix.scales", [2, 2], "scales has an entry twice"),
+        ("matrix.scales", [2, 2], "matrix.scales: 2 occurs twice"),
         ("matrix.scales", [5], "matrix.scales.0:"),
+        ("matrix.scales", [2.0], "matrix.scales.0: should be a whole number (found 2.0)"),
+        ("data.sets", ["embedded-train", "embedded-valid", "embedded-test", "VDSR"], "data.sets: VDSR has no images"),
+        ("data.validation_images", 2, "data.validation_images: 2 is more than embedded-valid has, 1"),
+        ("data.test", ["embedded-test"] * 2, "data.test: embedded-test occurs twice"),
+        ("data.mirror", "", "data.mirror:"),
+        ("seed", 2**70, "seed: Input should be less than 4294967296"),
+        ("seed", int("9" * 4000), "seed: "),
+        ("profile", "../x", "profile:"),
+        ("train.srresnet.patch", {"size": 3, "of": "hr"}, "patch.size: 3 is less than 2 LR pixels at x2"),
+        ("train.srresnet.patch", {"size": 152, "of": "lr"}, "152 LR pixels at x2 are more than the smallest"),
+        ("report.claims.accuracy_gap_db", {"replicated": 0.6, "partly": 0.25}, "accuracy_gap_db: replicated is more"),
+        ("report.claims.speedup", {"replicated": 2.0, "partly": 5.0}, "speedup: replicated is less than partly"),
+        ("report.claims.speedup", {"replicated": float("nan"), "partly": 2}, "speedup.replicated:"),
+        ("report.protocol", "main", "report.protocol:"),
         ("data.sets", ["Set15"], "Set15"),
         ("data.train", "DIV2K-train", "train: DIV2K-train is not in data.sets"),
         ("train.vdsr.patch", {"size": 24, "of": "sr"}, "train.vdsr.patch.of:"),
@@ -93,7 +108,7 @@ def changed(quick, path, value):
         ("train.edsr.schedule.flat", 1.0, "train.edsr.schedule.flat: Input should be less than 1"),
         ("train.edsr.learning_rate", 0, "train.edsr.learning_rate: Input should be greater than 0"),
         ("benchmark.repeats", 1, "benchmark.repeats:"),
-        ("benchmark.sizes", [128, 64], "benchmark.sizes: must ascend, each once"),
+        ("benchmark.sizes", [128, 64], "benchmark.sizes: must ascend"),
     ],
 )
 def test_a_wrong_field_is_named_in_one_line(tmp_path, quick, path, value, said):
@@ -104,13 +119,83 @@ def test_a_wrong_field_is_named_in_one_line(tmp_path, quick, path, value, said):
     assert said in str(error.value) and str(file) in str(error.value) and "\n" not in str(error.value)
 
 
+def fields(values, path=()):
+    """Every section and field with its value, the whole file first."""
+    yield path, values
+    if isinstance(values, dict):
+        for name, value in values.items():
+            yield from fields(value, (*path, name))
+
+
+NOTHING_AT_ALL = (True, b"x", {"a": 1}, [], [[]], {}, -1, -1.5, 10**400, 1e300, math.nan, math.inf)
+WRONG = {  # by the type of the right value
+    int: (*NOTHING_AT_ALL, None, "1", 1.0, 1.5, 10**30),
+    float: (*NOTHING_AT_ALL, None, "1.0"),
+    str: (*NOTHING_AT_ALL, 1, 1.0, "", "\x1b[31m", "a\nb"),
+    list: (*NOTHING_AT_ALL, None, "x", 1, [None], [{}]),
+    dict: (*NOTHING_AT_ALL, None, "x", 1),
+    type(None): (*NOTHING_AT_ALL, ""),
+}
+QUICK = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=".".join(path) or "all") for path, _ in fields(QUICK)])
+def test_every_field_refuses_what_it_is_not(monkeypatch, quick, path):
+    """Of a wrong type, out of range, missing, unknown or twice: always one line that names the field."""
+
+    def refused(values):
+        monkeypatch.setattr("pipeline.params.read_yaml", lambda *_: values)
+        with pytest.raises(InputError) as error:
+            load_params(ROOT / "params.yaml")
+        message = str(error.value)
+        assert (path[-1] if path else "params.yaml") in message and "\n" not in message and len(message) < 1000
+
+    right = dict(fields(quick))[path]
+    for wrong in WRONG[type(right)]:
+        if wrong is None and path[-1:] == ("max_minutes",):
+            continue
+        refused(changed(quick, ".".join(path), wrong) if path else wrong)
+    if path:
+        refused(changed(quick, ".".join(path), ...))
+    if isinstance(right, dict):
+        refused(changed(quick, ".".join((*path, "unknown")), 1) if path else quick | {"whole file": 1})
+    if isinstance(right, list):
+        refused(changed(quick, ".".join(path), [*right, right[0]]))
+
+
 def test_files_that_are_no_params(tmp_path):
+    file = tmp_path / "params.yaml"
     with pytest.raises(InputError, match="no such file"):
-        load_params(tmp_path / "params.yaml")
-    for text in ("a: [", "- 1", ""):
-        (tmp_path / "params.yaml").write_text(text)
-        with pytest.raises(InputError, match=r"params\.yaml"):
-            load_params(tmp_path / "params.yaml")
+        load_params(file)
+    file.mkdir()
+    with pytest.raises(InputError, match=r"params\.yaml: cannot be read"):
+        load_params(file)
+    file.rmdir()
+    nested, twice = "[" * 20_000, "seed: 1\nseed: 2"
+    bomb = "a0: &a0 [x, x]\n" + "\n".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}, *a{i - 1}]" for i in range(1, 40))
+    many = "\n".join(f"field{i}: 1" for i in range(1000))
+    digits, date = "seed: " + "9" * 5000, "seed: 2020-13-45"
+    for text in (
+        "a: [",
+        "- 1",
+        "",
+        "\0",
+        nested,
+        twice,
+        bomb,
+        many,
+        digits,
+        "seed: 0x" + "f" * 9000,
+        date,
+        "- &a [*a]",
+    ):
+        file.write_text(text)
+        with pytest.raises(InputError, match=r"params\.yaml") as error:
+            load_params(file)
+        assert "\n" not in str(error.value) and len(str(error.value)) < 1000
+    file.write_bytes(b"seed: \xff\xfe")
+    with pytest.raises(InputError, match=r"params\.yaml"):
+        load_params(file)
 
 
 def test_from_the_command_line_it_is_one_line_and_exit_code_2(tmp_path, quick):

@@ -151,8 +151,8 @@ def upscale(
         int | None,
         typer.Option(
             min=1,
-            help="Side of the tiles that larger images are cut into. Smaller tiles need less memory and give the same "
-            "result. Default: 1024, which takes about 7 GiB for SRResNet at scale 4; 256 takes 1 GiB.",
+            help="Side of the tiles that larger images are cut into, LR pixels. Smaller tiles need less memory and "
+            "give the same result. The default keeps every published network below 1 GiB.",
             show_default=False,
         ),
     ] = None,

@@ -18,7 +18,7 @@ from pipeline.cli.networks import SelectedNetwork, find_network, zoo_folder
 from pipeline.cli.output import note, number, print_json, print_table
 from pipeline.engine import Engine
 from pipeline.engine.runner import MODES, most_threads
-from pipeline.errors import InputError
+from pipeline.errors import InputError, printable
 from pipeline.provenance import cpu_model
 from pipeline.records import TORCH
 from pipeline.runs import Run
@@ -56,7 +56,7 @@ def show_bench(model: str | None, size: str, threads: int | None, repeats: int, 
     if as_json:
         print_json(record)
         return
-    print(f"{network.name}, LR image {height}×{width}, {threads} threads, {record['cpu']}\n")
+    print(f"{printable(network.name)}, LR image {height}×{width}, {threads} threads, {record['cpu']}\n")
     print_table(
         ["", "median, ms", "quartiles, ms", "repeats", f"speed-up over {baseline}"],
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,8 @@ def _images(argument: str, out: Place) -> list[tuple[Place, Path]]:
             raise InputError(f"{argument}: has no images ({', '.join(FORMATS)}); give another folder")
         return [(place / name, name) for name in names]
     if place.exists():
+        if isinstance(place, Path) and not place.is_file():
+            raise InputError(f"{argument}: is a pipe or a device, not a file; save the image to a file first")
         return [(place, Path(place.name))]
     if not glob.has_magic(argument):
         raise InputError(f"{argument}: no such file or folder; check the path")
@@ -81,7 +84,7 @@ def _images(argument: str, out: Place) -> list[tuple[Place, Path]]:
 
 def images_below(folder: Path, without: Place | None = None) -> list[Path]:
     """List the images below a folder, relative to it, without hidden ones and those below `without`."""
-    root, excluded = folder.resolve(), without.resolve() if isinstance(without, Path) else None
+    root, excluded = _real(folder), _real(without) if isinstance(without, Path) else None
     if excluded == root or (excluded is not None and not excluded.is_relative_to(root)):
         excluded = None
     names = []
@@ -89,7 +92,7 @@ def images_below(folder: Path, without: Place | None = None) -> list[Path]:
         name = path.relative_to(folder)
         if not _is_image(name) or not path.is_file():
             continue
-        if excluded is None or not path.resolve().is_relative_to(excluded):
+        if excluded is None or not _real(path).is_relative_to(excluded):
             names.append(name)
     return sorted(names)
 
@@ -129,4 +132,9 @@ def _checked(jobs: Sequence[Job]) -> list[Job]:
 
 def _identity(place: Place) -> Place:
     """Return one value for all names of a local file."""
-    return place.resolve() if isinstance(place, Path) else place
+    return _real(place) if isinstance(place, Path) else place
+
+
+def _real(path: Path) -> Path:
+    """Resolve links; those that lead back to themselves stay."""
+    return Path(os.path.realpath(path))

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from pipeline.errors import printable, say
+
 NONE = "–"
 PIPED_WIDTH = 200  # columns if standard output is no terminal
 
@@ -25,7 +27,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     width = None if sys.stdout.isatty() else PIPED_WIDTH
     Console(width=width, markup=False, highlight=False, emoji=False).print(table)
 
@@ -37,7 +39,7 @@ def number(value: float | None, digits: int) -> str:
 
 def note(text: str) -> None:
     """Print a line that the user may want to know to standard error."""
-    print(f"note: {text}", file=sys.stderr)
+    say(f"note: {text}")
 
 
 def unusable(error: OSError) -> str:
@@ -48,4 +50,4 @@ def unusable(error: OSError) -> str:
 
 def print_error(text: object) -> None:
     """Print an error to standard error, for a failure that does not stop the command."""
-    print(f"error: {text}", file=sys.stderr)
+    say(f"error: {text}")

@@ -22,7 +22,7 @@ from pipeline.cli.pictures import check_writable, read, write
 from pipeline.data.resize import imresize
 from pipeline.engine import Engine
 from pipeline.engine.runner import TILE, Activations, FloatLayers
-from pipeline.errors import InputError
+from pipeline.errors import InputError, printable
 from pipeline.files import sweep
 
 
@@ -64,6 +64,7 @@ def upscale_files(
     counts: Counter[str] = Counter()
     records = []
     hidden = as_json or not sys.stderr.isatty()
+    title = f"×{network.scale} by {printable(network.name)}"
     with Progress(console=Console(stderr=True), disable=hidden, transient=True) as progress, ExitStack() as stack:
         done: Iterable[dict[str, Any]]
         if scheduler is None:
@@ -72,7 +73,7 @@ def upscale_files(
             from pipeline.cli.spread import upscaled
 
             done = stack.enter_context(closing(upscaled(scheduler, jobs, network.path, settings)))
-        for record in progress.track(done, len(jobs), description=f"×{network.scale} by {network.name}"):
+        for record in progress.track(done, len(jobs), description=title):
             counts[record["status"]] += 1
             for text in record.get("notes", ()):
                 note(f"{record['input']}: {text}")
@@ -85,7 +86,7 @@ def upscale_files(
         about |= {"activations": settings.activations, "float_layers": settings.float_layers}
         print_json(about | {"files": records, **{s: counts[s] for s in ("upscaled", "skipped", "failed")}})
     else:
-        print(_summary(counts, network.name, network.scale))
+        print(_summary(counts, printable(network.name), network.scale))
     return 2 if counts["failed"] else 0
 
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from distributed import Client, LocalCluster, WorkerPlugin
 from distributed import Worker as DaskWorker
 from distributed.client import CancelledError
@@ -17,6 +16,7 @@ from distributed.client import CancelledError
 from pipeline.cluster.placement import Worker
 from pipeline.errors import InputError
 from pipeline.provenance import available_cores
+from pipeline.reading import read_yaml
 
 CONNECT_SECONDS = 30
 
@@ -107,12 +107,12 @@ def slurm_cluster(path: Path) -> tuple[Any, int]:
     except ImportError as error:
         raise InputError("--slurm: needs dask-jobqueue; run: pip install dask-jobqueue") from error
     try:
-        arguments = yaml.safe_load(path.read_text(encoding="utf-8"))
+        arguments = read_yaml(path, "see conf/cluster/slurm.yaml")
         jobs = arguments.pop("jobs")
         return SLURMCluster(**arguments), int(jobs)
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]}: missing; give the number of SLURM jobs") from error
-    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}; see conf/cluster/slurm.yaml") from error
 
 

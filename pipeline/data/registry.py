@@ -32,7 +32,9 @@ class Dataset:
         Templates with `{file}` for the file name, tried in order: http(s), or `package://<package>/<path>` for a
         file inside an installed Python package.
     images : int
-        Number of images in the set.
+        Number of images in the set; 0 if it is of something else, such as trained weights.
+    smallest_side : int or None
+        The least height or width of its images, pixels; None if nobody has measured it.
     files : tuple of RemoteFile
         The images themselves, or one zip archive of them.
     """
@@ -41,6 +43,7 @@ class Dataset:
     folder: str | None
     addresses: tuple[str, ...]
     images: int
+    smallest_side: int | None
     files: tuple[RemoteFile, ...]
 
     @property
@@ -59,6 +62,7 @@ def registry() -> dict[str, Dataset]:
             folder=entry["folder"],
             addresses=tuple(entry["addresses"]),
             images=entry["images"],
+            smallest_side=entry["smallest_side"],
             files=tuple(RemoteFile(**file) for file in entry["files"]),
         )
         for name, entry in json.loads(text).items()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from pipeline.errors import InputError
 from pipeline.networks import NETWORKS
 from pipeline.params import Params, Section
+from pipeline.reading import read_yaml
 from pipeline.runs import Model, Run, Scale, Weights
 from pipeline.training.run import Plan, Start
 
@@ -107,9 +107,7 @@ def load_queue(path: Path = QUEUE) -> list[Entry]:
         If the file cannot be read, a field is invalid, or two entries have the same name.
     """
     try:
-        entries = TypeAdapter(list[Entry]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); correct or restore it") from error
+        entries = TypeAdapter(list[Entry]).validate_python(read_yaml(path, "correct or restore it"))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "whole file"

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 
 import torch
 import typer
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from pipeline.data.ready import ready
@@ -23,6 +22,7 @@ from pipeline.files import write_csv, write_json
 from pipeline.params import Params, Section, Training, load_params
 from pipeline.program import run_program
 from pipeline.provenance import environment
+from pipeline.reading import read_yaml
 from pipeline.records import SearchTrial
 from pipeline.runs import Model, Scale, Weights
 from pipeline.training.distributed import this_process
@@ -58,9 +58,7 @@ class Search(Section):
 def load_search(path: Path = TRIALS) -> Search:
     """Read the trials; an `InputError` names the field that is wrong."""
     try:
-        return TypeAdapter(Search).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+        return TypeAdapter(Search).validate_python(read_yaml(path, "correct or restore it"))
     except ValidationError as error:
         raise InputError(f"{path}: {_first(error)}; correct it there") from error
 

@@ -98,12 +98,12 @@ def remote(name: str, content: bytes) -> RemoteFile:
 
 def div2k(server: Server, content: bytes = DIV2K, images: int = 3) -> Dataset:
     addresses = (server.url + "/a/{file}", server.url + "/b/{file}")
-    return Dataset("DIV2K-train", "DIV2K", addresses, images, (remote("DIV2K_train_HR.zip", content),))
+    return Dataset("DIV2K-train", "DIV2K", addresses, images, None, (remote("DIV2K_train_HR.zip", content),))
 
 
 def photos(server: Server) -> Dataset:
     files = tuple(remote(f"train/{name}", content) for name, content in PHOTOS.items())
-    return Dataset("Photos", "Photos", (server.url + "/photos/{file}",), 3, files)
+    return Dataset("Photos", "Photos", (server.url + "/photos/{file}",), 3, None, files)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -4,11 +4,16 @@ from pathlib import Path
 import pooch
 import pytest
 import skimage
+from PIL import Image
 
 from pipeline.data.registry import dataset, registry
 from pipeline.errors import InputError
 
 MIRROR = Path(__file__).parents[3] / "shared" / "mirror"
+
+
+def smallest_side(folder, name):
+    return min(min(Image.open(folder / file.name).size) for file in dataset(name).files)
 
 
 def test_known_sets_and_their_sizes():
@@ -62,6 +67,7 @@ def test_embedded_photographs_ship_with_the_package(name):
         path = Path(skimage.__file__).parent / "data" / file.name
         assert path.stat().st_size == file.bytes
         assert pooch.file_hash(path) == file.sha256
+    assert smallest_side(Path(skimage.__file__).parent / "data", name) == dataset(name).smallest_side
 
 
 @pytest.mark.skipif(not MIRROR.is_dir(), reason="needs ../shared/mirror")
@@ -70,6 +76,8 @@ def test_sizes_are_those_of_the_mirror(name):
     source = dataset(name)
     for file in source.files:
         assert (MIRROR / source.folder / file.name).stat().st_size == file.bytes
+    if source.images:
+        assert smallest_side(MIRROR / source.folder, name) == source.smallest_side
 
 
 def test_an_unknown_name_is_told_the_known_ones():

@@ -2,16 +2,25 @@
 
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
+import yaml
 
+from pipeline.data.prepared import PreparedSet
+from pipeline.engine import Engine
 from pipeline.errors import InputError
+from pipeline.exporting import export
 from pipeline.models import build
 from pipeline.models.binarize import BinaryConv2d
+from pipeline.networks import NETWORKS
+from pipeline.params import load_params
+from pipeline.runs import prepared_folder
 from pipeline.training import loop as training
 from pipeline.training.distributed import Process
 from pipeline.training.interruption import Interruption
 from pipeline.training.run import Plan, Start, train_planned, validation_images
+from tests.conftest import ROOT
 from tests.small import settings, write_sets
 
 ALONE = Process(0, 1, torch.device("cpu"))
@@ -166,3 +175,26 @@ def test_an_interrupted_training_gives_no_record_and_goes_on_to_the_same_weights
     assert resumed.finished and not resumed.interrupted and resumed.history == whole.history
     for name, value in whole.module.state_dict().items():
         assert torch.equal(resumed.module.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("weights", ["float", "binary"])
+@pytest.mark.parametrize("model", NETWORKS)
+def test_the_least_that_the_params_accept_is_trained_exported_and_run(tmp_path, model, weights, place):
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    least = dict.fromkeys(("iterations", "batch", "validate_every", "checkpoint_every"), 1)
+    rates = {"learning_rate": 1000.0, "latent_rate": 1000.0, "weight_decay": 1.0}
+    for each in NETWORKS:
+        params["train"][each] |= least | rates | {"patch": {"size": 2, "of": "lr"}, "max_minutes": 1e-9}
+        params["network"][each] = {name: least or 1e-30 for name, least in NETWORKS[each].sizes.items()}
+    params["export"] |= {"calibration_images": 1, "calibration_crop": 1}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    accepted = load_params(tmp_path / "params.yaml")
+    sizes, sets = accepted.overrides(model, weights), ("embedded-train", "embedded-valid", 1)
+    made = Plan(model, (2,), weights, sizes, accepted.training(model), accepted.seed, *sets)
+    trained = train_planned(made, tmp_path / "checkpoint", ALONE)
+    assert trained.finished
+    packed = tmp_path / "network.safetensors"
+    calibrated = PreparedSet.open(prepared_folder("embedded-train"))
+    export(trained.module, packed, {}, accepted.export, "float32", calibrated, accepted.seed)
+    image = np.full((1, 1, 3), 200, np.uint8)
+    assert Engine.load(packed).upscale(image).shape == (2, 2, 3)
