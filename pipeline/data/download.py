@@ -6,12 +6,14 @@ import importlib.resources
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
 import requests
+import urllib3
 from tqdm import tqdm
 
 from pipeline.data.archive import unpack
@@ -20,7 +22,9 @@ from pipeline.data.registry import Dataset, RemoteFile
 from pipeline.errors import InputError
 
 TIMEOUT_SECONDS = (10, 60)  # to connect; between two packets
-CHUNK_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 16  # received at once, at most
+SLOWEST = 1 << 10  # bytes per second, on the average of each minute: a slower address is given up for the next
+PACE_SECONDS = 60.0
 
 
 def fetch(source: Dataset, destination: Path, mirror: str | None = None) -> None:
@@ -28,7 +32,8 @@ def fetch(source: Dataset, destination: Path, mirror: str | None = None) -> None
 
     Files already there, with the right hash, are not fetched again. Downloads, also half ones, are kept in
     `downloads/<set>` beside the parent of `destination` until the set is complete, so that a rerun goes on
-    where an interrupted one stopped. An archive is deleted once it is unpacked.
+    where an interrupted one stopped. An archive is deleted once it is unpacked. An address that sends nothing for a
+    minute, or less than 1 KiB per second, is given up for the next.
 
     Parameters
     ----------
@@ -124,7 +129,7 @@ def _reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, requests.HTTPError | _UnavailableError):
         return str(error)
-    if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
+    if isinstance(error, requests.ConnectionError):
         return "no connection, or it was cut"
     if isinstance(error, OSError):
         return error.strerror or str(error)
@@ -158,15 +163,17 @@ class _Downloader:
         """Receive the file, reconnecting as long as each connection brings something."""
         if self._received() > self.bytes:
             self.part.unlink()
+        pace = _Pace()
         while (before := self._received()) < self.bytes:
+            failure: requests.RequestException = requests.ConnectionError("ended early")
             try:
-                self._receive(address, before)
-                return
-            except requests.RequestException:
-                if self._received() <= before:
-                    raise
+                self._receive(address, before, pace)
+            except requests.RequestException as error:
+                failure = error
+            if self._received() <= before:
+                raise failure
 
-    def _receive(self, address: str, start: int) -> None:
+    def _receive(self, address: str, start: int, pace: _Pace) -> None:
         """Receive the file from byte `start` on, or from its beginning if the server will not resume."""
         headers = {"Accept-Encoding": "identity"}
         if start:
@@ -175,16 +182,41 @@ class _Downloader:
             resumes = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
             if start and (response.status_code == 416 or (response.status_code == 206 and not resumes)):
                 self.part.unlink()
-                return self._receive(address, 0)
+                return self._receive(address, 0, pace)
             if 400 <= response.status_code < 500:
                 raise _UnavailableError(f"HTTP {response.status_code} {response.reason}")
             response.raise_for_status()
             with self.part.open("ab" if resumes else "wb") as target:
-                for chunk in response.iter_content(CHUNK_BYTES):
+                for chunk in _as_it_comes(response):
                     target.write(chunk)
                     self.show(target.tell())
                     if target.tell() > self.bytes:
                         raise _UnavailableError(f"sends more than {self.bytes} bytes")
+                    pace.check(len(chunk))
+
+
+def _as_it_comes(response: requests.Response) -> Iterator[bytes]:
+    """Yield what each packet brings, so that of a transfer that is cut nothing is lost."""
+    try:
+        while chunk := response.raw.read1(CHUNK_BYTES):
+            yield chunk
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.ConnectionError(error) from error
+
+
+class _Pace:
+    """The rate of a transfer, which must not go on for ever."""
+
+    def __init__(self) -> None:
+        self._since, self._bytes = time.monotonic(), 0
+
+    def check(self, received: int) -> None:
+        """Count bytes; raise if those of the last minute were too few."""
+        self._bytes += received
+        if (seconds := time.monotonic() - self._since) >= PACE_SECONDS:
+            if self._bytes < SLOWEST * seconds:
+                raise _UnavailableError(f"sends less than {SLOWEST} bytes per second")
+            self._since, self._bytes = time.monotonic(), 0
 
 
 def _local_path(address: str) -> Path:

@@ -5,6 +5,7 @@ import io
 import stat
 import threading
 import zipfile
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -28,7 +29,9 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.cut: dict[str, list[int]] = {}
         self.status: dict[str, int] = {}
+        self.trickle: set[str] = set()  # paths sent byte by byte
         self.ranges = True
+        self.length: dict[str, int] = {}  # that it claims, if it is not the right one
         self.shift = 0  # how far its ranges are off
         self.asked: list[tuple[str, str | None]] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -41,6 +44,10 @@ class Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         self.server.asked.append((self.path, wanted))
         content = self.server.files.get(self.path)
+        if self.server.status.get(self.path) == 302:
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            return self.end_headers()
         if content is None or self.path in self.server.status:
             return self.send_error(self.server.status.get(self.path, 404))
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges else 0
@@ -50,8 +57,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
+        self.send_header("Content-Length", str(self.server.length.get(self.path, len(content) - start)))
         self.end_headers()
+        if self.path in self.server.trickle:
+            with suppress(OSError):  # the other side has given up
+                for i in range(start, len(content)):
+                    self.wfile.write(content[i : i + 1])
+                    threading.Event().wait(0.002)
+            return None
         cuts = self.server.cut.get(self.path)
         self.wfile.write(content[start:][: cuts.pop(0) if cuts else None])
 
@@ -63,7 +76,6 @@ class Handler(BaseHTTPRequestHandler):
 def server(monkeypatch):
     monkeypatch.delenv("SR_MIRROR", raising=False)
     monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
-    monkeypatch.setattr(download, "CHUNK_BYTES", 100)
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -138,6 +150,43 @@ def test_a_later_run_resumes_what_an_earlier_one_left(server, destination):
     part.write_bytes(DIV2K[:700])
     fetch(div2k(server), destination)
     assert server.asked == [(ZIP, "bytes=700-")]
+    assert contents(destination) == PHOTOS
+
+
+def test_every_byte_before_a_cut_is_kept(server, destination):
+    server.files[ZIP] = DIV2K
+    server.cut[ZIP] = [1] * len(DIV2K)
+    fetch(div2k(server), destination)
+    assert server.asked == [(ZIP, None), *((ZIP, f"bytes={start}-") for start in range(1, len(DIV2K)))]
+    assert contents(destination) == PHOTOS
+
+
+def test_an_address_that_trickles_is_given_up_and_the_next_one_goes_on(server, destination, monkeypatch):
+    monkeypatch.setattr(download, "PACE_SECONDS", 0.2)
+    server.files[ZIP] = server.files["/b/DIV2K_train_HR.zip"] = DIV2K
+    server.trickle.add(ZIP)
+    fetch(div2k(server), destination)
+    (first, _), (second, start) = server.asked
+    assert (first, second) == (ZIP, "/b/DIV2K_train_HR.zip") and int(start.removeprefix("bytes=")[:-1]) > 10
+    assert contents(destination) == PHOTOS
+    server.trickle.add("/b/DIV2K_train_HR.zip")
+    with pytest.raises(InputError, match="sends less than 1024 bytes per second"):
+        fetch(div2k(server), destination.with_name("again"))
+
+
+def test_a_circle_of_redirections_is_left(server, destination):
+    server.status[ZIP] = 302
+    server.files["/b/DIV2K_train_HR.zip"] = DIV2K
+    fetch(div2k(server), destination)
+    assert contents(destination) == PHOTOS
+
+
+@pytest.mark.parametrize("claimed", [len(DIV2K) // 2, 2 * len(DIV2K)])
+def test_a_wrong_length_is_no_reason_to_take_half_a_file(server, destination, claimed):
+    server.files[ZIP] = DIV2K
+    server.length[ZIP] = claimed
+    server.files["/b/DIV2K_train_HR.zip"] = DIV2K
+    fetch(div2k(server), destination)
     assert contents(destination) == PHOTOS
 
 
