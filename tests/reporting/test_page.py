@@ -3,10 +3,13 @@
 import base64
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -231,3 +234,30 @@ def test_chromium_shows_both_schemes_and_a_phone(quick, tmp_path, width, scheme,
     assert (np.median(pixels) > 200) if light else (np.median(pixels) < 60)
     assert np.ptp(pixels[:600]) > 150  # text is there, in contrast
     assert np.ptp(pixels[:, -8:]) < 90  # nothing but rules and shades runs into the right edge
+
+
+def test_only_the_pages_own_script_runs_and_nothing_is_fetched(quick, tmp_path, opened):
+    """Escaping is the first defence, and the page's Content-Security-Policy the second."""
+    shutil.copytree(quick.parent, tmp_path / "reports")
+    page = tmp_path / "reports/index.html"
+    asked = []
+
+    class Recording(SimpleHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Recording) as outside:
+        threading.Thread(target=outside.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{outside.server_port}"
+        strange = f"""<script>document.title = 'script'</script>
+            <img src="{address}/a.png" onerror="document.title = 'handler'"><svg onload="document.title = 'svg'"></svg>
+            <iframe src="{address}/"></iframe><script src="{address}/a.js"></script><base href="{address}/">"""
+        page.write_text(page.read_text().replace("</main>", f"{strange}</main>"))
+        seen = opened(page)
+        seen.page.wait_for_timeout(500)
+        outside.shutdown()
+    assert asked == []
+    assert "what was measured" in seen.page.title()
+    assert sum("Content Security Policy" in complaint for complaint in seen.complaints) >= 5, seen.complaints
+    assert seen.page.locator(".comparison.live").count() > 0  # its own script
