@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from pipeline.data.prepared import PreparedSet
+from pipeline.data.prepared import ImagePair, PreparedSet
 from pipeline.data.samples import lr_crops
+from pipeline.default_mode import default_mode
 from pipeline.engine.calibration import calibrate
 from pipeline.packed import FloatType, PackedNetwork, write
 from pipeline.packing import pack
@@ -26,19 +27,24 @@ def export(
     settings: Export,
     float_type: FloatType,
     training_set: PreparedSet,
+    validation: Sequence[ImagePair],
     seed: int,
 ) -> PackedNetwork:
-    """Pack and write a network made by `pipeline.models.build`; a binary one's ranges are measured on training crops.
+    """Pack and write a network made by `pipeline.models.build`.
+
+    The ranges of a binary one are measured on training crops, and its default mode is chosen on validation images.
 
     Parameters
     ----------
     module : torch.nn.Module
     path : Path
     metadata : mapping
-        As for `pipeline.packing.pack`; ``activations`` is added to it.
+        As for `pipeline.packing.pack`; ``activations`` and ``mode`` are added to it.
     settings : pipeline.params.Export
     float_type : {"float32", "float16"}
     training_set : PreparedSet
+    validation : sequence of pairs of uint8 arrays
+        LR and HR images, see `pipeline.default_mode`.
     seed : int
         It chooses the crops.
     """
@@ -47,5 +53,6 @@ def export(
         scale, side, count = packed.config["scale"], settings.calibration_crop, settings.calibration_images
         ranges = calibrate(packed, lr_crops(training_set, scale, side, count, seed), settings.calibration_percentiles)
         packed = replace(packed, metadata={**packed.metadata, "activations": ranges})
+        packed = replace(packed, metadata={**packed.metadata, "mode": default_mode(packed, validation)})
     write(packed, path)
     return packed

@@ -15,7 +15,7 @@ from safetensors.numpy import save as serialized
 
 from pipeline.errors import InputError
 from pipeline.files import atomic
-from pipeline.packed_rules import check_binary, check_config, check_tensors
+from pipeline.packed_rules import check_binary, check_config, check_mode, check_tensors
 
 FloatType = Literal["float32", "float16"]
 
@@ -96,6 +96,7 @@ def read(path: str | Path) -> PackedNetwork:
 def _network(header: Mapping[str, Any], raw: Mapping[str, NDArray[Any]]) -> PackedNetwork:
     """Check the header against the tensors, and unpack these."""
     check_binary(header["binary"])
+    check_mode(header["metadata"].get("mode"))
     check_tensors(raw)
     binary, tensors = {}, {}
     for name, value in raw.items():

@@ -21,6 +21,10 @@ CHOICES: Mapping[str, tuple[Any, ...]] = {
     "scale_rule": ("learnable", "analytic", "none"),
     "scope": ("blocks", "all"),
 }
+MODE: Mapping[str, tuple[str, ...]] = {
+    "activations": ("float32", "int8", "int6", "int1"),
+    "float_layers": ("float32", "int8"),
+}
 REQUIRED = ("model", "scale", "weights")
 LARGEST = 1e6  # of a number that is no count: beyond it, activations overflow
 BLOCK = re.compile(r"blocks\.(0|[1-9]\d{0,5})\..+")
@@ -94,6 +98,27 @@ def check_binary(inputs: Mapping[str, Any]) -> None:
     for layer, count in inputs.items():
         if type(count) is not int or count < 1:
             raise InputError(f"binary.{layer:.60}: {count!r:.60} is no number of channels; save the network again")
+
+
+def check_mode(mode: Any) -> None:
+    """Check ``metadata["mode"]``, the engine's default mode (see `pipeline.default_mode`), which a file may lack.
+
+    Raises
+    ------
+    InputError
+        If it is no mode.
+    """
+    if mode is None:
+        return
+    if not isinstance(mode, dict):
+        raise InputError(f"metadata.mode: {mode!r:.60} is no object; export the network again")
+    for name, choices in MODE.items():
+        value = mode.get(name)
+        if not isinstance(value, str) or value not in choices:
+            listed = ", ".join(choices)
+            raise InputError(f"metadata.mode.{name}: {value!r:.60} is unknown; export again, for one of {listed}")
+    if not finite(mode.get("loss_db")):
+        raise InputError(f"metadata.mode.loss_db: {mode.get('loss_db')!r:.60} is no number; export the network again")
 
 
 def finite(value: Any) -> bool:

@@ -37,7 +37,8 @@ def pack(
     ----------
     module : torch.nn.Module
     metadata : mapping, optional
-        JSON values; `pipeline.engine` reads ``metadata["activations"]``, see `pipeline.engine.calibration`.
+        JSON values; `pipeline.engine` reads ``metadata["activations"]`` and ``metadata["mode"]``, see
+        `pipeline.engine.calibration` and `pipeline.default_mode`.
     float_type : {"float32", "float16"}
         How everything but the binary filters is stored.
     """

@@ -29,7 +29,18 @@ def main(model: Model, scale: Scale, weights: Weights) -> None:
     module.load_state_dict(load_file(run.weights_file))
     metadata = {"training": json.loads(run.training_record.read_text())}
     training_set = PreparedSet.open(prepared_folder(params.data.train))
-    packed = export(module, run.packed, metadata, params.export, params.export.float_dtype, training_set, params.seed)
+    validation_set = PreparedSet.open(prepared_folder(params.data.validation))
+    validation = validation_set.pairs(params.data.validation_images, [scale])
+    packed = export(
+        module,
+        run.packed,
+        metadata,
+        params.export,
+        params.export.float_dtype,
+        training_set,
+        validation,
+        params.seed,
+    )
     write_json(run.export_record, asdict(footprint(module, packed)))
 
 

@@ -110,7 +110,7 @@ for weights in ("float", "binary"):
     stage("export", *network)
     stage("evaluate", *network, "--set", "embedded-test")
     run = Run("tiny", 2, weights)
-    module, engine = load(run.packed), Engine.load(run.packed)
+    module, engine = load(run.packed), Engine.load(run.packed, "float32")
     x = np.random.default_rng(0).random((3, 9, 14), np.float32)
     with torch.inference_mode():
         expected = module(torch.from_numpy(x)[None])[0].numpy()

@@ -102,6 +102,12 @@ LIES = {
     "negative channels": lambda tensors, header: header["binary"].update({"blocks.0.conv1": -1}),
     "a deep header": lambda tensors, header: "[" * 100_000 + "]" * 100_000,
     "many digits": lambda tensors, header: json.dumps(header).replace('"scale": 2', '"scale": ' + "2" * 5000),
+    "a mode of another kind": lambda tensors, header: header["metadata"].update(mode="int8"),
+    "an unknown mode": lambda tensors, header: header["metadata"].update(mode={"activations": "int4"}),
+    "half a mode": lambda tensors, header: header["metadata"].update(mode={"activations": "int8"}),
+    "a mode without its loss": lambda tensors, header: header["metadata"].update(
+        mode={"activations": "int8", "float_layers": "int8", "loss_db": None}
+    ),
     "no object": lambda tensors, header: "[]",
 }
 

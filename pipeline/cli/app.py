@@ -18,7 +18,7 @@ from pipeline.cli.output import unusable
 from pipeline.errors import InputError, one_line_errors
 from pipeline.program import invoke
 
-Activations = Literal["float32", "int8", "int6", "int1"]
+Activations = Literal["auto", "float32", "int8", "int6", "int1"]
 FloatLayers = Literal["float32", "int8"]
 Format = Literal["png", "jpeg", "webp", "tiff", "bmp"]
 
@@ -138,14 +138,20 @@ def upscale(
         Activations,
         typer.Option(
             metavar="TYPE",
-            help="Inputs of the binary layers: float32, int8, int6 or int1. float32 is exact; int8 and int6 are faster "
-            "and lose a little accuracy (see binsr bench and binsr models); int1 is for networks trained with it.",
+            help="Inputs of the binary layers: auto, float32, int8, int6 or int1. float32 is exact; int8 and int6 are "
+            "faster and lose a little accuracy (see binsr bench and binsr models); int1 is for networks trained with "
+            "it; auto is the network's fastest mode that loses at most 0.01 dB (see binsr info).",
         ),
-    ] = "float32",
+    ] = "auto",
     float_layers: Annotated[
-        FloatLayers,
-        typer.Option(metavar="TYPE", help="Arithmetic of all other layers: float32, or int8, which is faster."),
-    ] = "float32",
+        FloatLayers | None,
+        typer.Option(
+            metavar="TYPE",
+            help="Arithmetic of all other layers: float32, or int8, which is faster. Default: the network's with "
+            "--activations auto, else float32.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Threads = None,
     tile: Annotated[
         int | None,

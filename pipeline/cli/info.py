@@ -48,7 +48,7 @@ def describe(path: Path) -> dict[str, Any]:
         (O, I, k, k), ``bits_per_weight`` with scales and padding, ``bytes``), ``bytes`` (``file``, ``binary``,
         ``float``, ``other``, ``header``), ``weights`` (filters: ``binary``, ``float``), ``float32_bytes`` (all numbers
         of the network as float32), ``compression`` (how many times the file is smaller), ``activations`` that the
-        engine supports for it, and ``training``.
+        engine supports for it, ``mode`` (its default one), and ``training``.
 
     Raises
     ------
@@ -76,6 +76,7 @@ def describe(path: Path) -> dict[str, Any]:
         "float32_bytes": float32,
         "compression": round(float32 / file, 3),
         "activations": _activations(packed),
+        "mode": packed.metadata.get("mode"),
         "training": packed.metadata.get("training"),
     }
 
@@ -110,9 +111,17 @@ def _totals(about: dict[str, Any]) -> str:
         ("bytes", f"{sizes['file']:,}: {parts}"),
         ("in float32", f"{about['float32_bytes']:,} bytes, {about['compression']:.2f} times the file"),
         ("activations", ", ".join(about["activations"])),
+        *_mode(about["mode"]),
         *_provenance(about["training"]),
     ]
     return "\n".join(f"{name:12} {text}" for name, text in lines)
+
+
+def _mode(mode: Any) -> list[tuple[str, str]]:
+    if mode is None:
+        return []
+    loss = f"loses {mode['loss_db']} dB on the validation images"
+    return [("default mode", f"{mode['activations']} activations, float layers {mode['float_layers']}; {loss}")]
 
 
 def _provenance(training: Any) -> list[tuple[str, str]]:

@@ -32,8 +32,8 @@ class UpscaleOptions:
 
     model: str | None = None
     scale: int | None = None
-    activations: Activations = "float32"
-    float_layers: FloatLayers = "float32"
+    activations: Activations = "auto"
+    float_layers: FloatLayers | None = None
     threads: int | None = None
     tile: int | None = None
     format: str | None = None
@@ -83,7 +83,7 @@ def upscale_files(
                 records.append(record)
     if as_json:
         about: dict[str, Any] = {"model": network.name, "scale": network.scale}
-        about |= {"activations": settings.activations, "float_layers": settings.float_layers}
+        about |= {"activations": engine.activations, "float_layers": engine.float_layers}
         print_json(about | {"files": records, **{s: counts[s] for s in ("upscaled", "skipped", "failed")}})
     else:
         print(_summary(counts, printable(network.name), network.scale))

@@ -8,6 +8,7 @@ top-left corner to a multiple of the scale; the result is rounded. `index.json` 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Self, TypedDict
@@ -19,6 +20,8 @@ from pipeline.errors import InputError
 
 FORMAT = 1
 REMEDY = "run `dvc repro prepare`"
+
+ImagePair = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # LR and HR
 
 
 class LREntry(TypedDict):
@@ -114,6 +117,11 @@ class PreparedSet:
         """Return the LR image of HR image `i` at `scale`: a read-only (h, w) or (h, w, 3) uint8 view."""
         data = self.lr_bytes(scale)
         return _view(data, self.images[i]["lr"][str(scale)], self.images[i]["channels"])
+
+    def pairs(self, count: int, scales: Iterable[int]) -> list[ImagePair]:
+        """Return the first `count` images, or all if there are fewer, at each scale."""
+        shown = range(min(count, len(self)))
+        return [(self.lr(i, scale), self.hr(i, scale)) for scale in scales for i in shown]
 
     @cached_property
     def hr_bytes(self) -> NDArray[np.uint8]:

@@ -55,7 +55,7 @@ def calibrate(
     packed = network if isinstance(network, PackedNetwork) else read(network)
     architecture = Architecture.of(packed)
     inputs: list[Array] = []
-    exact = Engine(packed)
+    exact = Engine(packed, "float32")
 
     def run(x: Array) -> Array:
         inputs.append(x)

@@ -29,7 +29,7 @@ from pipeline.packed import PackedNetwork, read
 from pipeline.packed_rules import finite
 from pipeline.upscaling import Depth, Region, shifted, upscaling_of
 
-Activations = Literal["float32", "int8", "int6", "int1"]
+Activations = Literal["auto", "float32", "int8", "int6", "int1"]
 FloatLayers = Literal["float32", "int8"]
 
 BITS = {"int8": 8, "int6": 6, "int1": 1}
@@ -86,11 +86,13 @@ class Engine:
     Parameters
     ----------
     packed : PackedNetwork
-    activations : {"float32", "int8", "int6", "int1"}
+    activations : {"auto", "float32", "int8", "int6", "int1"}
         Inputs of the binary convolutions: float32, as in the paper (W1A32); rounded to 8 or 6 bits by the ranges in the
-        network's metadata (see `pipeline.engine.calibration`); or signs, for networks trained with them (W1A1).
-    float_layers : {"float32", "int8"}
-        Arithmetic of the other convolutions: float32, or activations and filters rounded to 8 bits.
+        network's metadata (see `pipeline.engine.calibration`); or signs, for networks trained with them (W1A1). "auto"
+        is the mode in the network's metadata (see `pipeline.default_mode`), and float32 without one.
+    float_layers : {"float32", "int8"}, optional
+        Arithmetic of the other convolutions: float32, or activations and filters rounded to 8 bits. By default float32,
+        or that of the mode in the metadata if `activations` is "auto".
     threads : int, optional
         Number of threads; by default that of Numba.
     architecture : Architecture, optional
@@ -112,16 +114,20 @@ class Engine:
     def __init__(
         self,
         packed: PackedNetwork,
-        activations: Activations = "float32",
+        activations: Activations = "auto",
         threads: int | None = None,
         architecture: Architecture | None = None,
-        float_layers: FloatLayers = "float32",
+        float_layers: FloatLayers | None = None,
         tile: int | None = TILE,
         method: Method = "tables",
     ) -> None:
+        if activations == "auto":
+            mode = packed.metadata.get("mode") or {}
+            activations, float_layers = mode.get("activations", "float32"), float_layers or mode.get("float_layers")
+        self.activations, self.float_layers = activations, float_layers or "float32"
         for field, value, choices in (
-            ("activations", activations, get_args(Activations)),
-            ("float_layers", float_layers, get_args(FloatLayers)),
+            ("activations", self.activations, get_args(Activations)),
+            ("float_layers", self.float_layers, get_args(FloatLayers)),
             ("method", method, get_args(Method)),
         ):
             if value not in choices:
@@ -139,7 +145,7 @@ class Engine:
         self._reach = receptive_radius(layers)
         self._lock = threading.Lock()
         self._shape: tuple[int, ...] | None = None
-        quantizations = quantizations_of(packed, layers, activations, float_layers)
+        quantizations = quantizations_of(packed, layers, self.activations, self.float_layers)
         self.ops = EngineOps(layers, quantizations, method)
         self._parts: Callable[[], Parts] | None = None
         if (both := parted(layers)) is not None:
@@ -150,9 +156,9 @@ class Engine:
     def load(
         cls,
         path: str | Path,
-        activations: Activations = "float32",
+        activations: Activations = "auto",
         threads: int | None = None,
-        float_layers: FloatLayers = "float32",
+        float_layers: FloatLayers | None = None,
         tile: int | None = TILE,
     ) -> Engine:
         """Load a packed network from a file; the other parameters and the errors are those of the class."""

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from pipeline.data.crops import Crops
+from pipeline.data.prepared import ImagePair
 from pipeline.errors import InputError
 from pipeline.files import write_json
 from pipeline.inference import channels_last, upscale
@@ -46,8 +47,6 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": nn.functional.mse_loss,
     "half_sse": _half_sse,
 }
-
-ImagePair = tuple[np.ndarray, np.ndarray]  # LR and HR, uint8
 
 
 @dataclass

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.allocator import keep_freed_memory
 from pipeline.data.crops import Crops
-from pipeline.data.prepared import PreparedSet
+from pipeline.data.prepared import ImagePair, PreparedSet
 from pipeline.errors import InputError
 from pipeline.models import build
 from pipeline.models.binarize import start_from_float
@@ -20,7 +20,7 @@ from pipeline.records import TrainingRecord
 from pipeline.runs import Weights, prepared_folder
 from pipeline.training.distributed import Process
 from pipeline.training.interruption import Interruption
-from pipeline.training.loop import ImagePair, train
+from pipeline.training.loop import train
 
 if TYPE_CHECKING:
     from pipeline.params import Training
@@ -108,9 +108,7 @@ class Trained:
 
 def validation_images(plan: Plan) -> list[ImagePair]:
     """Return the LR and HR images on which the training is validated."""
-    images = PreparedSet.open(prepared_folder(plan.validation_set))
-    shown = range(min(plan.validation_images, len(images)))
-    return [(images.lr(i, scale), images.hr(i, scale)) for scale in plan.scales for i in shown]
+    return PreparedSet.open(prepared_folder(plan.validation_set)).pairs(plan.validation_images, plan.scales)
 
 
 def settings_record(settings: Training) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline import labels
+from pipeline.default_mode import MOST_LOSS_DB
 from pipeline.files import write_text
 from pipeline.networks import NETWORKS
 from pipeline.packed import read
@@ -54,6 +55,7 @@ def _card(
     gaps: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     training, plan, start = network.training, network.training["plan"], network.start
+    packed = read(zoo / network.file)
     own = [gap for gap in gaps if gap["binary"] == network.name]
     return {
         "model": network,
@@ -66,7 +68,9 @@ def _card(
         "float": own[0]["float"] if own else None,
         "gaps": _gaps(own).markdown(),
         "start": "fresh weights" if start is None else f"{start['name']} (SHA-256 `{start['sha256'][:16]}…`)",
-        "dtype": read(zoo / network.file).float_type,
+        "dtype": packed.float_type,
+        "mode": packed.metadata.get("mode"),
+        "most_loss": MOST_LOSS_DB,
         "hours": "" if "cpu_seconds" not in training else labels.number(training["cpu_seconds"] / 3600, 2),
         "minutes": "" if "seconds" not in training else labels.number(training["seconds"] / 60, 1),
     }

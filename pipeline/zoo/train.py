@@ -26,7 +26,7 @@ import typer
 from torch import nn
 
 from pipeline.data.download import fetch
-from pipeline.data.prepared import PreparedSet
+from pipeline.data.prepared import ImagePair, PreparedSet
 from pipeline.data.ready import ready
 from pipeline.data.registry import dataset
 from pipeline.errors import InputError
@@ -42,7 +42,7 @@ from pipeline.runs import Run, prepared_folder, raw_folder
 from pipeline.training.checkpoints import delete_checkpoint
 from pipeline.training.distributed import Process, this_process
 from pipeline.training.interruption import STOPPED, Interruption, interruptible
-from pipeline.training.loop import ImagePair, validate
+from pipeline.training.loop import validate
 from pipeline.training.run import Plan, Start, Trained, settings_record, train_planned, validation_images
 from pipeline.zoo.catalogue import IMPORTED, ZOO, read_training
 from pipeline.zoo.locks import claimed
@@ -231,7 +231,8 @@ def _publish(trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Pa
         module.config = {**module.config, "scale": run.scale}
         record = {"variant": entry.variant, "plan": _plan_record(entry, run, plan, params, zoo), "environment": machine}
         write_csv(zoo / "history" / f"{run.name}.csv", trained.history)
-        _pack(module, run, asdict(trained.record) | record, validation_images(plan), plan, params, zoo)
+        images = validation_images(replace(plan, scales=(run.scale,)))
+        _pack(module, run, asdict(trained.record) | record, images, plan, params, zoo)
 
 
 def _pack(
@@ -249,7 +250,7 @@ def _pack(
     dtype: Any = "float16" if loss < FLOAT16_LOSS_DB else "float32"
     training_set = PreparedSet.open(prepared_folder(plan.training_set))
     path = zoo / f"{run.name}.safetensors"
-    export(module, path, {"training": training}, params.export, dtype, training_set, plan.seed)
+    export(module, path, {"training": training}, params.export, dtype, training_set, images, plan.seed)
 
 
 def main(

@@ -195,6 +195,7 @@ def test_the_least_that_the_params_accept_is_trained_exported_and_run(tmp_path, 
     assert trained.finished
     packed = tmp_path / "network.safetensors"
     calibrated = PreparedSet.open(prepared_folder("embedded-train"))
-    export(trained.module, packed, {}, accepted.export, "float32", calibrated, accepted.seed)
+    pairs = validation_images(made)
+    export(trained.module, packed, {}, accepted.export, "float32", calibrated, pairs, accepted.seed)
     image = np.full((1, 1, 3), 200, np.uint8)
     assert Engine.load(packed).upscale(image).shape == (2, 2, 3)

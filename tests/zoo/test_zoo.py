@@ -366,7 +366,7 @@ def test_every_entry_of_the_queue_can_be_planned_under_every_profile_for_it(tmp_
     [
         ("- {model: edsr, scales: [5], weights: float}", "0.scales"),
         ("- {model: edsr, scales: [2], weights: float}\n" * 2, "edsr-x2-float: occurs twice"),
-        ("- {model: [", "cannot be read"),
+        ("- {model: [", "not valid YAML"),
         ("- {model: edsr, scales: [2, 4], weights: float}", "0: Value error, scales:"),
         ("- {model: edsr, scales: [2], weights: binary, distillation: 0.5}", "0: Value error, distillation:"),
         ("- {model: edsr, scales: [2], weights: float, start: seed0}", "0: Value error, start:"),
