@@ -3,9 +3,10 @@
 # ratios/<instruction set>/*.json: twenty minutes each.
 # `make verify` re-evaluates the published networks; `make train MINUTES=60` trains the next ones of the queue,
 # `make status` shows their progress, and `make publish` scores them.
+# `make torture` tries to break it all, thousands of times, and writes docs/faults.json and docs/faults.md: half an hour.
 # `make readme` updates the README's verdicts and picture from the last report.
 .NOTPARALLEL: # what is timed runs alone
-.PHONY: setup repro test lint ratios verify train status publish readme
+.PHONY: setup repro test torture lint ratios verify train status publish readme
 
 PYTHON ?= python3
 ACTIVATED = . .venv/bin/activate &&
@@ -25,6 +26,9 @@ lint: setup
 
 test: lint
 	$(ACTIVATED) python -m pytest --numprocesses 2 --dist loadfile
+
+torture: setup
+	$(ACTIVATED) python -m tests.torture
 
 # With CLUSTER=tcp://HOST:8786, on the workers of that Dask scheduler.
 ON_CLUSTER = --scheduler $(CLUSTER)

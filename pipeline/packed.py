@@ -62,7 +62,7 @@ class PackedNetwork:
     config
         What `pipeline.models.build` was called with: ``model``, ``scale``, ``weights`` and the overrides.
     metadata
-        What was said of it when it was saved: training provenance, activation ranges.
+        What was said of it when it was saved: training provenance, activation ranges, default mode.
     binary
         For each binary convolution its filters as bool of shape (O, I, kh, kw), True for +1.
     tensors
@@ -76,6 +76,12 @@ class PackedNetwork:
     binary: dict[str, NDArray[np.bool_]]
     tensors: dict[str, NDArray[np.float32]]
     float_type: FloatType = "float32"
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of all tensors, by name; the filters of a binary convolution are its ``weight``."""
+        filters = {f"{layer}.weight": signs.shape for layer, signs in self.binary.items()}
+        return filters | {name: value.shape for name, value in self.tensors.items()}
 
 
 def read(path: str | Path) -> PackedNetwork:
@@ -113,9 +119,9 @@ def _network(header: Mapping[str, Any], raw: Mapping[str, NDArray[Any]]) -> Pack
     if missing := header["binary"].keys() - binary.keys():
         raise InputError(f"{min(missing)}{BITS_SUFFIX}: missing; save the network again")
     float_type: Any = next((str(value.dtype) for name, value in raw.items() if name in tensors), "float32")
-    filters = {f"{layer}.weight": signs.shape for layer, signs in binary.items()}
-    check_config(header["network"], filters | {name: value.shape for name, value in tensors.items()})
-    return PackedNetwork(header["network"], header["metadata"], binary, tensors, float_type)
+    packed = PackedNetwork(header["network"], header["metadata"], binary, tensors, float_type)
+    check_config(packed.config, packed.shapes)
+    return packed
 
 
 def write(packed: PackedNetwork, path: str | Path) -> int:

@@ -31,14 +31,21 @@ BLOCK = re.compile(r"blocks\.(0|[1-9]\d{0,5})\..+")
 OUTSIDE_BLOCKS = {"blocks": 0, "layers": 2}  # convolutions that a size counts beside the blocks
 
 
-def check_config(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+def check_config(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """Check the arguments of `pipeline.models.build` in a packed file.
+
+    A size that the tensors show may be missing.
 
     Parameters
     ----------
     config : mapping
     shapes : mapping of str to tuple of int
         Of the file's tensors, by name; of filters (O, I, k, k).
+
+    Returns
+    -------
+    dict
+        The sizes of this network that the tensors show.
 
     Raises
     ------
@@ -65,9 +72,11 @@ def check_config(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]
         raise InputError("head.weight: missing; save the network again")
     there = {size: len(blocks) + more for size, more in OUTSIDE_BLOCKS.items()}
     there["channels"] = shapes["head.weight"][0]
-    for name in sizes.keys() & config.keys() & there.keys():
-        if config[name] != there[name]:
-            raise InputError(f"network.{name}: {config[name]} where the tensors have {there[name]}; save it again")
+    shown = {name: there[name] for name in sizes.keys() & there.keys()}
+    for name in config.keys() & shown.keys():
+        if config[name] != shown[name]:
+            raise InputError(f"network.{name}: {config[name]} where the tensors have {shown[name]}; save it again")
+    return shown
 
 
 def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:

@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 from pipeline.models import build
 from pipeline.models.binarize import BinaryConv2d
 from pipeline.packed import FloatType, PackedNetwork, read, sizes, write
+from pipeline.packed_rules import check_config
 from pipeline.records import Footprint
 
 COUNTER = "num_batches_tracked"  # of batch normalization in training
@@ -68,7 +69,8 @@ def unpack(packed: PackedNetwork) -> nn.Module:
     InputError
         If the tensors do not fit the network that it names.
     """
-    arguments = {name: value for name, value in packed.config.items() if name != "model"}
+    known = check_config(packed.config, packed.shapes) | packed.config
+    arguments = {name: value for name, value in known.items() if name != "model"}
     try:
         with torch.device("meta"):  # takes no memory
             _check_shapes(build(packed.config["model"], **arguments), packed)

@@ -26,6 +26,7 @@ LAYERS = [
     ["models"],
     ["packing", "importing"],
     ["engine"],
+    ["default_mode"],
     ["exporting"],
     ["training", "evaluation", "benchmark"],
     ["zoo"],

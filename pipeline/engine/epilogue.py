@@ -41,8 +41,8 @@ def fold(packed: PackedNetwork, layer: str, norm: str | None, activation: str | 
         If a tensor is missing, or its shape does not fit the filters.
     """
 
-    def vector(name: str, otherwise: float | None = None) -> NDArray[np.float64]:
-        value = packed.tensors[name] if otherwise is None else packed.tensors.get(name, np.full(outputs, otherwise))
+    def vector(name: str) -> NDArray[np.float64]:
+        value = packed.tensors[name]
         if value.shape != (outputs,):
             raise ValueError(f"{name}: shape {value.shape} instead of {(outputs,)}")
         return value.astype(np.float64)
@@ -50,19 +50,21 @@ def fold(packed: PackedNetwork, layer: str, norm: str | None, activation: str | 
     binary = layer in packed.binary
     outputs = len(packed.binary[layer] if binary else packed.tensors[f"{layer}.weight"])
     scale = vector(f"{layer}.alpha") if binary else np.ones(outputs)
-    bias = vector(f"{layer}.bias", otherwise=0.0)
-    if norm:
+    if norm is None:
+        bias = vector(f"{layer}.bias")
+    else:
+        if f"{layer}.bias" in packed.tensors:
+            raise ValueError(f"{layer}.bias: that of {norm} takes its place")
         gain = vector(f"{norm}.weight") / np.sqrt(vector(f"{norm}.running_var") + BATCH_NORM_EPSILON)
-        scale, bias = scale * gain, (bias - vector(f"{norm}.running_mean")) * gain + vector(f"{norm}.bias")
-    slope = np.broadcast_to(_slope(packed, activation, outputs), outputs)
+        scale, bias = scale * gain, vector(f"{norm}.bias") - vector(f"{norm}.running_mean") * gain
+    slope = np.full(outputs, _slope(packed, activation))
     return Epilogue(*(np.array(values, np.float32) for values in (scale, bias, slope)))
 
 
-def _slope(packed: PackedNetwork, activation: str | None, outputs: int) -> NDArray:
+def _slope(packed: PackedNetwork, activation: str | None) -> float:
     if activation in (None, RELU):
-        return np.array([1.0 if activation is None else 0.0])
-    # One slope, or one per channel; with a pixel shuffle, one per group of channels that become one.
+        return 1.0 if activation is None else 0.0
     slope = packed.tensors[f"{activation}.weight"]
-    if slope.ndim != 1 or outputs % slope.size:
-        raise ValueError(f"{activation}.weight: shape {slope.shape} does not fit {outputs} channels")
-    return np.repeat(slope, outputs // slope.size)
+    if slope.shape != (1,):
+        raise ValueError(f"{activation}.weight: shape {slope.shape} instead of (1,)")
+    return float(slope[0])

@@ -42,12 +42,12 @@ class Ops(Protocol):
         Parameters
         ----------
         layer : str
-            Name of a same-size convolution with zero padding.
+            Name of a same-size convolution with zero padding. It has a bias unless a normalization follows.
         x : float32, shape (C, H, W)
         norm : str, optional
             Name of a batch normalization.
         activation : str, optional
-            `RELU`, or the name of a PReLU.
+            `RELU`, or the name of a PReLU with one slope.
         shuffle : int
             Factor of the pixel shuffle; 1 is none.
         residual : float32, shape of the output, optional

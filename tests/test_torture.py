@@ -1,0 +1,46 @@
+"""A few attempts of every suite that tries to break the project; `make torture` makes thousands."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.torture.suites import SUITES, run
+
+FEW = {"packed-files": 150, "images": 300, "params": 60, "downloads": 25, "killed-upscaling": 2, "killed-training": 2}
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_nothing_happens_that_must_not(tmp_path, name):
+    outcomes, faults = run(SUITES[name][2], range(10**6, 10**6 + FEW[name]), tmp_path)
+    assert faults == [] and sum(outcomes.values()) == FEW[name]
+
+
+def test_a_fault_is_counted_with_its_seed(tmp_path):
+    def attempt(seed, folder):
+        assert seed % 2, "even"
+        return "odd"
+
+    outcomes, faults = run(attempt, range(4), tmp_path)
+    assert outcomes == {"odd": 2} and [fault.split(": ")[:3] for fault in faults] == [
+        ["seed 0", "AssertionError", "even assert (0 % 2)"],
+        ["seed 2", "AssertionError", "even assert (2 % 2)"],
+    ]
+
+
+def test_the_counts_are_written(tmp_path):
+    command = [sys.executable, "-m", "tests.torture", "--suites", "params", "images", "--share", "0.001"]
+    done = subprocess.run([*command, "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    counted = json.loads((tmp_path / "faults.json").read_text())["suites"]
+    assert {name: sum(each["outcomes"].values()) for name, each in counted.items()} == {"params": 5, "images": 20}
+    assert "| an image file is cut or changed | 20 |" in (tmp_path / "faults.md").read_text()
+
+
+def test_the_committed_counts_are_of_every_suite_and_none_failed():
+    counted = json.loads((ROOT / "docs/faults.json").read_text())["suites"]
+    assert counted.keys() == SUITES.keys()
+    for name, each in counted.items():
+        assert each["failed"] == [] and sum(each["outcomes"].values()) == each["tries"] > FEW[name], name

@@ -1,0 +1,66 @@
+"""Try to break the project, thousands of times, and write what happened: docs/faults.json and docs/faults.md."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from pipeline.errors import InputError
+from pipeline.files import write_json, write_text
+from pipeline.program import run_program
+from pipeline.provenance import available_cores, environment
+from tests.torture.suites import SUITES, run_suite
+
+PARTS = 10  # of each suite, which the cores share
+
+
+def main(
+    suites: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(SUITES)}. Default: all.")] = None,
+    share: Annotated[float, typer.Option(help="Of the attempts.", min=0.0, max=1.0)] = 1.0,
+    out: Annotated[Path, typer.Option(help="Where the counts are written.")] = Path("docs"),
+) -> None:
+    if unknown := [name for name in suites or () if name not in SUITES]:
+        raise InputError(f"--suites: {unknown[0]} is unknown; choose of {', '.join(SUITES)}")
+    counts = {name: max(1, round(share * SUITES[name][1])) for name in suites or SUITES}
+    counted: dict[str, dict[str, Any]] = {}
+    with ProcessPoolExecutor(available_cores(), get_context("spawn")) as pool:
+        parts = {name: _parts(count) for name, count in counts.items()}
+        running = {name: [pool.submit(run_suite, name, seeds) for seeds in parts[name]] for name in counts}
+        for name, count in counts.items():
+            outcomes, faults = Counter[str](), []
+            for future in tqdm(running[name], desc=name, disable=None):
+                some, wrong = future.result()
+                outcomes += some
+                faults += wrong
+            kinds = dict(outcomes.most_common())
+            counted[name] = {"fault": SUITES[name][0], "tries": count, "outcomes": kinds, "failed": faults}
+            print(f"{name}: {count:,} times, {len(faults)} failed", *faults, sep="\n  ", flush=True)
+    write_json(out / "faults.json", {"suites": counted, "environment": environment()})
+    lines = ["| fault | times | outcome | times |", "| --- | ---: | --- | ---: |"]
+    for each in counted.values():
+        rows = [*each["outcomes"].items(), ("**failed**", len(each["failed"]))]
+        heads = [(each["fault"], f"{each['tries']:,}"), *[("", "")] * (len(rows) - 1)]
+        lines += [
+            f"| {fault} | {tries} | {outcome} | {times:,} |"
+            for (fault, tries), (outcome, times) in zip(heads, rows, strict=True)
+        ]
+    write_text(out / "faults.md", "\n".join(["# Faults, and what they did", "", *lines, ""]))
+    if any(each["failed"] for each in counted.values()):
+        sys.exit(1)
+
+
+def _parts(count: int) -> list[range]:
+    size = math.ceil(count / PARTS)
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,39 @@
+"""The suites, with the number of attempts that `python -m tests.torture` makes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.torture import downloads, images, kills, packed_files, parameters
+
+Attempt = Callable[[int, Path], str]
+SUITES: dict[str, tuple[str, int, Attempt]] = {
+    "packed-files": ("a packed file is damaged, or its header lies", 100_000, packed_files.attempt),
+    "images": ("an image file is cut or changed", 20_000, images.attempt),
+    "params": ("params.yaml has one to three wrong values", 5_000, parameters.attempt),
+    "downloads": ("the server cuts, lies, sends wrong bytes, redirects in circles, refuses", 1_000, downloads.attempt),
+    "killed-upscaling": ("`binsr upscale` gets SIGKILL, SIGTERM, SIGINT or SIGHUP", 50, kills.attempt_upscaling),
+    "killed-training": ("a training gets one of these signals, sometimes twice", 50, kills.attempt_training),
+}
+
+
+def run(attempt: Attempt, seeds: range, folder: Path) -> tuple[Counter[str], list[str]]:
+    """Make attempts; return the outcomes with their counts, and what must not have happened."""
+    outcomes: Counter[str] = Counter()
+    faults = []
+    for seed in seeds:
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            try:
+                outcomes[attempt(seed, Path(place))] += 1
+            except Exception as error:
+                faults.append(f"seed {seed}: {type(error).__name__}: {' '.join(str(error).split()):.300}")
+    return outcomes, faults
+
+
+def run_suite(name: str, seeds: range) -> tuple[Counter[str], list[str]]:
+    """Make the attempts of a suite with these seeds, see `run`."""
+    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+        return run(SUITES[name][2], seeds, Path(folder))
