@@ -1,12 +1,13 @@
 # `make repro` runs the pipeline and `make test` the tests; both set everything up first.
 # `make ratios` measures every speed ratio three times, held to AVX2 and with AVX-512 where there is one, and writes
 # ratios/<instruction set>/*.json: twenty minutes each.
+# `make large` upscales an image of 24 megapixels and writes the peak memory to docs/large.json and docs/large.md.
 # `make verify` re-evaluates the published networks; `make train MINUTES=60` trains the next ones of the queue,
 # `make status` shows their progress, and `make publish` scores them.
 # `make torture` tries to break it all, thousands of times, and writes docs/faults.json and docs/faults.md: half an hour.
 # `make readme` updates the README's verdicts and picture from the last report.
 .NOTPARALLEL: # what is timed runs alone
-.PHONY: setup repro test torture lint ratios verify train status publish readme
+.PHONY: setup repro test torture lint ratios large verify train status publish readme
 
 PYTHON ?= python3
 ACTIVATED = . .venv/bin/activate &&
@@ -47,6 +48,9 @@ status: setup
 
 publish: setup
 	$(ACTIVATED) python -m pipeline.zoo.publish
+
+large: setup
+	$(ACTIVATED) python -m pipeline.commands.large
 
 readme: setup
 	$(ACTIVATED) python -m pipeline.commands.readme

@@ -43,13 +43,19 @@ def backend(name: str) -> str:
     """Return a readable name for a way of running a network."""
     kind, _, settings = name.partition("_")
     if kind == "engine" and settings:  # the engine's settings are many
-        return f"engine, {settings.replace('_', ' ').replace(' all', ', float layers int8')}"
+        described = settings.replace("_", " ").replace(" all", ", float layers int8")
+        return f"engine, {described.replace('bfloat16', 'float32, float layers bfloat16')}"
     return BACKENDS.get(name, name)
 
 
 def short_backend(name: str) -> str:
     """Return a name for a way of running a network that is short enough to stand beside a bar."""
-    shorter = {"PyTorch, channels_last": "PyTorch c.l.", "float32": "f32", ", float layers int8": " all"}
+    shorter = {
+        "PyTorch, channels_last": "PyTorch c.l.",
+        "float32": "f32",
+        ", float layers int8": " all",
+        ", float layers bfloat16": " bf16",
+    }
     text = backend(name)
     for long, short in shorter.items():
         text = text.replace(long, short)

@@ -19,7 +19,7 @@ from pipeline.errors import InputError, one_line_errors
 from pipeline.program import invoke
 
 Activations = Literal["auto", "float32", "int8", "int6", "int1"]
-FloatLayers = Literal["float32", "int8"]
+FloatLayers = Literal["float32", "bfloat16", "int8"]
 Format = Literal["png", "jpeg", "webp", "tiff", "bmp"]
 
 app = typer.Typer(
@@ -147,8 +147,8 @@ def upscale(
         FloatLayers | None,
         typer.Option(
             metavar="TYPE",
-            help="Arithmetic of all other layers: float32, or int8, which is faster. Default: the network's with "
-            "--activations auto, else float32.",
+            help="Arithmetic of all other layers: float32; bfloat16, twice as fast on processors with AVX-512 BF16; or "
+            "int8, four times. Default: the network's with --activations auto, else float32.",
             show_default=False,
         ),
     ] = None,

@@ -18,7 +18,7 @@ from pipeline.engine.kernels.channel.blocking import Blocking, Kind
 from pipeline.engine.kernels.channel.convolutions import Convolution
 from pipeline.engine.layers import Layer
 from pipeline.engine.output_formats import OutputFormat
-from pipeline.engine.quantization import Quantization
+from pipeline.engine.quantization import Bfloat16, Quantization, Rounding
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 
@@ -33,13 +33,18 @@ def tune() -> dict[Kind, Blocking]:
     rng = np.random.default_rng(0)
     x = rng.random((CHANNELS, SIZE, SIZE), np.float32)
     chosen: dict[Kind, Blocking] = {}
-    for kind in get_args(Kind):
+    for kind in kinds():
         sums = [Blocking(count, channel_blocking.DEFAULTS[kind].strip) for count in SUMS]
         best = _fastest(kind, sums, x, rng)
         if best.strip:
             best = _fastest(kind, [replace(best, strip=strip) for strip in STRIPS], x, rng)
         chosen[kind] = best
     return chosen
+
+
+def kinds() -> list[Kind]:
+    """Return the kinds of kernel that run on this processor."""
+    return [kind for kind in get_args(Kind) if kind != "bfloat16" or channel_kernels.bfloat16_supported()]
 
 
 def vectors(kind: Kind) -> int:
@@ -60,14 +65,14 @@ def layer(kind: Kind, candidate: Blocking, rng: np.random.Generator) -> Convolut
     one = np.ones(outputs, np.float32)
     binary = kind == "bits" or kind.startswith("table")
     bits = {"int8": 8, "table_int8": 8, "table_int6": 6, "bits": 8}.get(kind)
-    quantization = None if bits is None else Quantization.of(0.0, 1.0, bits)
-    output_format = (
-        OutputFormat(planes=True) if kind == "few" else OutputFormat(quantization=Quantization.of(-1.0, 1.0, 8))
-    )
+    rounding: Rounding | None = None if bits is None else Quantization.of(0.0, 1.0, bits)
+    if kind == "bfloat16":
+        rounding = Bfloat16()
+    output_format = OutputFormat(planes=True) if kind == "few" else OutputFormat(rounding=Quantization.of(-1.0, 1.0, 8))
     with channel_blocking.trying(kind, candidate):
         return Convolution(
             Layer(filters > 0 if binary else filters, Epilogue(one, one, one)),
-            quantization,
+            rounding,
             output_format,
             Workspace(),
             "popcount" if kind == "bits" else "tables",
@@ -77,8 +82,8 @@ def layer(kind: Kind, candidate: Blocking, rng: np.random.Generator) -> Convolut
 def _ready(convolution: Convolution, x: np.ndarray) -> Callable[[], Any]:
     """Return a call of the layer on its input in the form in which another layer passes it."""
     images = convolution.images.from_planes(x, 1)
-    if convolution.quantization is not None:
-        images = convolution.images.with_levels(images, convolution.quantization, 1)
+    if convolution.rounding is not None:
+        images = convolution.images.with_levels(images, convolution.rounding, 1)
     return lambda: convolution(images)
 
 

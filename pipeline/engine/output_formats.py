@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.engine.layers import Layer
-from pipeline.engine.quantization import Quantization
+from pipeline.engine.quantization import Rounding
 
 Method = Literal["tables", "popcount"]
 
@@ -22,39 +22,37 @@ class OutputFormat:
         Whether it is one float32 array of shape (C, H, W), for the caller, and nothing else.
     halo : int, optional
         Halo of the float32 image; None if no reader needs float32.
-    quantization : Quantization, optional
-        Quantization of the image in levels; None if no reader needs levels.
+    rounding : Rounding, optional
+        Rounding of the image for a reader; None if none needs it.
     levels_halo : int
-        Halo of the image in levels.
+        Halo of the rounded image.
     """
 
     planes: bool = False
     halo: int | None = None
-    quantization: Quantization | None = None
+    rounding: Rounding | None = None
     levels_halo: int = 0
 
 
-def output_format_of(
-    layer: Layer, layers: Mapping[str, Layer], quantizations: Mapping[str, Quantization]
-) -> OutputFormat:
+def output_format_of(layer: Layer, layers: Mapping[str, Layer], roundings: Mapping[str, Rounding]) -> OutputFormat:
     """Return the format that a layer's readers need.
 
-    Levels are for the first reader that computes with integers; other such readers round float32 themselves.
+    The rounded image is for the first reader that needs one; other such readers round float32 themselves.
 
     Parameters
     ----------
     layer : Layer
     layers : mapping of str to Layer
         All layers.
-    quantizations : mapping of str to Quantization
-        Of the inputs of the layers that compute with integers.
+    roundings : mapping of str to Rounding
+        Of the inputs of the layers that do not compute in float32.
     """
     if not layer.readers and not layer.added:
         return OutputFormat(planes=True)
     halos = {name: layers[name].filters.shape[2] // 2 for name in layer.readers}
-    rounding = [name for name in layer.readers if name in quantizations]
+    rounding = [name for name in layer.readers if name in roundings]
     values = [halo for name, halo in halos.items() if name not in rounding[:1]]
     halo = max([*values, *([0] if layer.added else [])], default=None)
     if not rounding:
         return OutputFormat(halo=halo)
-    return OutputFormat(halo=halo, quantization=quantizations[rounding[0]], levels_halo=halos[rounding[0]])
+    return OutputFormat(halo=halo, rounding=roundings[rounding[0]], levels_halo=halos[rounding[0]])

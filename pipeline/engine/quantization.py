@@ -1,4 +1,4 @@
-"""Quantization of activations and filters: which real numbers their integer levels represent."""
+"""Rounding of activations and filters: to integer levels and the real numbers they represent, or to bfloat16."""
 
 from __future__ import annotations
 
@@ -54,6 +54,20 @@ class Quantization:
     def inverse_step(self) -> np.float32 | Array:
         """The number of levels in an activation of 1."""
         return np.float32(1) / self.step
+
+
+@dataclass(frozen=True)
+class Bfloat16:
+    """Activations and filters in bfloat16, the upper half of a float32: 8 significant bits; sums are float32."""
+
+
+Rounding = Quantization | Bfloat16
+
+
+def bfloat16(x: Array) -> NDArray[np.int16]:
+    """Round finite numbers to bfloat16, halves to even, and return their bits."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16).view(np.int16)
 
 
 def quantize(x: Array, quantization: Quantization) -> NDArray[np.int16]:

@@ -21,7 +21,7 @@ from pipeline.engine.layers import Layer, layers_of, receptive_radius
 from pipeline.engine.networks import Architecture, Array
 from pipeline.engine.output_formats import Method, output_format_of
 from pipeline.engine.parts import Parts, parted
-from pipeline.engine.quantization import Quantization
+from pipeline.engine.quantization import Bfloat16, Quantization, Rounding
 from pipeline.engine.tiles import Span, cut
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
@@ -30,22 +30,30 @@ from pipeline.packed_rules import finite
 from pipeline.upscaling import Depth, Region, shifted, upscaling_of
 
 Activations = Literal["auto", "float32", "int8", "int6", "int1"]
-FloatLayers = Literal["float32", "int8"]
+FloatLayers = Literal["float32", "bfloat16", "int8"]
 
 BITS = {"int8": 8, "int6": 6, "int1": 1}
 SMALLEST_RANGE = 1e-30  # of activations: float32 holds its steps and their inverses
 FLOAT_LAYERS = "float_layers"  # key of their input ranges in the metadata
+LEAST_INPUTS = 16  # of layers in bfloat16: those with fewer take little time, and pixels have more than its 8 bits
 TILE = 560  # with the networks of the papers, a pass then takes less than 1 GiB
 SHUFFLED_TILE = 192  # of the part of a network from its first pixel shuffle on
 
 # The modes of a binary network that are evaluated and timed, as arguments of `Engine`.
 MODES: Mapping[str, Mapping[str, Any]] = {
     "engine_float32": {"activations": "float32"},
+    "engine_bfloat16": {"activations": "float32", "float_layers": "bfloat16"},
     "engine_int8": {"activations": "int8"},
     "engine_int6": {"activations": "int6"},
     "engine_int8_all": {"activations": "int8", "float_layers": "int8"},
     "engine_int6_all": {"activations": "int6", "float_layers": "int8"},
 }
+
+
+def modes_here() -> tuple[str, ...]:
+    """Return those of `MODES` that this processor can run."""
+    lacking = () if channel_kernels.bfloat16_supported() else ("bfloat16",)
+    return tuple(name for name, arguments in MODES.items() if arguments.get("float_layers") not in lacking)
 
 
 class EngineOps:
@@ -54,21 +62,21 @@ class EngineOps:
     Parameters
     ----------
     layers : mapping of str to Layer
-    quantizations : mapping of str to Quantization
-        Of the inputs of the layers that compute with integers.
+    roundings : mapping of str to Rounding
+        Of the inputs of the layers that do not compute in float32.
     method : {"tables", "popcount"}
         See `Engine`.
     """
 
     def __init__(
-        self, layers: Mapping[str, Layer], quantizations: Mapping[str, Quantization], method: Method = "tables"
+        self, layers: Mapping[str, Layer], roundings: Mapping[str, Rounding], method: Method = "tables"
     ) -> None:
         self.workspace = Workspace()
         kind: Any = pixel_convolutions.Convolution
         if channel_kernels.supported():
             kind = partial(channel_convolutions.Convolution, method=method)
         self.convolutions: dict[str, Any] = {
-            name: kind(layer, quantizations.get(name), output_format_of(layer, layers, quantizations), self.workspace)
+            name: kind(layer, roundings.get(name), output_format_of(layer, layers, roundings), self.workspace)
             for name, layer in layers.items()
         }
 
@@ -90,9 +98,10 @@ class Engine:
         Inputs of the binary convolutions: float32, as in the paper (W1A32); rounded to 8 or 6 bits by the ranges in the
         network's metadata (see `pipeline.engine.calibration`); or signs, for networks trained with them (W1A1). "auto"
         is the mode in the network's metadata (see `pipeline.default_mode`), and float32 without one.
-    float_layers : {"float32", "int8"}, optional
-        Arithmetic of the other convolutions: float32, or activations and filters rounded to 8 bits. By default float32,
-        or that of the mode in the metadata if `activations` is "auto".
+    float_layers : {"float32", "bfloat16", "int8"}, optional
+        Arithmetic of the other convolutions: float32; bfloat16, except for layers with fewer than 16 input channels,
+        with sums in float32, on processors with AVX-512 BF16; or activations and filters rounded to 8 bits. By default
+        float32, or that of the mode in the metadata if `activations` is "auto".
     threads : int, optional
         Number of threads; by default that of Numba.
     architecture : Architecture, optional
@@ -108,7 +117,7 @@ class Engine:
     ------
     InputError
         If a tensor is missing or does not fit, the network has no ranges for the rounding or no layers to round for,
-        or Numba has fewer threads.
+        Numba has fewer threads, or the processor lacks the instructions.
     """
 
     def __init__(
@@ -137,6 +146,8 @@ class Engine:
             raise InputError(f"threads: {threads} is out of range; choose 1 to {most}, or set NUMBA_NUM_THREADS")
         if method == "popcount" and not channel_kernels.supported():
             raise InputError("method: popcount needs a processor with AVX-512 VBMI and VNNI; choose tables")
+        if self.float_layers == "bfloat16" and not channel_kernels.bfloat16_supported():
+            raise InputError("float_layers: bfloat16 needs a processor with AVX-512 BF16; choose float32 or int8")
         if tile is not None and tile < 1:
             raise InputError(f"tile: {tile} is too small; choose 1 or more, or None")
         self.architecture = architecture or Architecture.of(packed)
@@ -145,11 +156,11 @@ class Engine:
         self._reach = receptive_radius(layers)
         self._lock = threading.Lock()
         self._shape: tuple[int, ...] | None = None
-        quantizations = quantizations_of(packed, layers, self.activations, self.float_layers)
-        self.ops = EngineOps(layers, quantizations, method)
+        roundings = roundings_of(packed, layers, self.activations, self.float_layers)
+        self.ops = EngineOps(layers, roundings, method)
         self._parts: Callable[[], Parts] | None = None
         if (both := parted(layers)) is not None:
-            make = partial(EngineOps, quantizations=quantizations, method=method)
+            make = partial(EngineOps, roundings=roundings, method=method)
             self._parts = cache(partial(Parts, self.architecture, *both, make))  # made for the first large image
 
     @classmethod
@@ -277,10 +288,10 @@ def most_threads() -> int:
     return numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined,no-any-return]  # set at run time
 
 
-def quantizations_of(
+def roundings_of(
     packed: PackedNetwork, layers: Mapping[str, Layer], activations: Activations, float_layers: FloatLayers
-) -> dict[str, Quantization]:
-    """Return the input quantization of each layer that computes with integers, from the ranges in the metadata.
+) -> dict[str, Rounding]:
+    """Return the input rounding of each layer that does not compute in float32, from the ranges in the metadata.
 
     Raises
     ------
@@ -290,15 +301,16 @@ def quantizations_of(
     binary = [name for name, layer in layers.items() if layer.binary]
     if activations != "float32" and not binary:
         raise InputError(f"activations: {activations} needs binary layers, and the network has none; choose float32")
-    quantizations = {}
+    roundings: dict[str, Rounding] = {}
     if activations != "float32":
-        quantizations = {
-            name: Quantization.of(*_range(packed, activations, name), BITS[activations]) for name in binary
-        }
-    if float_layers != "float32":
-        others = {name: layer for name, layer in layers.items() if not layer.binary}
-        quantizations |= {name: _by_channel(packed, name, layer.filters.shape[1]) for name, layer in others.items()}
-    return quantizations
+        roundings = {name: Quantization.of(*_range(packed, activations, name), BITS[activations]) for name in binary}
+    others = {name: layer for name, layer in layers.items() if not layer.binary}
+    if float_layers == "bfloat16":
+        rounding = Bfloat16()
+        roundings |= {name: rounding for name, layer in others.items() if layer.filters.shape[1] >= LEAST_INPUTS}
+    elif float_layers == "int8":
+        roundings |= {name: _by_channel(packed, name, layer.filters.shape[1]) for name, layer in others.items()}
+    return roundings
 
 
 def _range(packed: PackedNetwork, kind: str, layer: str) -> tuple[float, float]:

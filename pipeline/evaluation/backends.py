@@ -9,7 +9,7 @@ import torch
 
 from pipeline.allocator import give_back_freed_memory, keep_freed_memory
 from pipeline.engine import Engine
-from pipeline.engine.runner import MODES
+from pipeline.engine.runner import MODES, modes_here
 from pipeline.evaluation.protocol import Image
 from pipeline.inference import channels_last, upscale
 from pipeline.packed import read
@@ -19,8 +19,8 @@ from pipeline.packing import unpack
 def upscalers(path: Path, modes: Collection[str] = MODES) -> dict[str, Callable[[Image], Image]]:
     """Return the backends of a packed network by name: ``torch`` (on a GPU if there is one), and modes of the engine.
 
-    A binary network has the engine modes in `modes`, by default all of `pipeline.engine.runner.MODES`; a float
-    network has only ``engine_float32``, if it is among them.
+    A binary network has the engine modes in `modes`, by default all of `pipeline.engine.runner.MODES`, that this
+    processor can run; a float network has only ``engine_float32``, if it is among them.
     """
     keep_freed_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -34,7 +34,7 @@ def upscalers(path: Path, modes: Collection[str] = MODES) -> dict[str, Callable[
             give_back_freed_memory()
 
     backends: dict[str, Callable[[Image], Image]] = {"torch": by_torch}
-    for name, arguments in MODES.items():
+    for name in modes_here():
         if name in modes and (packed.binary or name == "engine_float32"):
-            backends[name] = Engine(packed, **arguments).upscale
+            backends[name] = Engine(packed, **MODES[name]).upscale
     return backends

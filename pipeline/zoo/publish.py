@@ -1,6 +1,7 @@
 """Update the zoo's index, scores, gaps and model cards for the networks in its folder.
 
-A network without scores, or with scores of another file, is run on the test sets by every backend.
+A network without scores, or with scores of another file, is run on the test sets by every backend that this processor
+can run.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pipeline.records import score_rows
 from pipeline.zoo.cards import write_cards
 from pipeline.zoo.catalogue import ZOO, Means, PublishedScores, read_published, write_index
 from pipeline.zoo.gaps import gap_rows
-from pipeline.zoo.scores import BACKENDS, Task, in_parallel, mean_scores, published_backends
+from pipeline.zoo.scores import BACKENDS, Task, backends_here, in_parallel, mean_scores, published_backends
 
 TEST_SETS = ("Set5", "Set14", "B100", "Urban100")
 
@@ -39,7 +40,7 @@ def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
         Task(name, network.scale, network, (backend,), zoo)
         for network in networks
         for name in sets
-        for backend in published_backends(network)
+        for backend in backends_here(network)
     ]
     hashes = {task.method: None if task.network is None else task.network.sha256 for task in every}
     published = read_published(zoo) if (zoo / "results.json").exists() else {}

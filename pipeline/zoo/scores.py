@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.resize import imresize
-from pipeline.engine.runner import MODES
+from pipeline.engine.runner import MODES, modes_here
 from pipeline.evaluation.backends import upscalers
 from pipeline.evaluation.protocol import evaluate, means
 from pipeline.provenance import available_cores
@@ -32,6 +32,11 @@ def published_backends(network: PublishedNetwork) -> list[str]:
     return ["torch", *(mode for mode in MODES if network.weights == "binary" or mode == "engine_float32")]
 
 
+def backends_here(network: PublishedNetwork) -> list[str]:
+    """Return those of `published_backends` that this processor can run."""
+    return [name for name in published_backends(network) if name == "torch" or name in modes_here()]
+
+
 @dataclass(frozen=True)
 class Task:
     """One method on one test set.
@@ -43,7 +48,8 @@ class Task:
     network : PublishedNetwork or None
         None is bicubic upscaling.
     backends : tuple of str
-        ``torch`` and modes of the engine; a network is scored by those in which it is published.
+        ``torch`` and modes of the engine; a network is scored by those in which it is published and that this processor
+        can run.
     zoo : Path
     """
 
@@ -64,7 +70,7 @@ class Task:
         if self.network is None:
             return {"bicubic": evaluate(lambda image: imresize(image, self.scale), images, self.scale)}
         upscale = upscalers(self.network.path(self.zoo), self.backends)
-        published = [name for name in published_backends(self.network) if name in self.backends]
+        published = [name for name in published_backends(self.network) if name in self.backends and name in upscale]
         return {name: evaluate(upscale[name], images, self.scale) for name in published}
 
 

@@ -11,7 +11,7 @@ import torch
 from pipeline.allocator import keep_freed_memory
 from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.engine import Engine
-from pipeline.engine.runner import MODES
+from pipeline.engine.runner import MODES, modes_here
 from pipeline.evaluation.protocol import Image
 from pipeline.inference import channels_last, upscale
 from pipeline.packed import read
@@ -37,8 +37,8 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
     module = channels_last(load(real))
     runs: dict[str, Callable[[], Image]] = {TORCH: lambda: upscale(module, image)}
     packed = read(binary)
-    for name, arguments in MODES.items():
-        runs[name] = partial(Engine(packed, **arguments, threads=threads).upscale, image)
+    for name in modes_here():
+        runs[name] = partial(Engine(packed, **MODES[name], threads=threads).upscale, image)
     seconds = alternate(runs, repeats, budget=budget)
     return PairTiming(
         lr_size=(image.shape[0], image.shape[1]),

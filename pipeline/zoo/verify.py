@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from pipeline.data.ready import ready
-from pipeline.engine.runner import MODES
+from pipeline.engine.runner import modes_here
 from pipeline.errors import InputError
 from pipeline.program import run_program
 from pipeline.records import Quality, Score
@@ -135,7 +135,7 @@ def verify(
 ) -> int:
     """Print how the scores compare with the published ones, and return the exit code; `main` has the parameters."""
     chosen = sets or (TEST_SETS if everything else QUICK_SETS)
-    modes = tuple(MODES) if everything else QUICK_MODES
+    modes = modes_here() if everything else QUICK_MODES
     if not (models or everything):
         models = [network.name for network in read_index(zoo) if not network.variant] or None
     compared: list[ScoreCheck] = []
@@ -158,7 +158,8 @@ def main(
         list[str] | None, typer.Option(metavar="NAME…", help="Networks to verify. Default: those without a variant.")
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="All networks, test sets and modes of the engine; takes hours.")
+        bool,
+        typer.Option("--all", help="All networks, sets and modes that this processor can run; takes hours."),
     ] = False,
 ) -> None:
     if code := verify(zoo, sets, models, everything):

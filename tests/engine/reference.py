@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.engine.epilogue import Epilogue
 from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
-from pipeline.engine.quantization import Quantization, quantize, with_steps
+from pipeline.engine.quantization import Quantization, Rounding, quantize, with_steps
 
 
 def convolution(x: NDArray, filters: NDArray) -> NDArray:
@@ -56,24 +56,32 @@ def finish(
     return (y if residual is None else residual + residual_scale * y).astype(np.float32)
 
 
+def to_bfloat16(x: Array) -> Array:
+    """Round to 8 significant bits, halves to even."""
+    mantissa, exponent = np.frexp(x.astype(np.float64))
+    return np.ldexp(np.rint(mantissa * 256), exponent - 8).astype(np.float32)
+
+
 class ReferenceOps:
     """The networks' operation by the definitions above.
 
     Parameters
     ----------
     layers : dict of str to Layer
-    quantizations : dict of str to Quantization
-        Of the inputs of those layers that compute with integers; a float layer's filters are then rounded too.
+    roundings : dict of str to Rounding
+        Of the inputs of those layers that do not compute in float32; a float layer's filters are then rounded too.
     """
 
-    def __init__(self, layers: Mapping[str, Layer], quantizations: Mapping[str, Quantization]) -> None:
-        self.layers, self.quantizations = layers, quantizations
+    def __init__(self, layers: Mapping[str, Layer], roundings: Mapping[str, Rounding]) -> None:
+        self.layers, self.roundings = layers, roundings
 
     def conv(self, layer: str, x: Array, *, norm: Any = None, activation: Any = None, **then: Any) -> Array:
         """See `pipeline.engine.networks.Ops.conv`; `norm` and `activation` are in the layer's epilogue."""
         filters, epilogue = self.layers[layer].filters, self.layers[layer].epilogue
-        if layer not in self.quantizations:
+        if layer not in self.roundings:
             return finish(convolution(x, filters), epilogue, **then)
-        quantization = self.quantizations[layer]
+        quantization = self.roundings[layer]
+        if not isinstance(quantization, Quantization):
+            return finish(convolution(to_bfloat16(x), to_bfloat16(filters)), epilogue, **then)
         filters, steps = with_steps(filters, quantization)
         return finish(convolution(quantize(x, quantization), filters), epilogue.times(steps), **then)

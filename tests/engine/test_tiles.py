@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.engine import Engine, runner
 from pipeline.engine.calibration import calibrate
+from pipeline.engine.kernels.channel import compiled as channel_kernels
 from pipeline.engine.layers import layers_of, receptive_radius
 from pipeline.engine.networks import Architecture
 from pipeline.engine.tiles import Span, cut
@@ -68,8 +69,18 @@ def test_the_reach_is_as_far_as_a_pixel_shows(tmp_path, model, scale):
     assert factor * (reach - 1) < furthest <= factor * reach
 
 
+needs_bfloat16 = pytest.mark.skipif(not channel_kernels.bfloat16_supported(), reason="a processor without AVX-512 BF16")
+
+
 @pytest.mark.parametrize(
-    "mode", [{}, {"activations": "int8"}, {"activations": "int6", "float_layers": "int8"}], ids=str
+    "mode",
+    [
+        {},
+        {"activations": "int8"},
+        {"activations": "int6", "float_layers": "int8"},
+        pytest.param({"float_layers": "bfloat16"}, marks=needs_bfloat16),
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("model", NETWORKS)
 def test_tiles_change_no_bit(tmp_path, monkeypatch, model, mode):

@@ -133,7 +133,7 @@ def test_steps_of_each_channel(engine, size, inputs, outputs, k, shuffle, signed
     np.testing.assert_allclose(run(engine, layer, quantization, planes), expected, rtol=1e-4, atol=1e-3)
     if inputs > 4:  # few outputs go by another kernel, whose rounding may fall to the other side of a half
         workspace = Workspace()
-        output_format = OutputFormat(quantization=quantization, levels_halo=k // 2)
+        output_format = OutputFormat(rounding=quantization, levels_halo=k // 2)
         passed = engine.Convolution(first, None, output_format, workspace)(x, shuffle=shuffle)
         got = engine.Convolution(layer, quantization, PLANES, workspace)(passed)
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
@@ -188,7 +188,7 @@ def test_rounding_is_half_to_even_and_saturates(engine):
     assert run(engine, layer, quantization, x.reshape(1, 2, 5)).ravel().tolist() == expected
     # The same on the way from another layer.
     first = engine.Convolution(Layer(np.ones((1, 1, 1, 1), np.float32), sums_only(1)), None,
-                               OutputFormat(quantization=quantization), Workspace())  # fmt: skip
+                               OutputFormat(rounding=quantization), Workspace())  # fmt: skip
     last = engine.Convolution(layer, quantization, PLANES, Workspace())
     assert last(first(x.reshape(1, 2, 5))).ravel().tolist() == expected
 
@@ -207,7 +207,7 @@ def test_readers_find_what_they_want(engine, binary, bits, size, outputs, k, oth
     rounding = Quantization.of(-1.0, 3.0, 6)
     residual = rng.standard_normal((outputs, size[0] * shuffle, size[1] * shuffle)).astype(np.float32)
     workspace = Workspace()
-    output_format = OutputFormat(halo=other // 2 if as_float else None, quantization=rounding, levels_halo=k // 2)
+    output_format = OutputFormat(halo=other // 2 if as_float else None, rounding=rounding, levels_halo=k // 2)
     planes = run(engine, first, quantization, x, residual=residual)
     passed = engine.Convolution(first, quantization, output_format, workspace)(x, shuffle=shuffle, residual=residual)
     got = engine.Convolution(reader, rounding, PLANES, workspace)(passed)
@@ -258,5 +258,5 @@ def test_a_sign_is_plus_above_zero(engine, value):
     layer = Layer(np.ones((1, 1, 1, 1), bool), sums_only(1))
     assert run(engine, layer, quantization, x).tolist() == expected
     first = engine.Convolution(Layer(np.ones((1, 1, 1, 1), np.float32), sums_only(1)), None,
-                               OutputFormat(quantization=quantization), Workspace())  # fmt: skip
+                               OutputFormat(rounding=quantization), Workspace())  # fmt: skip
     assert engine.Convolution(layer, quantization, PLANES, Workspace())(first(x)).tolist() == expected

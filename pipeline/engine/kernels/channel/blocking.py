@@ -19,7 +19,7 @@ from llvmlite import binding
 
 from pipeline.files import write_json
 
-Kind = Literal["float32", "int8", "few", "table_float32", "table_int8", "table_int6", "bits"]
+Kind = Literal["float32", "bfloat16", "int8", "few", "table_float32", "table_int8", "table_int6", "bits"]
 
 MOST_PIXELS, MOST_SUMS, MOST_STRIP = 12, 28, 4096
 
@@ -48,6 +48,7 @@ class Blocking:
 # Measured on a Zen 5 server. Float tables take two registers per pixel, which leaves fewer for sums.
 DEFAULTS: dict[Kind, Blocking] = {
     "float32": Blocking(24, 48),
+    "bfloat16": Blocking(24, 48),
     "int8": Blocking(24, 48),
     "few": Blocking(24),
     "table_float32": Blocking(16, 32),

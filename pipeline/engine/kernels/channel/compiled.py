@@ -5,6 +5,7 @@ and a few vectors of output channels, the accumulators stay in registers over al
 determines what a step does:
 
 - float32: ``sums += weights * x``, one input channel per step;
+- int16: bfloat16, two input channels per step, by the dot product of pairs (AVX-512 BF16);
 - int8: four input channels per step, by the dot product of bytes (VNNI);
 - uint64: binary filters and activations in bit planes, 64 channels per step, by population count (the textbook method);
 - uint32, uint16, uint8: binary filters and table look-up. A table holds all signed sums of a few channels of one pixel,
@@ -44,6 +45,7 @@ from pipeline.engine.kernels.instructions import instructions
 LANES = 16  # float32 or int32 sums, one per output channel, in a register of 512 bits
 VECTOR_BYTES = 64
 FEATURES = ("avx512f", "avx512bw", "avx512vbmi", "avx512vnni")
+BFLOAT16_FEATURE = "avx512bf16"
 
 # Spare pixels after every image: a block of pixels may extend beyond the end of the last row.
 SLACK_PIXELS = 16
@@ -57,6 +59,11 @@ Array = NDArray[np.float32]
 def supported() -> bool:
     """Whether Numba compiles for a processor with the instructions that these kernels need."""
     return instructions().issuperset(FEATURES)
+
+
+def bfloat16_supported() -> bool:
+    """Whether Numba compiles for a processor that also multiplies in bfloat16."""
+    return supported() and BFLOAT16_FEATURE in instructions()
 
 
 class EpilogueArguments(NamedTuple):
@@ -84,8 +91,8 @@ class EpilogueArguments(NamedTuple):
     residual_halo, out_halo : int
     residual_offsets, out_offsets, levels_offsets : int64, shape (vectors,)
         Offset of a vector's first channel, in elements from the first output pixel of its sums.
-    levels : uint8, shape (rows, columns, channels)
-        The output rounded for the next layer, minus the lowest level; empty for none.
+    levels : uint8 or int16, shape (rows, columns, channels)
+        The output rounded for the next layer: minus the lowest level, or the bits of bfloat16; empty for none.
     levels_halo : int
     """
 
@@ -104,9 +111,22 @@ class EpilogueArguments(NamedTuple):
     out: Array
     out_halo: int
     out_offsets: NDArray[np.int64]
-    levels: NDArray[np.uint8]
+    levels: NDArray
     levels_halo: int
     levels_offsets: NDArray[np.int64]
+
+
+class _Bfloat16(ir.Type):
+    """LLVM's type, which llvmlite does not have."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Bfloat16)
+
+    def __hash__(self) -> int:
+        return hash(_Bfloat16)
 
 
 _I8, _I16, _I32, _I64, _FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
@@ -152,6 +172,13 @@ def _dot_bytes(builder: Any, sums: Any, unsigned: Any, signed: Any) -> Any:
     """Add to each int32 lane the products of four unsigned with four signed bytes."""
     arguments = (builder.bitcast(value, _V8) for value in (unsigned, signed))
     return _call(builder, "llvm.x86.avx512.vpdpbusd.512", _V32, sums, *arguments)
+
+
+def _dot_bfloat16(builder: Any, sums: Any, a: Any, b: Any) -> Any:
+    """Add to each float32 lane the products of two pairs of bfloat16."""
+    kind = ir.VectorType(_Bfloat16(), VECTOR_BYTES // 2)
+    arguments = (builder.bitcast(value, kind) for value in (a, b))
+    return _call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", _VF, sums, *arguments)
 
 
 def _emit_loop(builder: Any, count: Any, sums: list[Any], step: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
@@ -212,6 +239,10 @@ def _add_float(builder: Any, total: Any, x: list[Any], weights: Any) -> Any:
     return _multiply_add(builder, x[0], weights, total)
 
 
+def _add_int16(builder: Any, total: Any, x: list[Any], weights: Any) -> Any:
+    return _dot_bfloat16(builder, total, x[0], weights)
+
+
 def _add_int8(builder: Any, total: Any, x: list[Any], weights: Any) -> Any:
     return _dot_bytes(builder, total, x[0], weights)
 
@@ -237,6 +268,7 @@ def _add_uint64(builder: Any, total: Any, x: list[Any], bits: Any) -> Any:
 # By the type of the weights. For few outputs (`_STEPS_OF_FEW`) the lanes are input channels.
 _STEPS = {
     types.float32: _Step(_read_splat(_FLOAT), _VF, _VF, _add_float),
+    types.int16: _Step(_read_splat(_I32), _V16, _VF, _add_int16),
     types.int8: _Step(_read_splat(_I32), _V8, _V32, _add_int8),
     types.uint64: _Step(_read_splat(_I64), _V64, _V64, _add_uint64),
     types.uint32: _Step(_read_table(_VF, 2), _V32, _VF, _add_uint32),
@@ -245,6 +277,7 @@ _STEPS = {
 }
 _STEPS_OF_FEW = {
     types.float32: _Step(_read_vector(_VF), _VF, _VF, _add_float),
+    types.int16: _Step(_read_vector(_V16), _V16, _VF, _add_int16),
     types.int8: _Step(_read_vector(_V8), _V8, _V32, _add_int8),
 }
 
@@ -390,12 +423,14 @@ def _build_tables(typingctx, like, source, stride, count, constants, tables):
     return types.void(like, *[types.int64] * 5), codegen
 
 
-def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
+def _emit_finish(integers: bool, to_bfloat16: bool, builder: Any, arguments: Any) -> None:
     sums, sums_stride, pixels, vectors, scales, biases, slopes, steps, numbers, *targets = arguments
     residual, residual_step, residual_offsets, out, out_step, out_offsets, levels, levels_step, levels_offsets = targets
     scaled, lowest, highest = (_splat(builder, _load(builder, numbers, _FLOAT, 4 * i, align=4)) for i in range(3))
     zero, none, least = _zero(_VF), _constant(0), builder.fptosi(lowest, _V32)
-    has_residual, has_out, has_levels = (builder.icmp_signed("!=", image, none) for image in (residual, out, levels))
+    has_residual, has_out, has_levels, has_steps = (
+        builder.icmp_signed("!=", address, none) for address in (residual, out, levels, steps)
+    )
     with cgutils.for_range(builder, vectors) as vector:
         offset = builder.mul(vector.index, _constant(VECTOR_BYTES))
         start = builder.add(sums, offset)
@@ -406,7 +441,7 @@ def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
             return builder.add(image, builder.mul(channel, _constant(size)))
 
         before_steps = builder.block
-        with builder.if_then(has_levels):
+        with builder.if_then(has_steps):
             loaded = _load(builder, builder.add(steps, offset), _VF, align=4)
             loading = builder.block
         inverse_step = builder.phi(_VF)
@@ -414,7 +449,7 @@ def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
         inverse_step.add_incoming(loaded, loading)
         to_residual = first(residual, residual_offsets, 4)
         to_out = first(out, out_offsets, 4)
-        to_levels = first(levels, levels_offsets, 1)
+        to_levels = first(levels, levels_offsets, 2 if to_bfloat16 else 1)
         with cgutils.for_range(builder, pixels) as pixel:
 
             def place(start: Any, step: Any, pixel: Any = pixel) -> Any:
@@ -436,27 +471,29 @@ def _emit_finish(integers: bool, builder: Any, arguments: Any) -> None:
             with builder.if_then(has_out):
                 builder.store(both, _at(builder, place(to_out, out_step), _VF), align=4)
             with builder.if_then(has_levels):
-                level = _call(builder, "llvm.maxnum.v16f32", _VF, builder.fmul(both, inverse_step), lowest)
-                level = _call(builder, "llvm.minnum.v16f32", _VF, level, highest)
-                level = builder.sub(_call(builder, "llvm.lrint.v16i32.v16f32", _V32, level), least)
-                kind = ir.VectorType(_I8, LANES)
-                level = builder.trunc(level, kind)
-                builder.store(level, _at(builder, place(to_levels, levels_step), kind), align=1)
+                if to_bfloat16:
+                    level = builder.fptrunc(both, ir.VectorType(_Bfloat16(), LANES))
+                else:
+                    level = _call(builder, "llvm.maxnum.v16f32", _VF, builder.fmul(both, inverse_step), lowest)
+                    level = _call(builder, "llvm.minnum.v16f32", _VF, level, highest)
+                    level = builder.sub(_call(builder, "llvm.lrint.v16i32.v16f32", _V32, level), least)
+                    level = builder.trunc(level, ir.VectorType(_I8, LANES))
+                builder.store(level, _at(builder, place(to_levels, levels_step), level.type), align=1)
 
 
 @intrinsic
 def _finish(
-    typingctx, like, sums, sums_stride, pixels, vectors, scale, bias, slope, steps, numbers,
+    typingctx, like, levels_like, sums, sums_stride, pixels, vectors, scale, bias, slope, steps, numbers,
     residual, residual_step, residual_offsets, out, out_step, out_offsets, levels, levels_step, levels_offsets,
 ):  # fmt: skip
     """Run the epilogue for pixels in a row and vectors of channels: addresses (0 for none), byte strides, counts."""
-    integers = like.dtype == types.int32
+    integers, to_bfloat16 = like.dtype == types.int32, levels_like.dtype == types.int16
 
     def codegen(context, builder, signature, arguments):
-        _emit_finish(integers, builder, arguments[1:])
+        _emit_finish(integers, to_bfloat16, builder, arguments[2:])
         return context.get_dummy_value()
 
-    return types.void(like, *[types.int64] * 18), codegen
+    return types.void(like, levels_like, *[types.int64] * 18), codegen
 
 
 @intrinsic
@@ -492,14 +529,16 @@ def _finish_block(sums, start, stride, block, outputs, y, x, pixels, epilogue):
     o = 4 * block * outputs
     residual = _address(epilogue.residual, 4, _first(epilogue.residual, epilogue.residual_halo, y, x, r))
     out = _address(epilogue.out, 4, _first(epilogue.out, epilogue.out_halo, y, x, r))
-    levels = _address(epilogue.levels, 1, _first(epilogue.levels, epilogue.levels_halo, y, x, r))
+    size = epilogue.levels.itemsize
+    levels = _address(epilogue.levels, size, _first(epilogue.levels, epilogue.levels_halo, y, x, r))
+    steps = _address(epilogue.inverse_steps, 1, o if epilogue.inverse_steps.size else -1)
     _finish(
-        sums, start, stride, pixels, vectors,
+        sums, epilogue.levels, start, stride, pixels, vectors,
         epilogue.scale.ctypes.data + o, epilogue.bias.ctypes.data + o, epilogue.slope.ctypes.data + o,
-        epilogue.inverse_steps.ctypes.data + o, epilogue.numbers.ctypes.data,
+        steps, epilogue.numbers.ctypes.data,
         residual, 4 * r * epilogue.residual.shape[2], epilogue.residual_offsets.ctypes.data + 8 * first,
         out, 4 * r * epilogue.out.shape[2], epilogue.out_offsets.ctypes.data + 8 * first,
-        levels, r * epilogue.levels.shape[2], epilogue.levels_offsets.ctypes.data + 8 * first,
+        levels, size * r * epilogue.levels.shape[2], epilogue.levels_offsets.ctypes.data + 8 * first,
     )  # fmt: skip
 
 
@@ -512,12 +551,12 @@ def convolve(
 
     Parameters
     ----------
-    image : float32 or uint8, shape (rows, columns, channels)
+    image : float32, int16 (bits of bfloat16; an even number of channels) or uint8, shape (rows, columns, channels)
         With a halo of at least ``size // 2`` pixels, and `SLACK_PIXELS` after its end.
     halo : int
-    weights : float32, shape (blocks, steps, V, 16), or int8, shape (blocks, steps, V, 64)
-        For each block of V vectors of outputs and each step, the weights of one input channel (int8: four) at one tap
-        for 16 outputs per vector. Steps are in the order (row, column, channel).
+    weights : float32, int16 or int8, shape (blocks, steps, V, 16, 32 or 64)
+        For each block of V vectors of outputs and each step, the weights of one input channel (int16: two, int8: four)
+        at one tap for 16 outputs per vector. Steps are in the order (row, column, channel).
     size : int
         Height and width of the filters.
     pixels, vectors : tuples of int
@@ -541,7 +580,7 @@ def _convolve(image, halo, weights, size, pixels, vectors, epilogue, strip, sums
     blocks, steps = weights.shape[:2]
     _, columns, channels = image.shape
     item, outputs = image.itemsize, LANES * len(vectors)
-    at_once = steps // (size * size)  # channels, or groups of four, at a tap
+    at_once = steps // (size * size)  # channels, or groups of two or four, at a tap
     offsets = np.empty(steps, np.int64)
     for step in range(steps):
         tap = step // at_once
@@ -574,7 +613,7 @@ def convolve_few(
 
     Parameters are those of `convolve`, except
 
-    weights : float32, shape (1, steps, O, 16), or int8, shape (1, steps, O, 64)
+    weights : float32, int16 or int8, shape (1, steps, O, 16, 32 or 64)
         Steps are in the order (row, column, vector of channels).
     outputs : tuple of int
         Its length is the number of outputs.
@@ -893,3 +932,19 @@ def round_levels(
                 value = np.rint(image[halo + y, halo + i, channel] * inverse_steps[channel])
                 level = np.int32(min(max(value, lowest), highest) - lowest)
                 levels[levels_halo + y, levels_halo + i, channel] = level
+
+
+@njit(cache=True, parallel=True)
+def round_bfloat16(
+    image: Array, halo: int, rounded: NDArray[np.int16], rounded_halo: int, height: int, width: int
+) -> None:
+    """Write the bits of an image of height × width pixels in bfloat16, halves to even; 0 for channels it lacks."""
+    bits, channels = image.view(np.uint32), image.shape[2]
+    for y in prange(height):
+        for i in range(width):
+            for channel in range(channels):
+                value = bits[halo + y, halo + i, channel]
+                value = (value + np.uint32(0x7FFF) + (value >> np.uint32(16) & np.uint32(1))) >> np.uint32(16)
+                rounded[rounded_halo + y, rounded_halo + i, channel] = value
+            for channel in range(channels, rounded.shape[2]):
+                rounded[rounded_halo + y, rounded_halo + i, channel] = 0

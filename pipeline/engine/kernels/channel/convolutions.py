@@ -20,7 +20,7 @@ from pipeline.engine.kernels.channel.images import (
 from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
 from pipeline.engine.output_formats import Method, OutputFormat
-from pipeline.engine.quantization import Quantization, with_steps
+from pipeline.engine.quantization import Quantization, Rounding, bfloat16, with_steps
 from pipeline.engine.workspace import Workspace
 
 NO_STEPS = np.empty(0, np.float32)
@@ -32,8 +32,8 @@ class Convolution:
     Parameters
     ----------
     layer : Layer
-    quantization : Quantization, optional
-        Quantization of the layer's input, if it computes with integers.
+    rounding : Rounding, optional
+        Rounding of the layer's input, if it does not compute in float32.
     output_format : OutputFormat
     workspace : Workspace
         Buffers, shared with the other layers.
@@ -44,20 +44,23 @@ class Convolution:
     def __init__(
         self,
         layer: Layer,
-        quantization: Quantization | None,
+        rounding: Rounding | None,
         output_format: OutputFormat,
         workspace: Workspace,
         method: Method = "tables",
     ) -> None:
-        self.quantization, self.output_format, self.images = quantization, output_format, Images(workspace)
+        self.rounding, self.output_format, self.images = rounding, output_format, Images(workspace)
         self.shuffle = layer.shuffle
         count, _, self.size, _ = layer.filters.shape
         self.outputs = count // self.shuffle**2  # channels after the pixel shuffle
         filters, epilogue = layer.filters, layer.epilogue
+        quantization = rounding if isinstance(rounding, Quantization) else None
         if quantization is not None:
             filters, steps = with_steps(filters, quantization)
             epilogue = epilogue.times(steps)
-        self.few = not layer.binary and count <= FEW and self.shuffle == 1 and output_format.quantization is None
+        elif rounding is not None:
+            filters = bfloat16(filters)
+        self.few = not layer.binary and count <= FEW and self.shuffle == 1 and output_format.rounding is None
         self.filters: Filters
         self.inverse_steps = NO_STEPS
         if self.few:
@@ -73,8 +76,8 @@ class Convolution:
             self.filters = (BinaryFilters if layer.binary else FloatFilters)(arranged, quantization)
         vectors = (epilogue.scale, epilogue.bias, epilogue.slope)
         self.epilogue = Epilogue(*(_arranged(v, order.ravel(), self.filters.outputs) for v in vectors))
-        if output_format.quantization is not None:
-            each = np.tile(inverse_steps(output_format.quantization, order.shape[1]), len(order))
+        if isinstance(output_format.rounding, Quantization):
+            each = np.tile(inverse_steps(output_format.rounding, order.shape[1]), len(order))
             self.inverse_steps = _arranged(each, np.arange(len(each)), self.filters.outputs)
 
     def __call__(
@@ -95,17 +98,17 @@ class Convolution:
         out, out_halo = NO_VALUES, output_format.halo or 0
         if output_format.halo is not None or (output_format.planes and not self.few):
             out = images.buffer(padded(self.outputs), height, width, out_halo)
-        levels, numbers = NO_LEVELS, [residual_scale, 0.0, 0.0]
-        if output_format.quantization is not None:
-            lowest, highest = stored(output_format.quantization)
-            levels = images.levels_buffer(padded(self.outputs), height, width, output_format.levels_halo, int(-lowest))
-            numbers[1:] = [float(lowest), float(highest)]
+        levels, limits = NO_LEVELS, (np.float32(0), np.float32(0))
+        if (rounding := output_format.rounding) is not None:
+            levels = images.levels_buffer(padded(self.outputs), height, width, output_format.levels_halo, rounding)
+            if isinstance(rounding, Quantization):
+                limits = stored(rounding)
         epilogue = EpilogueArguments(
             initial=self.filters.initial,
             scale=self.epilogue.scale,
             bias=self.epilogue.bias,
             slope=self.epilogue.slope,
-            numbers=np.array(numbers, np.float32),
+            numbers=np.array([residual_scale, *limits], np.float32),
             inverse_steps=self.inverse_steps,
             height=x.height,
             width=x.width,
@@ -126,7 +129,7 @@ class Convolution:
                 image_to_planes(out, out_halo, planes)
             return planes
         return Activation(
-            self.outputs, height, width, out, out_halo, levels, output_format.levels_halo, output_format.quantization
+            self.outputs, height, width, out, out_halo, levels, output_format.levels_halo, output_format.rounding
         )
 
     def _input(self, x: Array | Activation) -> tuple[NDArray, int, Activation]:
@@ -134,10 +137,10 @@ class Convolution:
         halo = self.size // 2
         if not isinstance(x, Activation):
             x = self.images.from_planes(x, halo)
-        if self.quantization is None:
+        if self.rounding is None:
             x = self.images.with_values(x, halo)
             return x.values, x.halo, x
-        x = self.images.with_levels(x, self.quantization, halo)
+        x = self.images.with_levels(x, self.rounding, halo)
         return x.levels, x.levels_halo, x
 
     def _added(self, residual: Array | Activation | None) -> Activation:

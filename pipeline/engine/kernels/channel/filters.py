@@ -72,11 +72,11 @@ def _shares(epilogue: kernels.EpilogueArguments, strips: int = 1) -> tuple[int, 
 
 
 class FloatFilters:
-    """Float filters, or float filters rounded to int8.
+    """Float filters, or float filters rounded to int8 or bfloat16.
 
     Parameters
     ----------
-    filters : float32 or int8, shape (O, I, k, k)
+    filters : float32, int8, or int16 (bits of bfloat16), shape (O, I, k, k)
     quantization : Quantization, optional
         Quantization of the input, for int8 filters.
     """
@@ -85,7 +85,7 @@ class FloatFilters:
         self.size = filters.shape[2]
         self.outputs, vectors = _blocks(len(filters), LANES)
         taps = filters.transpose(2, 3, 1, 0)  # row, column, input, output
-        inputs_per_step = 1 if quantization is None else 4
+        inputs_per_step = 4 // filters.itemsize
         whole = np.zeros((*taps.shape[:2], padded(taps.shape[2], inputs_per_step), self.outputs), filters.dtype)
         whole[:, :, : taps.shape[2], : len(filters)] = taps
         steps = whole.reshape(-1, inputs_per_step, self.outputs // (vectors * LANES), vectors, LANES)
@@ -93,7 +93,8 @@ class FloatFilters:
         self.weights = aligned(blocks)
         self.initial = _initial(filters, self.outputs, quantization)
         self.vectors = _length(vectors)
-        parameters = blocking("float32" if quantization is None else "int8")
+        kinds: dict[int, Kind] = {4: "float32", 2: "bfloat16", 1: "int8"}
+        parameters = blocking(kinds[filters.itemsize])
         self.pixels, self.strip = _length(parameters.pixels(vectors)), parameters.strip
 
     def run(
@@ -109,12 +110,12 @@ class FloatFilters:
 
 
 class FewFilters:
-    """At most `FEW` float filters, or such filters rounded to int8; the parameters are those of `FloatFilters`."""
+    """At most `FEW` filters; the parameters are those of `FloatFilters`."""
 
     def __init__(self, filters: NDArray, quantization: Quantization | None) -> None:
         self.size = filters.shape[2]
         self.outputs = len(filters)
-        lanes = LANES if quantization is None else 4 * LANES
+        lanes = LANES * 4 // filters.itemsize
         taps = filters.transpose(2, 3, 1, 0)
         whole = np.zeros((*taps.shape[:2], padded(taps.shape[2], lanes), self.outputs), filters.dtype)
         whole[:, :, : taps.shape[2]] = taps

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.engine.kernels.channel import compiled as kernels
 from pipeline.engine.kernels.channel.compiled import LANES, SLACK_PIXELS
 from pipeline.engine.networks import Array
-from pipeline.engine.quantization import Quantization
+from pipeline.engine.quantization import Bfloat16, Quantization, Rounding
 from pipeline.engine.workspace import Workspace
 
 NO_VALUES = np.empty((0, 0, 0), np.float32)
@@ -50,10 +50,10 @@ class Activation:
         Empty if no layer reads them.
     halo : int
         The halo of `values`, pixels.
-    levels : uint8, shape (rows, columns, at least C)
-        Levels of `quantization` minus its lowest; empty if no layer reads them.
+    levels : uint8 or int16, shape (rows, columns, at least C)
+        Levels of `rounding` minus its lowest, or the bits of bfloat16; empty if no layer reads them.
     levels_halo : int
-    quantization : Quantization, optional
+    rounding : Rounding, optional
     """
 
     channels: int
@@ -61,9 +61,9 @@ class Activation:
     width: int
     values: Array
     halo: int
-    levels: NDArray[np.uint8] = field(default_factory=lambda: NO_LEVELS)
+    levels: NDArray = field(default_factory=lambda: NO_LEVELS)
     levels_halo: int = 0
-    quantization: Quantization | None = None
+    rounding: Rounding | None = None
 
     @property
     def inside(self) -> Array:
@@ -87,10 +87,12 @@ class Images:
         slack = -(-SLACK_PIXELS * max(1, 64 // channels) // columns)
         return self.workspace.array((rows + slack, columns, channels), dtype, ("image", height, width, halo))
 
-    def levels_buffer(self, channels: int, height: int, width: int, halo: int, zero: int) -> NDArray[np.uint8]:
-        """Return a buffer for an image in levels, its halo at the level of zero, which depends on the layer."""
+    def levels_buffer(self, channels: int, height: int, width: int, halo: int, rounding: Rounding) -> NDArray:
+        """Return a buffer for a rounded image, with its halo at the level of zero, which depends on the layer."""
+        if isinstance(rounding, Bfloat16):
+            return self.buffer(padded(channels, 2), height, width, halo, np.int16)
         levels = self.buffer(channels, height, width, halo, np.uint8)
-        kernels.fill_halo(levels, halo, height, width, zero)
+        kernels.fill_halo(levels, halo, height, width, int(-stored(rounding)[0]))
         return levels
 
     def from_planes(self, x: Array, halo: int) -> Activation:
@@ -109,15 +111,17 @@ class Images:
         inside[:] = x.values[x.halo : x.halo + x.height, x.halo : x.halo + x.width]
         return replace(x, values=values, halo=halo)
 
-    def with_levels(self, x: Activation, quantization: Quantization, halo: int) -> Activation:
-        """Return the activation with levels, in a halo of at least `halo` pixels."""
-        if x.quantization is quantization and x.levels_halo >= halo:
+    def with_levels(self, x: Activation, rounding: Rounding, halo: int) -> Activation:
+        """Return the activation rounded, in a halo of at least `halo` pixels."""
+        if x.rounding is rounding and x.levels_halo >= halo:
             return x
-        lowest, highest = stored(quantization)
-        steps = inverse_steps(quantization, x.values.shape[2])
-        levels = self.levels_buffer(x.values.shape[2], x.height, x.width, halo, int(-lowest))
-        kernels.round_levels(x.values, x.halo, steps, lowest, highest, levels, halo, x.height, x.width)
-        return replace(x, levels=levels, levels_halo=halo, quantization=quantization)
+        levels = self.levels_buffer(x.values.shape[2], x.height, x.width, halo, rounding)
+        if isinstance(rounding, Bfloat16):
+            kernels.round_bfloat16(x.values, x.halo, levels, halo, x.height, x.width)
+        else:
+            steps = inverse_steps(rounding, x.values.shape[2])
+            kernels.round_levels(x.values, x.halo, steps, *stored(rounding), levels, halo, x.height, x.width)
+        return replace(x, levels=levels, levels_halo=halo, rounding=rounding)
 
     def with_whole_vectors(self, x: Activation) -> Activation:
         """Return the activation with its channels padded to whole vectors."""

@@ -13,7 +13,7 @@ from pipeline.engine.kernels.pixel.tables import look_up_offsets, table_indices
 from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
 from pipeline.engine.output_formats import OutputFormat
-from pipeline.engine.quantization import Quantization, quantize, with_steps
+from pipeline.engine.quantization import Bfloat16, Quantization, quantize, with_steps
 from pipeline.engine.workspace import Workspace
 
 NO_VALUES = np.empty((0, 0, 0), np.float32)
@@ -100,7 +100,8 @@ class Convolution:
         """Run on x, float32 of shape (I, H, W), C-contiguous; see `pipeline.engine.networks.Ops.conv`."""
         x = Activation.of(x)
         height, width = x.height, x.width
-        values, levels, halo, rounded = NO_VALUES, NO_LEVELS, 0, self.output_format.quantization
+        values, levels, halo, rounded = NO_VALUES, NO_LEVELS, 0, self.output_format.rounding
+        assert not isinstance(rounded, Bfloat16)  # `Engine` refuses it
         # An output that is shuffled, or becomes signs, or has a step per channel, is rounded by its reader.
         direct = rounded is not None and shuffle == 1 and not rounded.signs and np.ndim(rounded.step) == 0
         if self.output_format.planes or self.output_format.halo is not None or not direct:

@@ -1,0 +1,126 @@
+"""Upscale an image of 6000×4000 by published networks; write the peak memory and time to docs/large.json and .md.
+
+Each is run by `binsr upscale` in a process of its own, in its default mode; of networks that differ only in their
+training, one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+from skimage.data import astronaut
+
+from pipeline import labels
+from pipeline.errors import InputError
+from pipeline.files import write_json, write_text
+from pipeline.program import run_program
+from pipeline.provenance import environment
+from pipeline.tables import Column, table
+from pipeline.zoo.catalogue import ZOO, read_index
+
+HEIGHT, WIDTH = 4000, 6000
+MIB = 2**20
+
+
+def upscale_large(name: str, scale: int, height: int, width: int, folder: Path) -> dict[str, Any]:
+    """Upscale an image by a published network in a process of its own.
+
+    Returns
+    -------
+    dict
+        ``network``; ``activations`` and ``float_layers``, the mode; ``seconds``, decoding and encoding included;
+        ``images_mib``, the pixels of both images; ``peak_mib``, the process's peak of resident memory.
+
+    Raises
+    ------
+    InputError
+        If it fails.
+    """
+    source, target = folder / "large.bmp", folder / "larger.bmp"
+    repeats = -(-height // 512), -(-width // 512), 1
+    Image.fromarray(np.tile(astronaut(), repeats)[:height, :width]).save(source)
+    options = ["--model", name, "--json", "--overwrite"]
+    binsr = Path(sys.executable).with_name("binsr")
+    command = [str(binsr), "upscale", str(source), "-o", str(target), *options]
+    with tempfile.TemporaryFile() as out:
+        child = subprocess.Popen(command, stdout=out)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            raise InputError(f"{name}: binsr upscale failed with exit code {child.returncode}; see its message above")
+        out.seek(0)
+        told = json.load(out)
+    return {
+        "network": name,
+        "activations": told["activations"],
+        "float_layers": told["float_layers"],
+        "seconds": told["files"][0]["seconds"],
+        "images_mib": round(3 * height * width * (1 + scale**2) / MIB, 1),
+        "peak_mib": round(usage.ru_maxrss / 1024, 1),
+    }
+
+
+def page(record: dict[str, Any]) -> str:
+    """Return the record as Markdown."""
+    height, width = record["lr_size"]
+    columns = {
+        "network": Column("network"),
+        "activations": Column("binary layers’ activations"),
+        "float_layers": Column("float layers"),
+        "peak_mib": Column("peak memory, MiB", _whole, "n"),
+        "images_mib": Column("of it the images’ pixels, MiB", _whole, "n"),
+        "seconds": Column("seconds", _whole, "n"),
+    }
+    machine = record["environment"]
+    return "\n".join(
+        [
+            "# Upscaling a large image",
+            "",
+            f"`binsr upscale` of an image of {width}×{height} pixels with each binary network, in its default mode:",
+            "the peak of resident memory of the process, and the time from reading the image to having written the",
+            f"larger one, on {machine['cores']} cores of {machine['cpu']}. Written by `make large`.",
+            "",
+            table("large", "Large image", columns, record["networks"]).markdown(),
+            "",
+        ]
+    )
+
+
+def _whole(value: float) -> str:
+    return labels.number(value, 0)
+
+
+def main(
+    height: Annotated[int, typer.Option(min=1, help="Of the image, in pixels.")] = HEIGHT,
+    width: Annotated[int, typer.Option(min=1, help="Of the image, in pixels.")] = WIDTH,
+    models: Annotated[
+        list[str] | None, typer.Option(metavar="NAME…", help="Networks. Default: a binary one of each size and scale.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where large.json and large.md are written.")] = Path("docs"),
+) -> None:
+    published = {network.name: network for network in read_index(ZOO)}
+    if unknown := [name for name in models or () if name not in published]:
+        raise InputError(f"--models: {unknown[0]} is not published; see binsr models")
+    kinds = {(each.model, each.scale): each for each in reversed(published.values()) if each.weights == "binary"}
+    chosen = [published[name] for name in models or ()] or sorted(kinds.values(), key=lambda each: each.name)
+    measured = []
+    with tempfile.TemporaryDirectory() as folder:
+        for network in chosen:
+            measured.append(upscale_large(network.name, network.scale, height, width, Path(folder)))
+            print(f"{network.name}: {measured[-1]['peak_mib']} MiB, {measured[-1]['seconds']} s", flush=True)
+    record = {"lr_size": [height, width], "networks": measured, "environment": environment()}
+    write_json(out / "large.json", record)
+    write_text(out / "large.md", page(record))
+
+
+if __name__ == "__main__":
+    run_program(main)
