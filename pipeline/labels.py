@@ -16,6 +16,7 @@ BACKENDS = {
     "onnxruntime_float32": "ONNX Runtime, float32",
     "onnxruntime_int8": "ONNX Runtime, int8",
     "openvino_float32": "OpenVINO, float32",
+    "openvino_bfloat16": "OpenVINO, bfloat16",
     "openvino_int8": "OpenVINO, int8",
 }
 

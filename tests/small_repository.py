@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -21,6 +22,14 @@ ENVIRONMENT = {
     "GIT_COMMITTER_EMAIL": "a@example.org",
     "CXX": "missing",  # torch.compile takes half a minute; tests/benchmark/test_measure.py runs it
 }
+
+
+CUT_OFF = ("unshare", "--net", "--map-root-user")  # runs a command where there is no network
+
+
+def network_can_be_cut() -> bool:
+    """Whether the system lets a process have a network of its own, without any interface but loopback."""
+    return subprocess.run([*CUT_OFF, "true"], capture_output=True, check=False).returncode == 0
 
 
 class Repository:
@@ -71,9 +80,9 @@ class Repository:
         edit(params)
         path.write_text(yaml.safe_dump(params))
 
-    def start(self, *arguments: str, **options) -> subprocess.Popen:
+    def start(self, *arguments: str, prefix: Sequence[str] = (), **options) -> subprocess.Popen:
         return subprocess.Popen(
-            ["dvc", *arguments],
+            [*prefix, "dvc", *arguments],
             cwd=self.folder,
             env=ENVIRONMENT,
             stdout=subprocess.PIPE,
@@ -83,9 +92,9 @@ class Repository:
             **options,
         )
 
-    def dvc(self, *arguments: str, exit_code: int = 0) -> str:
-        """Run dvc and give what it prints."""
-        process = self.start(*arguments)
+    def dvc(self, *arguments: str, exit_code: int = 0, prefix: Sequence[str] = ()) -> str:
+        """Run dvc and give what it prints; `prefix` is the beginning of its command line."""
+        process = self.start(*arguments, prefix=prefix)
         output, _ = process.communicate()
         assert process.returncode == exit_code, output
         return output

@@ -2,9 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
+
+from tests.small_repository import CUT_OFF, network_can_be_cut
 
 OF_THE_ZOO = {"zoo@embedded-test", "zoo_pictures@embedded-test"}
 
@@ -27,6 +31,16 @@ def test_it_ends_in_a_report_and_a_second_run_does_nothing(done):
     assert page.count('<article class="comparison"') == 2 * len(shown)
     assert "Running stage" not in done.dvc("repro")
     assert done.would_run() == set()
+
+
+def test_it_ran_without_a_network(done):
+    """Nothing but the downloads of `fetch` needs one, and the embedded photographs are no download."""
+    if not network_can_be_cut():
+        pytest.skip("the system does not let a process have a network of its own")
+    program = "import socket; print([name for _, name in socket.if_nameindex()])"
+    command = [*CUT_OFF, sys.executable, "-c", program]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"['lo']\n"
+    assert (done.folder / "reports/index.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.benchmark.backends import Backend, optional
+from pipeline.benchmark.backends import Backend, UnavailableError, optional
 
 INPUT, HEIGHT, WIDTH = "x", "height", "width"  # the input of exported networks and its free dimensions
 
@@ -56,15 +56,28 @@ def openvino(model: Path, x: NDArray[np.float32], threads: int) -> Backend:
 
     Parameters and errors as for `onnxruntime`.
     """
-    package = optional("openvino")
-    core = package.Core()
+    return _openvino(model, x, threads, "f32")
+
+
+def openvino_bfloat16(model: Path, x: NDArray[np.float32], threads: int) -> Backend:
+    """Load an ONNX file into OpenVINO in bfloat16, its default on processors that multiply in it.
+
+    Parameters and errors as for `onnxruntime`; the processor may also lack the instructions.
+    """
+    if "BF16" not in optional("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise UnavailableError("this processor does not multiply in bfloat16")
+    return _openvino(model, x, threads, "bf16")
+
+
+def _openvino(model: Path, x: NDArray[np.float32], threads: int, precision: str) -> Backend:
+    core = optional("openvino").Core()
     network = core.read_model(model)
     network.reshape([1, *x.shape])
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
     }
     compiled = core.compile_model(network, "CPU", settings)
     executed = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
@@ -84,6 +97,7 @@ RUNTIMES: Mapping[str, tuple[str, Callable[[Path, NDArray[np.float32], int], Bac
     "onnxruntime_float32": ("onnx", onnxruntime),
     "onnxruntime_int8": ("onnxruntime_int8", onnxruntime),
     "openvino_float32": ("onnx", openvino),
+    "openvino_bfloat16": ("onnx", openvino_bfloat16),
     "openvino_int8": ("openvino_int8", openvino),
 }  # by name: the file of `pipeline.benchmark.exports.Exports` that a backend reads, and the function that loads it
 

@@ -9,7 +9,7 @@ from itertools import cycle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pipeline import labels
-from pipeline.records import TORCH
+from pipeline.records import INT8, TORCH
 from pipeline.reporting import svg
 from pipeline.reporting.columns import COUNT, NETWORK, RUN_BY, WEIGHTS_COLUMN, level, weights_cell
 from pipeline.reporting.figures import Panel
@@ -36,6 +36,8 @@ class Point:
     bytes: int
 
 
+EXACT = ("engine_float32", "engine_bfloat16")  # modes with float32 activations, which are the paper's
+
 Cost = Callable[[Point], float]
 
 
@@ -61,10 +63,10 @@ def pareto_points(zoo: Zoo) -> list[Point]:
         if times is None:
             continue
         for backend, timing in times.backends.items():
-            float_backend = backend == TORCH
+            float_backend = backend in (TORCH, INT8)
             model = real if float_backend else binary
             sets = zoo.published[model.name].values()
-            scored = "torch" if float_backend else backend
+            scored = "torch" if backend == TORCH else backend
             if not all(scored in means for means in sets):
                 continue
             mean = sum(means[scored].psnr_y for means in sets) / len(sets)
@@ -122,13 +124,19 @@ def pareto_panels(points: Sequence[Point]) -> list[Panel]:
     return panels
 
 
+def _colour(point: Point) -> str:
+    """Return the colour of a network, in full where it computes with integers."""
+    if point.weights == "float":
+        return svg.FLOAT if point.by == INT8 else svg.FLOAT_SOFT
+    return svg.BINARY_SOFT if point.by in EXACT else svg.BINARY
+
+
 def _panel(points: Sequence[Point], title: str, kind: str, axis: str, unit: str, cost: Cost) -> Panel:
     figure, axes = svg.panel(WIDTH, HEIGHT)
     edge = front(points, cost)
     axes.step([cost(p) for p in edge], [p.psnr_y for p in edge], where="post", color=svg.MUTED, linewidth=1.5, zorder=1)
     for point in points:
-        exact = point.by.endswith("float32")
-        colour = svg.FLOAT if point.weights == "float" else svg.BINARY_SOFT if exact else svg.BINARY
+        colour = _colour(point)
         border = svg.INK if point in edge else svg.PAGE
         marker = MARKERS[point.model]
         axes.plot(cost(point), point.psnr_y, marker, color=colour, markersize=9, markeredgecolor=border, zorder=3)

@@ -28,6 +28,7 @@ def ratio_table(published: Mapping[str, Mapping[str, PublishedRatios]]) -> Table
         "int6": Column("int6, float layers int8\nover OpenVINO int8", css="n"),
         "exact": Column("float32 activations\nover fastest float32", css="n strong"),
         "bfloat16": Column("the same, float layers bfloat16\nover fastest float32", css="n"),
+        "over_bfloat16": Column("the same\nover OpenVINO bfloat16", css="n"),
         "integer": Column("int8 everywhere\nover fastest float32", css="n"),
         "fastest": Column("fastest float32"),
     }
@@ -48,6 +49,7 @@ def _cells(runs: list[Measurement]) -> dict[str, Any]:
         "int6": _span(runs, "engine_int6_all", lambda run: INT8),
         "exact": _span(runs, "engine_float32", lambda run: run.baseline),
         "bfloat16": _span(runs, "engine_bfloat16", lambda run: run.baseline),
+        "over_bfloat16": _span(runs, "engine_bfloat16", lambda run: "openvino_bfloat16"),
         "integer": _span(runs, "engine_int8_all", lambda run: run.baseline),
         "fastest": ", ".join(labels.backend(name) for name in baselines),
     }

@@ -108,11 +108,13 @@ def _engine_measure(results: Results, engine: str) -> list[Measure]:
 def _quantized_measure(results: Results) -> list[Measure]:
     """Return the speed-up by quantization alone, without binarization."""
     ratios = _speeds(results, INT8)
-    return (
-        [Measure("OpenVINO, int8", _times_span(ratios), "float networks, quantized but not binarized")]
-        if ratios
-        else []
-    )
+    if not ratios:
+        return []
+    models = [model for model in results.zoo.models if model.weights == "float"]
+    means = [each for model in models for each in results.zoo.published[model.name].values()]
+    losses = [mean["torch"].psnr_y - mean[INT8].psnr_y for mean in means if INT8 in mean]
+    cost = f"; lose up to {labels.number(max(losses), 3)} dB by rounding" if losses else ""
+    return [Measure("OpenVINO, int8", _times_span(ratios), f"float networks, quantized but not binarized{cost}")]
 
 
 def _reached(results: Results, pair: tuple[str, int], engine: str) -> str:

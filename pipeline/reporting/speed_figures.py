@@ -199,7 +199,7 @@ def _bottom(axes: Axes, label: str, most: float) -> None:
 
 
 def _bar_colour(name: str) -> str:
-    exact = name.endswith("float32") or not name.startswith((ENGINE, "onnx", "openvino"))
+    exact = name.endswith(("float32", "bfloat16")) or not name.startswith((ENGINE, "onnx", "openvino"))
     if name.startswith(ENGINE):
         return svg.BINARY_SOFT if exact else svg.BINARY
     return svg.FLOAT_SOFT if exact else svg.FLOAT

@@ -51,7 +51,7 @@ def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
             results[name] = PublishedScores(known.sha256, _of(known.sets, backends.get(name, ["bicubic"])))
     rows = [row for row in _rows(zoo / "results.csv") if _has(results, row["method"], row["set"], row["backend"])]
     tasks = [task for task in every if not _has(results, task.method, task.test_set, task.backends[0])]
-    for name in dict.fromkeys(task.test_set for task in tasks):
+    for name in dict.fromkeys(name for task in tasks for name in task.sets):
         ready(name, mirror)
     for task, scores in in_parallel(tasks):
         print(f"{task.method} on {task.test_set} by {', '.join(scores)}", flush=True)

@@ -8,33 +8,45 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.prepared import PreparedSet
+from pipeline.data.registry import registry
 from pipeline.data.resize import imresize
+from pipeline.data.samples import lr_crops
 from pipeline.engine.runner import MODES, modes_here
 from pipeline.evaluation.backends import upscalers
 from pipeline.evaluation.protocol import evaluate, means
+from pipeline.packing import load
 from pipeline.provenance import available_cores
-from pipeline.records import Quality, Score
+from pipeline.records import INT8, Quality, Score
 from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import ZOO, PublishedNetwork
 from pipeline.zoo.processes import one_thread_each
+from pipeline.zoo.quantized import openvino_int8
 
-BACKENDS = ("torch", *MODES)
+BACKENDS = ("torch", *MODES, INT8)
+CALIBRATION_SET = "BSDS500-train"  # for networks whose training set is not registered: an earlier one that contained it
+CALIBRATION_IMAGES, CALIBRATION_CROP = 32, 48  # for OpenVINO: as many as `export` takes for the engine
 
 
 def published_backends(network: PublishedNetwork) -> list[str]:
     """Return the backends in which a network is published.
 
-    The engine runs a float network in float32 alone. A variant serves to compare trainings, which PyTorch does; what
-    the engine's modes cost is measured on the main networks.
+    The engine runs a float network in float32 alone, and OpenVINO quantized to int8. A variant serves to compare
+    trainings, which PyTorch does; what rounding costs is measured on the main networks.
     """
     if network.variant:
         return ["torch"]
-    return ["torch", *(mode for mode in MODES if network.weights == "binary" or mode == "engine_float32")]
+    return ["torch", *MODES] if network.weights == "binary" else ["torch", "engine_float32", INT8]
+
+
+def calibration_set(network: PublishedNetwork) -> str:
+    """Return the image set on whose crops OpenVINO's ranges are chosen: that on which the network was trained."""
+    trained_on = network.training.get("training_set", CALIBRATION_SET)
+    return trained_on if trained_on in registry() else CALIBRATION_SET
 
 
 def backends_here(network: PublishedNetwork) -> list[str]:
     """Return those of `published_backends` that this processor can run."""
-    return [name for name in published_backends(network) if name == "torch" or name in modes_here()]
+    return [name for name in published_backends(network) if name not in MODES or name in modes_here()]
 
 
 @dataclass(frozen=True)
@@ -48,8 +60,7 @@ class Task:
     network : PublishedNetwork or None
         None is bicubic upscaling.
     backends : tuple of str
-        ``torch`` and modes of the engine; a network is scored by those in which it is published and that this processor
-        can run.
+        Some of `BACKENDS`; a network is scored by those in which it is published and that this processor can run.
     zoo : Path
     """
 
@@ -64,13 +75,25 @@ class Task:
         """The name of the network, or ``bicubic-x<scale>``."""
         return f"bicubic-x{self.scale}" if self.network is None else self.network.name
 
+    @property
+    def sets(self) -> list[str]:
+        """The image sets that must be prepared."""
+        if self.network is None or INT8 not in self.backends or INT8 not in published_backends(self.network):
+            return [self.test_set]
+        return [self.test_set, calibration_set(self.network)]
+
     def scores(self) -> dict[str, list[Score]]:
         """Score every image by every backend."""
         images = PreparedSet.open(prepared_folder(self.test_set))
         if self.network is None:
             return {"bicubic": evaluate(lambda image: imresize(image, self.scale), images, self.scale)}
-        upscale = upscalers(self.network.path(self.zoo), self.backends)
-        published = [name for name in published_backends(self.network) if name in self.backends and name in upscale]
+        path = self.network.path(self.zoo)
+        upscale = upscalers(path, self.backends)
+        published = [name for name in backends_here(self.network) if name in self.backends]
+        if INT8 in published:
+            prepared = PreparedSet.open(prepared_folder(calibration_set(self.network)))
+            crops = lr_crops(prepared, self.scale, CALIBRATION_CROP, CALIBRATION_IMAGES, seed=0)
+            upscale[INT8] = openvino_int8(load(path), crops, threads=1)
         return {name: evaluate(upscale[name], images, self.scale) for name in published}
 
 

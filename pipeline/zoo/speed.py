@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from pipeline.allocator import keep_freed_memory
+from pipeline.benchmark.backends import UnavailableError
 from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.engine import Engine
 from pipeline.engine.runner import MODES, modes_here
@@ -16,11 +18,14 @@ from pipeline.evaluation.protocol import Image
 from pipeline.inference import channels_last, upscale
 from pipeline.packed import read
 from pipeline.packing import load
-from pipeline.records import TORCH, PairTiming
+from pipeline.records import INT8, TORCH, PairTiming
+from pipeline.zoo.quantized import openvino_int8
 
 
 def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, budget: float) -> PairTiming:
-    """Time a float network in PyTorch and its binary twin in every mode of the engine, in turns on one image.
+    """Time a float network in PyTorch and OpenVINO int8, and its binary twin in the engine, in turns on one image.
+
+    OpenVINO is left out if it is not installed.
 
     Parameters
     ----------
@@ -36,6 +41,8 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
     torch.set_num_threads(threads)
     module = channels_last(load(real))
     runs: dict[str, Callable[[], Image]] = {TORCH: lambda: upscale(module, image)}
+    with suppress(UnavailableError):  # the time does not depend on the images from which the ranges are chosen
+        runs[INT8] = partial(openvino_int8(load(real), [image], threads), image)
     packed = read(binary)
     for name in modes_here():
         runs[name] = partial(Engine(packed, **MODES[name], threads=threads).upscale, image)

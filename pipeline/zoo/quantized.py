@@ -1,0 +1,54 @@
+"""A float network quantized to int8 for OpenVINO, for images of any size: what one could run without binarization."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from pipeline.benchmark.backends import optional
+from pipeline.benchmark.exports import Exports
+from pipeline.upscaling import upscale_image, upscaling_of
+
+Image = NDArray[np.uint8]
+
+
+def openvino_int8(module: nn.Module, images: Sequence[Image], threads: int) -> Callable[[Image], Image]:
+    """Quantize a float network and return the function that upscales an image with it.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Made by `pipeline.models.build`.
+    images : sequence of uint8, H×W×3 or H×W
+        LR images from which the ranges of the activations are chosen.
+    threads : int
+
+    Raises
+    ------
+    UnavailableError
+        If a package that it needs is not installed.
+    """
+    config = cast(dict[str, Any], module.config)
+    model, scale = config["model"], config["scale"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Exports(module.eval(), [_input(image, model, scale) for image in images], Path(folder)).openvino_int8
+        settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+        compiled = optional("openvino").Core().compile_model(path, "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def forward(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.array(request.infer({0: x[None]}, share_inputs=True)[0][0])
+
+    return lambda image: upscale_image(forward, image, model, scale)
+
+
+def _input(image: Image, model: str, scale: int) -> NDArray[np.float32]:
+    """Return the input that a network has for an image, float32 of shape (C, h, w)."""
+    upscaling = upscaling_of(image, model, scale)
+    return upscaling.read((slice(0, upscaling.size[0]), slice(0, upscaling.size[1])))
