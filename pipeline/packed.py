@@ -160,7 +160,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]]]:
         raise InputError(f"{path}: not a packed network ({reason}); write one with pipeline.packing.save") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else None
-        raise InputError(f"{path}: format: {found!r} where this version reads {FORMAT}; save the network again")
+        raise InputError(f"{path}: format: {found!r:.60} where this version reads {FORMAT}; save the network again")
     for field in ("network", "binary", "metadata"):
         if not isinstance(header.get(field), dict):
             raise InputError(f"{path}: {field}: missing from the header; save the network again")

@@ -92,7 +92,7 @@ class Architecture:
         config = packed.config
         if config.get("model") not in PASSES or config.get("scale") not in UPSAMPLING:
             raise InputError(
-                f"network: {config.get('model')!r} at scale {config.get('scale')!r} is unknown; "
+                f"network: {config.get('model')!r:.60} at scale {config.get('scale')!r:.60} is unknown; "
                 f"use one of {', '.join(PASSES)} at scale 2, 3 or 4"
             )
         names = (name.split(".") for name in (*packed.tensors, *packed.binary))

@@ -318,12 +318,12 @@ def _range(packed: PackedNetwork, kind: str, layer: str) -> tuple[float, float]:
     ends = ((packed.metadata.get("activations") or {}).get(kind) or {}).get(layer)
     remedy = f"export with calibration for {kind}"
     if not isinstance(ends, list | tuple) or len(ends) != 2:
-        raise InputError(f"{field}: {ends!r} is not a range; {remedy}")
+        raise InputError(f"{field}: {ends!r:.60} is not a range; {remedy}")
     if not all(map(finite, ends)):
-        raise InputError(f"{field}: {ends!r} is not a pair of finite numbers; {remedy}")
+        raise InputError(f"{field}: {ends!r:.60} is not a pair of finite numbers; {remedy}")
     low, high = min(float(ends[0]), 0.0), max(float(ends[1]), 0.0)
     if not high - low >= SMALLEST_RANGE:
-        raise InputError(f"{field}: {ends!r} is an empty range; {remedy}")
+        raise InputError(f"{field}: {ends!r:.60} is an empty range; {remedy}")
     return low, high
 
 
@@ -332,7 +332,7 @@ def _by_channel(packed: PackedNetwork, layer: str, channels: int) -> Quantizatio
     ranges = ((packed.metadata.get("activations") or {}).get(FLOAT_LAYERS) or {}).get(layer)
     remedy = "export with calibration for int8"
     if not isinstance(ranges, dict) or not isinstance(ranges.get("signed"), bool):
-        raise InputError(f"{field}: {ranges!r} has no ranges; {remedy}")
+        raise InputError(f"{field}: {ranges!r:.60} has no ranges; {remedy}")
     largest = ranges.get("largest")
     if not isinstance(largest, list) or len(largest) != channels:
         raise InputError(f"{field}.largest: not a list of {channels} numbers; {remedy}")

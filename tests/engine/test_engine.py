@@ -256,3 +256,14 @@ def test_results_do_not_depend_on_what_lies_in_freed_memory(saved):
         for fill in ("0", "85", "170")
     }
     assert len(results) == 1 and len(results.pop()) == 3 * 3 * 82 * 140 * 4
+
+
+def test_a_long_value_is_cut_in_the_message(saved):
+    packed = read(saved / "calibrated.safetensors")
+    for kind, arguments in (("float_layers", {"float_layers": "int8"}), ("int8", {"activations": "int8"})):
+        ranges = packed.metadata["activations"][kind]
+        layer = next(iter(ranges))
+        metadata = {"activations": {**packed.metadata["activations"], kind: {**ranges, layer: {"9" * 5000: 1}}}}
+        with pytest.raises(InputError, match=f"metadata.activations.{kind}.{layer}: ") as caught:
+            Engine(PackedNetwork(packed.config, metadata, packed.binary, packed.tensors), **arguments)
+        assert len(str(caught.value)) < 200
