@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 
 class InputError(Exception):
@@ -14,6 +15,35 @@ class InputError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK = (*FULL, errno.EROFS)  # how writing fails on a disk that takes nothing more
+
+
+def unwritten(path: object, error: OSError) -> InputError:
+    """Return the error of a path that the operating system does not write, with its reason."""
+    if error.errno in FULL:
+        return InputError(f"{path}: the disk is full ({error.strerror}); make room, and run the same command again")
+    reason = error.strerror or error
+    return InputError(f"{path}: cannot be written ({reason}); choose another folder, or make it writable")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name `path` where the operating system does not write it: a full disk names no file.
+
+    Raises
+    ------
+    InputError
+        See `unwritten`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (*DISK, errno.EACCES):  # as of what is read in the meantime
+            raise
+        raise unwritten(path, error) from error
 
 
 def printable(text: str) -> str:
@@ -36,19 +66,28 @@ def one_line_errors() -> Iterator[None]:
         yield
         sys.stdout.flush()  # a reader that is gone, such as head, shows here
     except InputError as error:
+        _end_progress()
         say(f"error: {error}")
         code = 2
     except BrokenPipeError:
         code = 1
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in DISK:
             raise
-        say(f"error: {error}; make room, and run the same command again")
+        _end_progress()
+        say(f"error: {unwritten(error.filename or 'standard output', error)}")
         code = 2
     finally:
         _discard_unwritten()
     if code is not None:
         sys.exit(code)
+
+
+def _end_progress() -> None:
+    """End the lines of the progress bars that are still open: the error would be printed behind one."""
+    if tqdm := sys.modules.get("tqdm"):
+        for bar in list(tqdm.tqdm._instances):
+            bar.close()
 
 
 def _open_standard_streams() -> None:

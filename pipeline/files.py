@@ -10,9 +10,14 @@ import platform
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pipeline.errors import writing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # others may write into a shared folder
 TEMPORARY = re.compile(rf"\..+\.{MACHINE}\.(\d+)\.tmp")
@@ -20,14 +25,22 @@ TEMPORARY = re.compile(rf"\..+\.{MACHINE}\.(\d+)\.tmp")
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed.
+
+    Raises
+    ------
+    InputError
+        If the operating system does not write it, as on a full disk.
+    """
     temporary = path.with_name(f".{path.name}.{MACHINE}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):  # such as a file system that is read-only, where there is none
+                temporary.unlink(missing_ok=True)
 
 
 def sweep(folders: Iterable[Path]) -> None:
@@ -45,6 +58,19 @@ def _runs(process: int) -> bool:
     except OSError as error:
         return isinstance(error, PermissionError)  # of another user
     return True
+
+
+class _Stream(io.BufferedWriter):
+    """A file that hides its descriptor from Pillow, which through one writes half a JPEG on a full disk, silently."""
+
+    def fileno(self) -> NoReturn:
+        raise io.UnsupportedOperation("fileno")
+
+
+def write_image(path: Path, image: Image, format: str, **options: Any) -> None:
+    """Write an image of Pillow's to `path`, whole or not at all."""
+    with atomic(path) as temporary, _Stream(io.FileIO(temporary, "w")) as stream:
+        image.save(stream, format, **options)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.errors import one_line_errors
 from pipeline.files import sweep, write_json
 from pipeline.program import run_program
 from pipeline.runs import seconds_file
@@ -17,8 +18,9 @@ WRITTEN = ("data", "history", "models", "packed", "reports", "results")  # where
 def stage(main: Callable[..., None]) -> None:
     """Run a stage's function; where DVC runs it, and so names it, write its duration."""
     start = time.perf_counter()
-    for folder in map(Path, WRITTEN):
-        sweep([folder, *(path for path in folder.rglob("*/") if path.is_dir())])
-    run_program(main)
-    if name := os.environ.get("DVC_STAGE"):
-        write_json(seconds_file(name.rpartition(":")[2]), {"seconds": round(time.perf_counter() - start, 2)})
+    with one_line_errors():
+        for folder in map(Path, WRITTEN):
+            sweep([folder, *(path for path in folder.rglob("*/") if path.is_dir())])
+        run_program(main)
+        if name := os.environ.get("DVC_STAGE"):
+            write_json(seconds_file(name.rpartition(":")[2]), {"seconds": round(time.perf_counter() - start, 2)})

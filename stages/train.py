@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from pipeline.errors import InputError
 from pipeline.files import atomic, write_csv, write_json
@@ -62,7 +62,8 @@ def main(
         print(f"stopped and saved in {run.checkpoint}; the same command goes on from there", file=sys.stderr)
         sys.exit(STOPPED)
     with atomic(run.weights_file) as temporary:
-        save_file({name: value.cpu().contiguous() for name, value in trained.module.state_dict().items()}, temporary)
+        weights_bytes = save({name: value.cpu().contiguous() for name, value in trained.module.state_dict().items()})
+        temporary.write_bytes(weights_bytes)
     write_csv(run.history, trained.history)
     write_json(run.training_record, asdict(trained.record))
     if trained.finished:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
+from pipeline.data.folders import atomic_folder
 from pipeline.data.prepared import PreparedSet
 from pipeline.evaluation.gaps import image_gaps
 from pipeline.evaluation.pictures import Pair, torch_scores, write_pictures
@@ -16,15 +16,14 @@ from stages.run import stage
 
 def main(name: SetName) -> None:
     folder, scores = Path("results", "images", name, "zoo"), Path("results", "zoo", f"{name}.csv")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)  # empty where no pair is published
     by_scale: dict[int, list[Pair]] = {}
     for real, binary in measured_pairs(read_index()):
         lost = image_gaps(torch_scores(scores, real.name), torch_scores(scores, binary.name))
         by_scale.setdefault(real.scale, []).append(Pair(real.model, real.path(), binary.path(), lost))
     images = PreparedSet.open(prepared_folder(name))
-    for scale, published in by_scale.items():
-        write_pictures(folder / f"x{scale}", images, scale, published)
+    with atomic_folder(folder) as fresh:  # empty where no pair is published
+        for scale, published in by_scale.items():
+            write_pictures(fresh / f"x{scale}", images, scale, published)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """How a command-line program runs: what it takes, and what it says of arguments that are wrong."""
 
+import errno
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 import typer
+from tqdm import tqdm
 
 from pipeline.errors import InputError
 from pipeline.program import run_program
@@ -22,6 +24,12 @@ def main(
         raise InputError(f"{file}: has no scale 3; give 2 or 4")
     if scale == 4:
         raise KeyboardInterrupt
+    if file == Path("shown"):
+        bar = tqdm(total=3)
+        bar.update()
+        raise InputError("shown: is wrong")
+    if file == Path("full"):
+        raise OSError(errno.ENOSPC, "No space left on device", "full")
     print(file, scale, sets, models, everything)
 
 
@@ -76,3 +84,13 @@ def test_an_error_an_interrupt_and_help_end_the_process(program):
     assert program("a --scale 4") == (130, "", "")
     code, out, err = program("--help")
     assert code == 0 and "How a command-line program runs" in out and err == ""
+
+
+def test_an_error_has_a_line_of_its_own_below_a_progress_bar(program):
+    code, _, err = program("shown --scale 2")
+    assert code == 2 and "1/3" in err and err.endswith("\nerror: shown: is wrong\n")
+
+
+def test_a_full_disk_is_one_line(program):
+    said = "error: full: the disk is full (No space left on device); make room, and run the same command again\n"
+    assert program("full --scale 2") == (2, "", said)

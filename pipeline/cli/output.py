@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipeline.errors import printable, say
+from pipeline.errors import DISK, printable, say, unwritten
 
 NONE = "–"
 PIPED_WIDTH = 200  # columns if standard output is no terminal
@@ -44,6 +44,8 @@ def note(text: str) -> None:
 
 def unusable(error: OSError) -> str:
     """Return the operating system's reason why a path cannot be used, in one line."""
+    if error.errno in DISK:
+        return str(unwritten(error.filename or "standard output", error))
     path = f"{error.filename}: " if error.filename else ""
     return f"{path}{error.strerror or error}; check the path and any links in it"
 

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from pipeline.data.images import open_image
 from pipeline.errors import InputError
-from pipeline.files import atomic
+from pipeline.files import write_image
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp"}
 FORMATS = {
@@ -121,8 +121,7 @@ def write(picture: Picture, path: Path) -> list[str]:
     if format != "BMP":
         options |= {"icc_profile": profile} | ({"exif": picture.exif} if picture.exif else {})
     try:
-        with atomic(path) as temporary:
-            image.save(temporary, format, **options)
+        write_image(path, image, format, **options)
     except (OSError, ValueError, RuntimeError, struct.error) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be written ({reason}); choose another folder or format") from error

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from pipeline.data.archive import unpack
 from pipeline.data.images import image_files
 from pipeline.data.registry import Dataset, RemoteFile
-from pipeline.errors import InputError
+from pipeline.errors import DISK, InputError, unwritten
 
 TIMEOUT_SECONDS = (10, 60)  # to connect; between two packets
 CHUNK_BYTES = 1 << 16  # received at once, at most
@@ -116,6 +116,8 @@ def _download_file(
             place.fetch(file.name, downloader=downloader)
             return
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in DISK:  # no other address helps
+                raise unwritten(folder / file.name, error) from error
             reasons.append(f"{address}: {_reason(error)}")
     raise InputError(
         f"{source.name}: {file.name}: cannot be fetched ({'; '.join(reasons)}); "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Literal
 import numpy as np
 from PIL import Image as Pillow
 
+from pipeline.data.folders import atomic_folder
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.resize import imresize
 from pipeline.errors import InputError
 from pipeline.evaluation.backends import upscalers
 from pipeline.evaluation.protocol import Image
-from pipeline.files import atomic, write_json
+from pipeline.files import write_image, write_json
 from pipeline.reading import REMEDY, by_backend, read_csv
 from pipeline.records import PictureRecord, ScoreRow
 
@@ -77,28 +77,27 @@ def write_pictures(folder: Path, images: PreparedSet, scale: int, pairs: Sequenc
     InputError
         If a network is missing or malformed, or the scores are not of this set.
     """
-    shutil.rmtree(folder, ignore_errors=True)
     chosen = extremes(pairs)
     for image in chosen.values():
         if image not in images.names:
             raise InputError(f"{images.folder}: lacks the evaluated image {image}; run `dvc repro evaluate zoo`")
     indices = {choice: images.names.index(image) for choice, image in chosen.items()}
-    for choice, index in indices.items():
-        _save(images.hr(index, scale), folder / choice / "hr.png")
-        _save(imresize(images.lr(index, scale), scale), folder / choice / "bicubic.png")
-    for pair in pairs:
-        real, binary = upscalers(pair.real), upscalers(pair.binary)
-        backends = {"float": real["torch"], "binary": binary["torch"], "int8": binary["engine_int8"]}
+    with atomic_folder(folder) as fresh:
         for choice, index in indices.items():
-            for kind, upscale in backends.items():
-                _save(upscale(images.lr(index, scale)), folder / choice / f"{pair.model}-{kind}.png")
-    records = [
-        PictureRecord(choice, image, {pair.model: pair.gaps[image] for pair in pairs})
-        for choice, image in chosen.items()
-    ]
-    write_json(folder / "pictures.json", [asdict(record) for record in records])
+            _save(images.hr(index, scale), fresh / choice / "hr.png")
+            _save(imresize(images.lr(index, scale), scale), fresh / choice / "bicubic.png")
+        for pair in pairs:
+            real, binary = upscalers(pair.real), upscalers(pair.binary)
+            backends = {"float": real["torch"], "binary": binary["torch"], "int8": binary["engine_int8"]}
+            for choice, index in indices.items():
+                for kind, upscale in backends.items():
+                    _save(upscale(images.lr(index, scale)), fresh / choice / f"{pair.model}-{kind}.png")
+        records = [
+            PictureRecord(choice, image, {pair.model: pair.gaps[image] for pair in pairs})
+            for choice, image in chosen.items()
+        ]
+        write_json(fresh / "pictures.json", [asdict(record) for record in records])
 
 
 def _save(image: Image, path: Path) -> None:
-    with atomic(path) as temporary:
-        Pillow.fromarray(image).save(temporary, format="png")
+    write_image(path, Pillow.fromarray(image), "PNG")

@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline import labels
 from pipeline.data.images import read_image
 from pipeline.errors import InputError
+from pipeline.files import write_image
 from pipeline.metrics import luma, psnr, ssim
 from pipeline.reporting.error_maps import error_map, error_range
 from pipeline.reporting.regions import best_region
@@ -123,13 +124,13 @@ def _comparison(folder: Path, record: PictureRecord, scale: int, assets: Path, p
     sources = []
     for key, (name, image) in images.items():
         crop, error = assets / f"{prefix}-{key}.webp", assets / f"{prefix}-{key}-error.webp"
-        Image.fromarray(region.cut(image)).save(crop, lossless=True, quality=100)
-        error_map(region.cut(errors[key]), top).save(error, lossless=True, quality=100)
+        write_image(crop, Image.fromarray(region.cut(image)), "WEBP", lossless=True, quality=100)
+        write_image(error, error_map(region.cut(errors[key]), top), "WEBP", lossless=True, quality=100)
         scores = {} if key == "hr" else _scores(region.cut(image), region.cut(hr))
         sources.append(Source(key, name, f"{assets.name}/{crop.name}", f"{assets.name}/{error.name}", **scores))
     overview = Image.fromarray(hr).convert("RGB")
     overview.thumbnail((OVERVIEW, OVERVIEW))
-    overview.save(assets / f"{prefix}-overview.webp", quality=80)
+    write_image(assets / f"{prefix}-overview.webp", overview, "WEBP", quality=80)
     first = next(iter(record.gaps))
     return Comparison(
         image=record.image,

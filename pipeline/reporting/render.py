@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline import labels
+from pipeline.errors import writing
 from pipeline.files import write_json, write_text
 from pipeline.networks import NETWORKS
 from pipeline.params import Params
@@ -69,24 +70,25 @@ def write_report(
     Raises
     ------
     InputError
-        If a picture the report shows is missing or malformed.
+        If a picture the report shows is missing or malformed, or the operating system does not write the files.
     """
-    fresh, assets, page = folder / ".fresh", folder / "assets", folder / "index.html"
+    fresh = folder / ".fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        (fresh / "assets").mkdir(parents=True)
+        with writing(fresh):
+            (fresh / "assets").mkdir(parents=True)
         judged = verdicts(results, params)
         pictures = make_pictures(results, fresh / "assets")
-        text = _page(results, params, params_text, environment, templates, pictures, judged)
-        shutil.rmtree(assets, ignore_errors=True)
-        os.replace(fresh / "assets", assets)
+        write_text(fresh / "index.html", _page(results, params, params_text, environment, templates, pictures, judged))
+        write_json(
+            fresh / "claims.json", {claim.key: {"value": claim.value, "verdict": claim.verdict} for claim in judged}
+        )
+        shutil.rmtree(folder / "assets", ignore_errors=True)
+        for name in ("assets", "index.html", "claims.json"):  # together, and last: this needs no room on the disk
+            os.replace(fresh / name, folder / name)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    write_text(page, text)
-    write_json(
-        folder / "claims.json", {claim.key: {"value": claim.value, "verdict": claim.verdict} for claim in judged}
-    )
-    return page
+    return folder / "index.html"
 
 
 def verdicts(results: Results, params: Params) -> list[Claim]:

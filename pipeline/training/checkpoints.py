@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from pipeline.errors import InputError
@@ -34,7 +34,6 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[
     state : mapping
         Values that JSON can hold.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     previous = _state(folder)
     # The prefixes alternate, so that the previous files are not overwritten.
     prefix = "b" if previous is not None and previous["files"][0].startswith("a") else "a"
@@ -42,7 +41,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[
     for number, part in enumerate(_parts(tensors)):
         names.append(f"{prefix}-{number}.safetensors")
         with atomic(folder / names[-1]) as temporary:
-            save_file(part, temporary)
+            temporary.write_bytes(save(part))
     write_json(folder / STATE, {"files": names, "state": dict(state)})
     for path in folder.glob("*.safetensors"):
         if path.name not in names:

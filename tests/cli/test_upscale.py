@@ -208,7 +208,7 @@ def test_an_interruption_leaves_no_half_file(tmp_path, network, binsr, monkeypat
     def interrupted_save(self, path, *arguments, **options):
         calls.append(path)
         if len(calls) == 2:
-            path.write_bytes(b"half")
+            path.write(b"half")
             raise KeyboardInterrupt
         save(self, path, *arguments, **options)
 
@@ -225,7 +225,7 @@ def test_an_interruption_leaves_no_half_file(tmp_path, network, binsr, monkeypat
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_no_half_file(tmp_path, network, image, binsr, monkeypatch, number):
     def ended_save(self, path, *arguments, **options):
-        path.write_bytes(b"half")
+        path.write(b"half")
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr(Image.Image, "save", ended_save)

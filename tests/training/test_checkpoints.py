@@ -64,7 +64,7 @@ def test_a_writer_killed_at_any_moment_leaves_the_last_whole_one(tmp_path, monke
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoints, "save_file", deadly(checkpoints.save_file))
+        patched.setattr(checkpoints, "save", deadly(checkpoints.save))
         patched.setattr(checkpoints, "write_json", deadly(checkpoints.write_json))
         if moment == 3:
             patched.setattr(type(tmp_path), "glob", deadly(lambda *_: []))
