@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture import downloads, images, kills, packed_files, parameters
+from tests.torture import disk, downloads, images, kills, packed_files, parameters
 
 Attempt = Callable[[int, Path], str]
 SUITES: dict[str, tuple[str, int, Attempt]] = {
@@ -15,6 +15,8 @@ SUITES: dict[str, tuple[str, int, Attempt]] = {
     "images": ("an image file is cut or changed", 20_000, images.attempt),
     "params": ("params.yaml has one to three wrong values", 5_000, parameters.attempt),
     "downloads": ("the server cuts, lies, sends wrong bytes, redirects in circles, refuses", 1_000, downloads.attempt),
+    "full-disk": ("the disk becomes full while a program writes", 200, disk.attempt_full),
+    "read-only-disk": ("a program must write to a disk that is read-only", 100, disk.attempt_read_only),
     "killed-upscaling": ("`binsr upscale` gets SIGKILL, SIGTERM, SIGINT or SIGHUP", 50, kills.attempt_upscaling),
     "killed-training": ("a training gets one of these signals, sometimes twice", 50, kills.attempt_training),
 }
