@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.prepared import ImagePair
 from pipeline.engine.runner import MODES, Engine
-from pipeline.metrics import psnr
+from pipeline.metrics import bounded_psnr
 from pipeline.packed import PackedNetwork
 
 Image = NDArray[np.uint8]
@@ -38,7 +38,7 @@ def default_mode(packed: PackedNetwork, images: Sequence[ImagePair]) -> dict[str
     scale = packed.config["scale"]
 
     def quality(upscale: Callable[[Image], Image]) -> float:
-        return float(np.mean([psnr(upscale(lr), hr, border=scale) for lr, hr in images]))
+        return float(np.mean([bounded_psnr(upscale(lr), hr, border=scale) for lr, hr in images]))
 
     exact = quality(Engine(packed, "float32").upscale)
     for name in FASTEST_FIRST:

@@ -14,6 +14,8 @@ Channel = Literal["y", "rgb"]
 LUMA_OFFSET = 16.0
 LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966])
 
+MOST_DB = 100.0  # of a PSNR that is averaged or stored: one level of one pixel in ten thousand is 88 dB
+
 
 def luma(image: NDArray) -> NDArray[np.float64]:
     """Compute the luma of an image by ITU-R BT.601, as MATLAB's `rgb2ycbcr`, but unrounded.
@@ -63,6 +65,14 @@ def psnr(sr: NDArray, hr: NDArray, border: int = 0, channel: Channel = "y") -> f
     sr, hr = _compared_pixels(sr, hr, border, channel)
     error = float(np.mean((sr - hr) ** 2))
     return 10 * math.log10(255**2 / error) if error > 0 else math.inf
+
+
+def bounded_psnr(sr: NDArray, hr: NDArray, border: int = 0, channel: Channel = "y") -> float:
+    """Compute the PSNR of two images, at most `MOST_DB`, which so stands for equal images.
+
+    For means, differences and JSON, which an infinite value would spoil. Parameters and errors are those of `psnr`.
+    """
+    return min(psnr(sr, hr, border, channel), MOST_DB)
 
 
 def ssim(sr: NDArray, hr: NDArray, border: int = 0, channel: Channel = "y") -> float:

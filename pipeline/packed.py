@@ -125,8 +125,20 @@ def _network(header: Mapping[str, Any], raw: Mapping[str, NDArray[Any]]) -> Pack
 
 
 def write(packed: PackedNetwork, path: str | Path) -> int:
-    """Write a packed network, and give the bytes written."""
-    data = _serialize(packed)
+    """Write a packed network, and give the bytes written.
+
+    Raises
+    ------
+    InputError
+        If `read` would refuse it, because a number is not finite.
+    """
+    try:
+        check_tensors(_stored(packed))
+        data = _serialize(packed)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except ValueError as error:  # of JSON
+        raise InputError(f"{path}: metadata: a number is not finite; train the network again") from error
     with atomic(Path(path)) as temporary:
         temporary.write_bytes(data)
     return len(data)
@@ -139,7 +151,7 @@ def _serialize(packed: PackedNetwork) -> bytes:
         "binary": {layer: signs.shape[1] for layer, signs in packed.binary.items()},
         "metadata": packed.metadata,
     }
-    return serialized(_stored(packed), {HEADER_KEY: json.dumps(header, sort_keys=True)})
+    return serialized(_stored(packed), {HEADER_KEY: json.dumps(header, sort_keys=True, allow_nan=False)})
 
 
 def _stored(packed: PackedNetwork) -> dict[str, NDArray[Any]]:

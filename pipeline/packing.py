@@ -42,13 +42,20 @@ def pack(
         `pipeline.engine.calibration` and `pipeline.default_mode`.
     float_type : {"float32", "float16"}
         How everything but the binary filters is stored.
+
+    Raises
+    ------
+    InputError
+        If a number is too large for that.
     """
     binary: dict[str, np.ndarray] = {}
     tensors: dict[str, np.ndarray] = {}
 
     def keep(name: str, value: Tensor) -> None:
-        stored = value.detach().cpu().numpy().astype(float_type)
-        tensors[name] = np.ascontiguousarray(stored, np.float32)
+        given = value.detach().cpu().numpy()
+        if np.abs(given).max(initial=0) > np.finfo(float_type).max:
+            raise InputError(f"{name}: a number is too large for {float_type}; set export.float_dtype to float32")
+        tensors[name] = np.ascontiguousarray(given.astype(float_type), np.float32)
 
     for name, layer in module.named_modules():
         if isinstance(layer, BinaryConv2d):

@@ -19,6 +19,10 @@ Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # C×h×w over 2
 Region = tuple[slice, slice]  # rows and columns
 
 
+class NotFiniteError(InputError):
+    """A network whose weights are so large that its output overflows."""
+
+
 def upscale_image(forward: Forward, image: NDArray[Depth], model: str, scale: int) -> NDArray[Depth]:
     """Upscale an image with a network.
 
@@ -40,6 +44,8 @@ def upscale_image(forward: Forward, image: NDArray[Depth], model: str, scale: in
     ------
     InputError
         If the image has another type or shape, or no pixel.
+    NotFiniteError
+        If the output is not finite.
     """
     upscaling = upscaling_of(image, model, scale)
     whole = slice(0, upscaling.size[0]), slice(0, upscaling.size[1])
@@ -76,6 +82,8 @@ class Upscaling(ABC, Generic[Depth]):
         """Round and keep the network's output in a region, float32 of shape (C, factor·h, factor·w)."""
 
     def _store(self, region: Region, levels: NDArray[Any]) -> None:
+        if not np.isfinite(levels).all():  # what has no level would become one at random
+            raise NotFiniteError("the network's output is not finite; train it again, with a lower learning rate")
         rows, columns = (slice(self.factor * part.start, self.factor * part.stop) for part in region)
         self.result[rows, columns] = np.clip(np.rint(levels * self._unit), 0, self._peak).astype(self.result.dtype)
 

@@ -1,17 +1,26 @@
 """Small things that several tests need: a prepared set of synthetic images, and settings of a short training."""
 
+import io
+import os
+import re
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import torch
 import yaml
 from PIL import Image
 
+from pipeline.cli import app
 from pipeline.data.preparation import prepare
 from pipeline.data.prepared import PreparedSet
 from pipeline.networks import NETWORKS
 from pipeline.params import Training
 from pipeline.runs import SCALES, prepared_folder, raw_folder
+from stages.run import stage
 
 
 def picture(seed: int, height: int = 40, width: int = 36, channels: int = 3) -> np.ndarray:
@@ -40,6 +49,37 @@ def write_sets(folder: Path, *names: str, **size: int) -> None:
     for name in names:
         write_pictures(folder / raw_folder(name), **size)
         prepare(folder / raw_folder(name), folder / prepared_folder(name), SCALES)
+
+
+def run_here(folder: Path, program: str, *arguments: str) -> tuple[int, list[str]]:
+    """Run ``binsr`` or a stage in a folder, in this process, which has imported what takes seconds.
+
+    Returns
+    -------
+    int
+        The exit code.
+    list of str
+        The lines of standard error that tell of an error.
+    """
+    before, said, code = Path.cwd(), io.StringIO(), 0
+    torch.set_num_threads(1)  # Numba's first call, as of an engine that ran here before, has changed it
+    os.chdir(folder)
+    try:
+        with (
+            patch.dict(os.environ, {"SR_MIRROR": ""}),
+            patch("sys.argv", [program, *arguments]),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(said),
+        ):
+            if program == "binsr":
+                app.main(arguments)
+            stage(import_module(program).main)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        os.chdir(before)
+        torch.use_deterministic_algorithms(False)  # which a training sets for its whole process
+    return code, [line for line in re.split(r"[\r\n]+", said.getvalue()) if "error: " in line]
 
 
 def small_sizes(model: str, **wanted: float) -> dict[str, float]:

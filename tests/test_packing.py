@@ -167,3 +167,18 @@ def test_packed_in_memory_is_what_comes_back_from_the_file(tmp_path, float_type)
         assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     one, other = unpack(packed).state_dict(), load(tmp_path / "a.safetensors").state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path):
+    path, module = tmp_path / "a.safetensors", build("srresnet", 2, "binary", blocks=1, channels=9)
+    module.head.bias.data[3] = 1e5
+    with pytest.raises(InputError, match=r"head\.bias: a number is too large for float16; set export\.float_dtype"):
+        save(module, path, float_dtype="float16")
+    with pytest.raises(InputError, match=r"a\.safetensors: metadata: a number is not finite"):
+        save(module, path, {"training": {"psnr_y": float("inf")}})
+    module.blocks[0].norm1.running_var[3] = float("nan")
+    with pytest.raises(
+        InputError, match=r"a\.safetensors: blocks\.0\.norm1\.running_var: has numbers that are not fin"
+    ):
+        save(module, path)
+    assert list(tmp_path.iterdir()) == []

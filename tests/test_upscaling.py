@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.data.resize import imresize
 from pipeline.errors import InputError
 from pipeline.metrics import luma
-from pipeline.upscaling import upscale_image, upscaling_of
+from pipeline.upscaling import NotFiniteError, upscale_image, upscaling_of
 
 
 def repeated(scale):
@@ -55,3 +55,16 @@ def test_a_network_on_luma_that_changes_nothing_gives_the_bicubic_image():
 def test_refuses_other_images(image):
     with pytest.raises(InputError, match="give uint8 or uint16 of shape"):
         upscaling_of(image, "edsr", 2)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("model", ["edsr", "vdsr"])
+def test_an_output_that_is_not_finite_is_refused(model, wrong):
+    def network(x):
+        out = repeated(1 if model == "vdsr" else 2)(x)
+        out[0, 3, 4] = wrong
+        return out
+
+    for image in (np.full((5, 6, 3), 200, np.uint8), np.full((5, 6), 200, np.uint16)):
+        with np.errstate(invalid="ignore"), pytest.raises(NotFiniteError, match="output is not finite; train it again"):
+            upscale_image(network, image, model, 2)

@@ -24,6 +24,7 @@ from pipeline.engine import Engine
 from pipeline.engine.runner import TILE, Activations, FloatLayers
 from pipeline.errors import InputError, printable
 from pipeline.files import sweep
+from pipeline.upscaling import NotFiniteError
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ def upscale_file(job: Job, engine: Engine, overwrite: bool) -> dict[str, Any]:
         error = f"{job.input}: not enough memory; choose a smaller --tile, or cut the image into parts"
     except OSError as caught:
         error = unusable(caught)
+    except NotFiniteError as caught:
+        error = f"{job.input}: {caught}"
     except InputError as caught:
         error = str(caught)
     else:

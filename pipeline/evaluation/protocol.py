@@ -1,4 +1,7 @@
-"""The evaluation protocol: HR cropped to a multiple of the scale, SR as uint8, `scale` pixels cut off each border."""
+"""The evaluation protocol: HR cropped to a multiple of the scale, SR as uint8, `scale` pixels cut off each border.
+
+Equal images count as `pipeline.metrics.MOST_DB`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import PreparedSet
-from pipeline.metrics import psnr, ssim
+from pipeline.metrics import bounded_psnr, ssim
 from pipeline.records import Quality, Score
 
 Image = NDArray[np.uint8]
@@ -16,8 +19,8 @@ Image = NDArray[np.uint8]
 
 def score(name: str, sr: Image, hr: Image, scale: int) -> Score:
     """Score one SR image against its HR image."""
-    rgb = psnr(sr, hr, border=scale, channel="rgb") if hr.ndim == 3 else None
-    return Score(name, psnr(sr, hr, border=scale), rgb, ssim(sr, hr, border=scale))
+    rgb = bounded_psnr(sr, hr, border=scale, channel="rgb") if hr.ndim == 3 else None
+    return Score(name, bounded_psnr(sr, hr, border=scale), rgb, ssim(sr, hr, border=scale))
 
 
 def evaluate(upscale: Callable[[Image], Image], images: PreparedSet, scale: int) -> list[Score]:

@@ -23,13 +23,14 @@ from pipeline.data.prepared import ImagePair
 from pipeline.errors import InputError
 from pipeline.files import write_json
 from pipeline.inference import channels_last, upscale
-from pipeline.metrics import psnr
+from pipeline.metrics import bounded_psnr
 from pipeline.models.binarize import latent_filters
 from pipeline.training.checkpoints import PROGRESS, STATE, load_checkpoint, save_checkpoint
 from pipeline.training.distributed import Process
 from pipeline.training.interruption import Interruption
 from pipeline.training.muon import Muon, suits_muon
 from pipeline.training.winograd import winograd
+from pipeline.upscaling import NotFiniteError
 
 if TYPE_CHECKING:  # the loop itself needs no pydantic
     from pipeline.params import Training
@@ -116,7 +117,8 @@ def train(
     Raises
     ------
     InputError
-        When the loss or a weight is no longer finite, naming the iteration and the last good checkpoint.
+        When the loss, a weight or the output for a validation image is no longer finite, naming the iteration and the
+        last good checkpoint.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
     shares = process.part(settings.batch // len(crops))
@@ -196,12 +198,16 @@ def train(
         stop = out_of_time or process.any(interrupted)
         bar.set_postfix(loss=f"{record.losses[-1]:.4f}" if record.losses else "", refresh=False)
         if validates or out_of_time:
+            try:
+                psnr_y = validate(averaged, validation)
+            except NotFiniteError as error:
+                raise _diverged("the output for a validation image", record.iteration, checkpoint) from error
             record.history.append(
                 {
                     "iteration": record.iteration,
                     "loss": float(np.mean(record.losses)),
                     "learning_rate": rate,
-                    "psnr_y": validate(averaged, validation),
+                    "psnr_y": psnr_y,
                 }
             )
             record.losses = []
@@ -274,7 +280,7 @@ def validate(module: nn.Module, images: Sequence[ImagePair]) -> float:
     levels = []
     for lr, hr in images:
         scale = hr.shape[0] // lr.shape[0]
-        levels.append(psnr(upscale(module, lr, scale), hr, border=scale))
+        levels.append(bounded_psnr(upscale(module, lr, scale), hr, border=scale))
     return float(np.mean(levels))
 
 
@@ -293,21 +299,21 @@ def _read_losses(unread: list[Tensor], record: Record, module: nn.Module, checkp
     losses = process.mean(torch.stack(unread)).tolist()
     first = record.iteration - len(losses)
     bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
-    not_finite = "the loss" if bad is not None else "a weight"
-    finite = bad is None and all(bool(p.isfinite().all()) for p in module.parameters())
-    if not finite:  # the same in all processes: they share the mean loss and the weights
-        iteration = first + (bad if bad is not None else len(losses) - 1) + 1
-        last_checkpoint = (
-            f"the last good checkpoint is {checkpoint}"
-            if (checkpoint / STATE).exists()
-            else "there is no checkpoint yet"
-        )
-        raise InputError(
-            f"training: {not_finite} is not finite at iteration {iteration}; {last_checkpoint}; "
-            "lower the learning rate or clip the gradients in params.yaml"
-        )
+    if bad is not None:  # the same in all processes: they share the mean loss and the weights
+        raise _diverged("the loss", first + bad + 1, checkpoint)
+    if not all(bool(value.isfinite().all()) for value in module.state_dict().values()):
+        raise _diverged("a weight", record.iteration, checkpoint)
     record.losses += losses
     unread.clear()
+
+
+def _diverged(what: str, iteration: int, checkpoint: Path) -> InputError:
+    there = (checkpoint / STATE).exists()
+    last = f"the last good checkpoint is {checkpoint}" if there else "there is no checkpoint yet"
+    return InputError(
+        f"training: {what} is not finite at iteration {iteration}; {last}; "
+        "lower the learning rate or clip the gradients in params.yaml"
+    )
 
 
 def _save(

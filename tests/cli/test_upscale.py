@@ -15,6 +15,9 @@ from pipeline.cli import app
 from pipeline.cli.pictures import SUFFIXES
 from pipeline.engine import Engine, runner
 from pipeline.files import MACHINE
+from pipeline.models import build
+from pipeline.packed import read
+from pipeline.packing import save
 from pipeline.zoo.catalogue import write_index
 from tests.cli.conftest import TINY
 from tests.engine.random_networks import save_random
@@ -241,3 +244,19 @@ def test_what_a_killed_call_left_is_swept(tmp_path, network, image, binsr):
     (tmp_path / "out" / f".b.png.{MACHINE}.{ended.stdout.strip()}.tmp").write_bytes(b"half")
     assert binsr("upscale", image, "-o", tmp_path / "out", "--model", network).code == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
+def test_a_network_without_finite_output_is_one_line_for_each_image(tmp_path, image, binsr):
+    packed = read(save_overflowing(tmp_path / "network.safetensors"))
+    assert all(np.isfinite(value).all() for value in packed.tensors.values())
+    done = binsr("upscale", image, "-o", tmp_path / "out", "--model", tmp_path / "network.safetensors")
+    assert done.code == 2 and done.err.startswith(f"error: {image}: the network's output is not finite; ")
+    assert done.err.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def save_overflowing(path):
+    module = build("edsr", 2, "binary", blocks=1, channels=8)
+    for layer in (module.head, module.tail):
+        layer.weight.data.fill_(1e30)
+    save(module, path)
+    return path

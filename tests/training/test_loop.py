@@ -151,8 +151,7 @@ def test_an_interruption_after_the_last_iteration_is_none(pictures, tmp_path):
 
 def test_a_loss_that_is_not_finite_names_the_iteration_and_the_checkpoint(pictures, tmp_path):
     module = network()
-    constant = {"kind": "constant", "every": 1, "factor": 1.0, "flat": 0.0}
-    chosen = settings(learning_rate=1e30, schedule=constant)
+    chosen = settings(learning_rate=1e3, optimizer="sgd", loss="mse", clip={"kind": "none", "limit": 1.0})
     with pytest.raises(InputError, match="there is no checkpoint yet"):
         run(pictures, tmp_path / "a", chosen, module)
     run(pictures, tmp_path / "a", settings(iterations=6))
