@@ -11,8 +11,8 @@ from tests.torture.disk import NOT_TRIED
 from tests.torture.suites import SUITES, run
 
 FEW = {
-    "packed-files": 150, "images": 300, "params": 60, "downloads": 25, "full-disk": 7, "read-only-disk": 7,
-    "killed-upscaling": 2, "killed-training": 2,
+    "packed-files": 150, "images": 300, "params": 60, "numbers": 12, "downloads": 25, "full-disk": 7,
+    "read-only-disk": 7, "killed-upscaling": 2, "killed-training": 2,
 }  # fmt: skip
 
 

@@ -5,32 +5,27 @@ The disk is a file system in memory, which only root can mount.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import torch
 import yaml
 from PIL import Image
 
-from pipeline.cli import app
 from pipeline.profiles import compose
-from stages.run import stage
 from tests.conftest import ROOT
 from tests.engine.random_networks import save_random
 from tests.reporting.synthetic_run import make_params, write_run
-from tests.small import picture, write_pictures, write_sets
+from tests.small import picture, run_here, write_pictures, write_sets
 
 NOT_TRIED = "not tried: only root can mount a disk"
 SIZE = 64 * 2**20  # bytes of the disk
@@ -86,29 +81,9 @@ PROGRAMS: dict[str, tuple[list[str], Callable[[Path], None] | str]] = {
 
 
 def _run(folder: Path, name: str) -> tuple[int, list[str]]:
-    """Run a program in a folder, in this process; return its exit code and the errors that it prints."""
-    (module, *arguments), before, said = PROGRAMS[name][0], Path.cwd(), io.StringIO()
-    torch.set_num_threads(1)  # Numba's first call, as of an engine that ran here before, has changed it
-    os.chdir(folder)
-    try:
-        with (
-            patch.dict(os.environ, {"DVC_STAGE": f"dvc.yaml:{name}", "SR_MIRROR": ""}),
-            patch("sys.argv", [module, *arguments]),
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(said),
-        ):
-            if module == "binsr":
-                app.main(arguments)
-            stage(import_module(module).main)
-    except SystemExit as end:
-        return int(end.code or 0), _errors(said)
-    finally:
-        os.chdir(before)
-    return 0, _errors(said)
-
-
-def _errors(said: io.StringIO) -> list[str]:
-    return [line for line in re.split(r"[\r\n]+", said.getvalue()) if "error: " in line]
+    """Run a program in a folder; return its exit code and the errors that it prints."""
+    with patch.dict(os.environ, {"DVC_STAGE": f"dvc.yaml:{name}"}):
+        return run_here(folder, *PROGRAMS[name][0])
 
 
 def _files(folder: Path) -> dict[str, Any]:

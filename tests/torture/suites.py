@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture import disk, downloads, images, kills, packed_files, parameters
+from tests.torture import disk, downloads, images, kills, numbers, packed_files, parameters
 
 Attempt = Callable[[int, Path], str]
 SUITES: dict[str, tuple[str, int, Attempt]] = {
     "packed-files": ("a packed file is damaged, or its header lies", 100_000, packed_files.attempt),
     "images": ("an image file is cut or changed", 20_000, images.attempt),
     "params": ("params.yaml has one to three wrong values", 5_000, parameters.attempt),
+    "numbers": ("weights are zero, equal, negative or huge, images of one colour or pixel", 2_000, numbers.attempt),
     "downloads": ("the server cuts, lies, sends wrong bytes, redirects in circles, refuses", 1_000, downloads.attempt),
     "full-disk": ("the disk becomes full while a program writes", 200, disk.attempt_full),
     "read-only-disk": ("a program must write to a disk that is read-only", 100, disk.attempt_read_only),
