@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from tests.small_repository import CUT_OFF, network_can_be_cut
+from tests.torture.lost import lose_and_repeat
 
 OF_THE_ZOO = {"zoo@embedded-test", "zoo_pictures@embedded-test"}
 
@@ -90,6 +92,11 @@ def test_a_changed_param_runs_only_what_uses_it(done, edit, stages):
         assert done.would_run() == stages | {"check", "report"}  # the report prints all params
     finally:
         path.write_bytes(before)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_lost_outputs_are_made_again_or_come_from_the_cache(repository, tmp_path, seed):
+    assert "the same outputs" in lose_and_repeat(repository.copy(tmp_path / "repository"), np.random.default_rng(seed))
 
 
 def test_params_diff_and_metrics_show_the_change_and_the_values(done):

@@ -14,14 +14,19 @@ FEW = {
     "packed-files": 150, "images": 300, "params": 60, "numbers": 12, "downloads": 25, "full-disk": 7,
     "read-only-disk": 7, "killed-upscaling": 2, "killed-training": 2,
 }  # fmt: skip
+ELSEWHERE = {"lost-outputs"}  # in test_pipeline, which has a repository in which the pipeline has run
 
 
-@pytest.mark.parametrize("name", SUITES)
+@pytest.mark.parametrize("name", FEW)
 def test_nothing_happens_that_must_not(tmp_path, name):
     outcomes, faults = run(SUITES[name][2], range(10**6, 10**6 + FEW[name]), tmp_path)
     if NOT_TRIED in outcomes:
         pytest.skip(NOT_TRIED)
     assert faults == [] and sum(outcomes.values()) == FEW[name]
+
+
+def test_every_suite_is_tried():
+    assert FEW.keys() | ELSEWHERE == SUITES.keys()
 
 
 def test_a_fault_is_counted_with_its_seed(tmp_path):
@@ -49,4 +54,4 @@ def test_the_committed_counts_are_of_every_suite_and_none_failed():
     counted = json.loads((ROOT / "docs/faults.json").read_text())["suites"]
     assert counted.keys() == SUITES.keys()
     for name, each in counted.items():
-        assert each["failed"] == [] and sum(each["outcomes"].values()) == each["tries"] > FEW[name], name
+        assert each["failed"] == [] and sum(each["outcomes"].values()) == each["tries"] > FEW.get(name, 0), name

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture import disk, downloads, images, kills, numbers, packed_files, parameters
+from tests.torture import disk, downloads, images, kills, lost, numbers, packed_files, parameters
 
 Attempt = Callable[[int, Path], str]
 SUITES: dict[str, tuple[str, int, Attempt]] = {
@@ -18,6 +18,7 @@ SUITES: dict[str, tuple[str, int, Attempt]] = {
     "downloads": ("the server cuts, lies, sends wrong bytes, redirects in circles, refuses", 1_000, downloads.attempt),
     "full-disk": ("the disk becomes full while a program writes", 200, disk.attempt_full),
     "read-only-disk": ("a program must write to a disk that is read-only", 100, disk.attempt_read_only),
+    "lost-outputs": ("files of DVC's cache and outputs are removed, then `dvc repro`", 10, lost.attempt),
     "killed-upscaling": ("`binsr upscale` gets SIGKILL, SIGTERM, SIGINT or SIGHUP", 50, kills.attempt_upscaling),
     "killed-training": ("a training gets one of these signals, sometimes twice", 50, kills.attempt_training),
 }

@@ -1,0 +1,63 @@
+"""Files of DVC's cache, and outputs, that are lost: the next `dvc repro` makes or finds the same again."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.packed import read
+from tests.small_repository import Repository
+
+STAGES = ("evaluate", "bicubic")  # with all that they need
+OUTPUTS = ("data", "models", "history", "packed", "results/train", "results/export", "results/evaluate")
+TIMES = {"seconds", "cpu_seconds", "images_per_second"}
+
+
+@cache
+def _whole(root: Path) -> Repository:
+    """A repository in which the pipeline has run."""
+    (root / "zoo").mkdir()
+    repository = Repository.small(root / "whole", root / "zoo")
+    repository.dvc("repro", *STAGES)
+    return repository
+
+
+def _outputs(folder: Path) -> dict[str, Any]:
+    """The outputs by their paths; times aside, and sizes, which follow from the digits of a time."""
+    paths = [path for name in OUTPUTS for path in sorted((folder / name).rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): _content(path.relative_to(folder), folder) for path in paths}
+
+
+def _content(path: Path, folder: Path) -> Any:
+    if path.parts[0] == "packed":
+        packed = read(folder / path)
+        tensors = {name: value.tobytes() for name, value in [*packed.binary.items(), *packed.tensors.items()]}
+        training = {key: value for key, value in packed.metadata["training"].items() if key not in TIMES}
+        return packed.config, packed.metadata | {"training": training}, tensors
+    if path.parent in (Path("results/train"), Path("results/export")):
+        aside = TIMES | {"bytes", "header"}
+        return {key: value for key, value in json.loads((folder / path).read_text()).items() if key not in aside}
+    return (folder / path).read_bytes()
+
+
+def attempt(seed: int, folder: Path) -> str:
+    whole = _whole(folder.parent)
+    return lose_and_repeat(whole.copy(folder / "repository"), np.random.default_rng(seed))
+
+
+def lose_and_repeat(repository: Repository, rng: np.random.Generator) -> str:
+    """Remove files of a repository in which the pipeline has run, and run it again."""
+    expected = _outputs(repository.folder)
+    for places, share in (((".dvc/cache",), rng.choice([0, 0.3, 1])), (OUTPUTS, rng.choice([0.1, 0.3, 1]))):
+        files = [path for place in places for path in sorted((repository.folder / place).rglob("*")) if path.is_file()]
+        for path in files:
+            if rng.random() < share:
+                path.unlink()
+    made = repository.dvc("repro", *STAGES).count("Running stage")
+    assert _outputs(repository.folder) == expected
+    assert "Running stage" not in repository.dvc("repro", *STAGES)
+    return "the same outputs, of stages that ran again" if made else "the same outputs, from the cache"
