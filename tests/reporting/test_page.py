@@ -1,6 +1,7 @@
 """The page as a whole: its sections, its numbers, what it loads, and how a browser shows it."""
 
 import base64
+import errno
 import os
 import re
 import shutil
@@ -184,6 +185,20 @@ def test_a_second_report_replaces_the_first(tmp_path):
     assert render(tmp_path, params).read_bytes() == first
     assert sorted(path.name for path in page.parent.iterdir()) == ["assets", "claims.json", "index.html"]
     assert not (page.parent / "assets/old.png").exists()
+
+
+def test_a_report_that_cannot_be_completed_leaves_the_one_before(tmp_path, monkeypatch):
+    params = make_params(["vdsr"], [2], ["embedded-test"])
+    page = render(tmp_path, params, gap=0.1)
+    before = {path: path.read_bytes() for path in page.parent.rglob("*") if path.is_file()}
+
+    def full(path, value):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("pipeline.reporting.render.write_json", full)
+    with pytest.raises(OSError, match="No space left"):
+        render(tmp_path, params, gap=0.5)
+    assert {path: path.read_bytes() for path in page.parent.rglob("*") if path.is_file()} == before
 
 
 def test_the_stage_names_the_first_missing_file(tmp_path):
