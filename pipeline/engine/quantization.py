@@ -93,10 +93,11 @@ def quantize_filters(filters: Array) -> tuple[NDArray[np.int8], Array]:
     -------
     int8 in -127..127, shape of `filters`
     float32, shape (O,)
-        The scale of each filter; 1 for a filter of zeros.
+        The scale of each filter; 1 for a filter of zeros, or of numbers below 1e-43.
     """
     largest = np.abs(filters).max(axis=(1, 2, 3))
-    scales = np.where(largest > 0, largest / np.float32(127), np.float32(1)).astype(np.float32)
+    scales = (largest / np.float32(127)).astype(np.float32)
+    scales[scales == 0] = 1  # of filters of zeros, or so near to zero that the scale underflows
     return np.rint(filters / scales[:, None, None, None]).astype(np.int8), scales
 
 
