@@ -85,10 +85,16 @@ class Exports:
 
     @property
     def openvino_int8(self) -> Path:
-        """The network after NNCF's post-training quantization for OpenVINO on CPUs."""
+        """The network after NNCF's post-training quantization for OpenVINO on CPUs.
+
+        Ranges come from histograms, which is no slower to run; the default ranges, from minimum to maximum, cost these
+        networks 0.5 to 5 dB, since few activations are as large.
+        """
         os.environ.setdefault("NNCF_CI", "1")  # otherwise it would send usage statistics
         with _quiet():
             openvino, nncf = optional("openvino"), optional("nncf")
+            parameters = optional("nncf.quantization.advanced_parameters")
+            estimators = optional("nncf.quantization.range_estimator")
         path = self.folder / "openvino-int8.xml"
         if not path.exists():
             with _quiet():
@@ -98,6 +104,9 @@ class Exports:
                     preset=nncf.QuantizationPreset.MIXED,
                     target_device=nncf.TargetDevice.CPU,
                     subset_size=len(self.calibration),
+                    advanced_parameters=parameters.AdvancedQuantizationParameters(
+                        activations_range_estimator_params=estimators.RangeEstimatorParametersSet.HISTOGRAM
+                    ),
                 )
                 openvino.save_model(quantized, path, compress_to_fp16=False)
         return path
