@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,17 +22,23 @@ from pipeline.provenance import available_cores, environment
 from tests.torture.suites import SUITES, run_suite
 
 PARTS = 10  # of each suite, which the cores share
+RECORD = "faults.json"
 
 
 def main(
-    suites: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(SUITES)}. Default: all.")] = None,
+    suites: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Some of {', '.join(SUITES)}; the counts of the others stay. Default: all."),
+    ] = None,
     share: Annotated[float, typer.Option(help="Of the attempts.", min=0.0, max=1.0)] = 1.0,
     out: Annotated[Path, typer.Option(help="Where the counts are written.")] = Path("docs"),
 ) -> None:
     if unknown := [name for name in suites or () if name not in SUITES]:
         raise InputError(f"--suites: {unknown[0]} is unknown; choose of {', '.join(SUITES)}")
     counts = {name: max(1, round(share * SUITES[name][1])) for name in suites or SUITES}
-    counted: dict[str, dict[str, Any]] = {}
+    about = environment()
+    counted = _counted(out / RECORD)
+    failed = False
     with ProcessPoolExecutor(available_cores(), get_context("spawn")) as pool:
         parts = {name: _parts(count) for name, count in counts.items()}
         running = {name: [pool.submit(run_suite, name, seeds) for seeds in parts[name]] for name in counts}
@@ -41,9 +49,23 @@ def main(
                 outcomes += some
                 faults += wrong
             kinds = dict(outcomes.most_common())
-            counted[name] = {"fault": SUITES[name][0], "tries": count, "outcomes": kinds, "failed": faults}
+            each = {"fault": SUITES[name][0], "tries": count, "outcomes": kinds, "failed": faults, "environment": about}
             print(f"{name}: {count:,} times, {len(faults)} failed", *faults, sep="\n  ", flush=True)
-    write_json(out / "faults.json", {"suites": counted, "environment": environment()})
+            counted[name] = each
+            counted = {known: counted[known] for known in SUITES if known in counted}
+            write_json(out / RECORD, {"suites": counted})
+            write_text(out / "faults.md", _page(counted))
+            failed |= bool(faults)
+    if failed:
+        sys.exit(1)
+
+
+def _counted(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the suites that a file counts, by name: those that are not tried again stay as they are."""
+    return json.loads(path.read_text(encoding="utf-8"))["suites"] if path.exists() else {}
+
+
+def _page(counted: Mapping[str, Mapping[str, Any]]) -> str:
     lines = ["| fault | times | outcome | times |", "| --- | ---: | --- | ---: |"]
     for each in counted.values():
         rows = [*each["outcomes"].items(), ("**failed**", len(each["failed"]))]
@@ -52,9 +74,7 @@ def main(
             f"| {fault} | {tries} | {outcome} | {times:,} |"
             for (fault, tries), (outcome, times) in zip(heads, rows, strict=True)
         ]
-    write_text(out / "faults.md", "\n".join(["# Faults, and what they did", "", *lines, ""]))
-    if any(each["failed"] for each in counted.values()):
-        sys.exit(1)
+    return "\n".join(["# Faults, and what they did", "", *lines, ""])
 
 
 def _parts(count: int) -> list[range]:
