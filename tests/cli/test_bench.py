@@ -5,7 +5,9 @@ import json
 import pytest
 
 from pipeline.cli import bench
-from pipeline.engine.runner import MODES
+from pipeline.engine.runner import MODES, modes_here
+
+WITHOUT_RANGES = {"engine_float32", "engine_bfloat16"}.intersection(modes_here())  # modes that need no calibration
 
 
 def test_a_binary_network_and_its_twin(zoo, binsr):
@@ -13,7 +15,7 @@ def test_a_binary_network_and_its_twin(zoo, binsr):
     done = binsr(*arguments, "--json")
     told = json.loads(done.out)
     assert done.code == 0 and told["lr_size"] == [9, 12] and told["threads"] == 1
-    assert set(told["backends"]) == {"torch_channels_last", "engine_float32", "engine_int8"}
+    assert set(told["backends"]) == {"torch_channels_last", "engine_int8", *WITHOUT_RANGES}
     assert set(told["missing"]) == MODES.keys() - told["backends"].keys()  # the tiny network has no other ranges
     assert all(times["repeats"] == 3 and times["median_ms"] > 0 for times in told["backends"].values())
     assert told["speedup"]["torch_channels_last"] == 1
@@ -32,9 +34,9 @@ def test_without_a_twin(zoo, network, binsr):
         assert told["baseline"] == "engine_float32" and told["speedup"]["engine_float32"] == 1
 
 
-def test_a_float_network_runs_in_float32_beside_pytorch(zoo, binsr):
+def test_a_float_network_runs_without_integers_beside_pytorch(zoo, binsr):
     done = binsr("bench", "--model", "srresnet-x2-float", "--size", "8x8", "--repeats", "3", "--json")
-    assert set(json.loads(done.out)["backends"]) == {"torch_channels_last", "engine_float32"}
+    assert set(json.loads(done.out)["backends"]) == {"torch_channels_last", *WITHOUT_RANGES}
 
 
 @pytest.mark.parametrize("size", ["12", "0x4", "axb", "4x", "12345x1", "1x99999"])
