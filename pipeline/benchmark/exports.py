@@ -87,8 +87,8 @@ class Exports:
     def openvino_int8(self) -> Path:
         """The network after NNCF's post-training quantization for OpenVINO on CPUs.
 
-        Ranges come from histograms, which is no slower to run; the default ranges, from minimum to maximum, cost these
-        networks 0.5 to 5 dB, since few activations are as large.
+        Ranges come from histograms, which gives the same graph; the default ranges, from minimum to maximum, lose much
+        accuracy, since few activations are as large.
         """
         os.environ.setdefault("NNCF_CI", "1")  # otherwise it would send usage statistics
         with _quiet():
