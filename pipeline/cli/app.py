@@ -147,8 +147,8 @@ def upscale(
         FloatLayers | None,
         typer.Option(
             metavar="TYPE",
-            help="Arithmetic of all other layers: float32; bfloat16, for processors with AVX-512 BF16; or int8 (see binsr "
-            "bench). Default: the network's with --activations auto, else float32.",
+            help="Arithmetic of all other layers: float32; bfloat16, on processors with AVX-512 BF16; or int8 (see "
+            "binsr bench). Default: the network's with --activations auto, else float32.",
             show_default=False,
         ),
     ] = None,
