@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.data.prepared import PreparedSet
@@ -45,8 +46,11 @@ def calibration_set(network: PublishedNetwork) -> str:
 
 
 def backends_here(network: PublishedNetwork) -> list[str]:
-    """Return those of `published_backends` that this processor can run."""
-    return [name for name in published_backends(network) if name not in MODES or name in modes_here()]
+    """Return those of `published_backends` that this processor can run, and OpenVINO if it is installed."""
+    here = {"torch", *modes_here()}
+    if find_spec("openvino") and find_spec("nncf"):
+        here.add(INT8)
+    return [name for name in published_backends(network) if name in here]
 
 
 @dataclass(frozen=True)
