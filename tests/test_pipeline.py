@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.small_repository import CUT_OFF, network_can_be_cut
-from tests.torture.lost import lose_and_repeat
+from tests.torture.repositories import lose_and_repeat
 
 OF_THE_ZOO = {"zoo@embedded-test", "zoo_pictures@embedded-test"}
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture import disk, downloads, images, kills, lost, numbers, packed_files, parameters
+from tests.torture import disk, downloads, guarded, images, kills, numbers, packed_files, parameters, repositories
 
 Attempt = Callable[[int, Path], str]
 SUITES: dict[str, tuple[str, int, Attempt]] = {
@@ -15,10 +15,16 @@ SUITES: dict[str, tuple[str, int, Attempt]] = {
     "images": ("an image file is cut or changed", 20_000, images.attempt),
     "params": ("params.yaml has one to three wrong values", 5_000, parameters.attempt),
     "numbers": ("weights are zero, equal, negative or huge, images of one colour or pixel", 1_000, numbers.attempt),
+    "guard-pages": ("the kernels' tests, with guard pages around every array", 12, guarded.attempt),
     "downloads": ("the server cuts, lies, sends wrong bytes, redirects in circles, refuses", 1_000, downloads.attempt),
     "full-disk": ("the disk becomes full while a program writes", 100, disk.attempt_full),
     "read-only-disk": ("a program must write to a disk that is read-only", 50, disk.attempt_read_only),
-    "lost-outputs": ("files of DVC's cache and outputs are removed, then `dvc repro`", 10, lost.attempt),
+    "lost-outputs": ("files of DVC's cache and outputs are removed, then `dvc repro`", 10, repositories.attempt_losing),
+    "killed-pipeline": (
+        "`dvc repro` gets SIGKILL, SIGTERM or SIGINT, up to three times",
+        20,
+        repositories.attempt_killing,
+    ),
     "killed-upscaling": ("`binsr upscale` gets SIGKILL, SIGTERM, SIGINT or SIGHUP", 50, kills.attempt_upscaling),
     "killed-training": ("a training gets one of these signals, sometimes twice", 50, kills.attempt_training),
 }

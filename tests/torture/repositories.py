@@ -1,8 +1,11 @@
-"""Files of DVC's cache, and outputs, that are lost: the next `dvc repro` makes or finds the same again."""
+"""`dvc repro` is killed, or files of its cache and outputs are lost: the next call ends with the same outputs."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,19 @@ TIMES = {"seconds", "cpu_seconds", "images_per_second"}
 
 
 @cache
-def _whole(root: Path) -> Repository:
-    """A repository in which the pipeline has run."""
+def _fresh(root: Path) -> Repository:
+    """A repository in which nothing has run."""
     (root / "zoo").mkdir()
-    repository = Repository.small(root / "whole", root / "zoo")
+    return Repository.small(root / "fresh", root / "zoo")
+
+
+@cache
+def _whole(root: Path) -> tuple[Repository, float]:
+    """A repository in which the pipeline has run, and the seconds that it took."""
+    repository = _fresh(root).copy(root / "whole")
+    start = time.perf_counter()
     repository.dvc("repro", *STAGES)
-    return repository
+    return repository, time.perf_counter() - start
 
 
 def _outputs(folder: Path) -> dict[str, Any]:
@@ -44,8 +54,8 @@ def _content(path: Path, folder: Path) -> Any:
     return (folder / path).read_bytes()
 
 
-def attempt(seed: int, folder: Path) -> str:
-    whole = _whole(folder.parent)
+def attempt_losing(seed: int, folder: Path) -> str:
+    whole, _ = _whole(folder.parent)
     return lose_and_repeat(whole.copy(folder / "repository"), np.random.default_rng(seed))
 
 
@@ -61,3 +71,22 @@ def lose_and_repeat(repository: Repository, rng: np.random.Generator) -> str:
     assert _outputs(repository.folder) == expected
     assert "Running stage" not in repository.dvc("repro", *STAGES)
     return "the same outputs, of stages that ran again" if made else "the same outputs, from the cache"
+
+
+def attempt_killing(seed: int, folder: Path) -> str:
+    (whole, seconds), rng = _whole(folder.parent), np.random.default_rng(seed)
+    repository = _fresh(folder.parent).copy(folder / "repository")
+    kills = 0
+    for _ in range(rng.integers(1, 4)):
+        process = repository.start("repro", *STAGES)
+        time.sleep(rng.uniform(0, seconds))
+        if process.poll() is None:
+            os.killpg(process.pid, rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
+            kills += 1
+        process.communicate()
+    repository.dvc("repro", *STAGES)
+    assert _outputs(repository.folder) == _outputs(whole.folder)
+    assert "Running stage" not in repository.dvc("repro", *STAGES)
+    left = {path.name for path in repository.folder.rglob("*") if path.name.endswith((".tmp", ".lock"))}
+    assert left <= {"dvc.lock", "rwlock.lock"}, left  # both are DVC's, and stay
+    return "the next call completed it: the same outputs" if kills else "ended before the signal"

@@ -1,0 +1,30 @@
+"""The tests of the kernels, and whole networks, with guard pages around every array (`tests.guard_pages`)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.benchmark.instruction_sets import held_environment
+from tests.conftest import ROOT
+
+ENDS = ("after", "before")
+TESTS = ("tests/engine/kernels", "tests/engine/test_networks.py", "tests/engine/test_engine.py")
+
+
+def _instruction_sets() -> list[dict[str, str]]:
+    """What makes a process use the instruction sets that are tried: this processor's, AVX2, and those of any x86-64."""
+    return [{}, held_environment(), {"NUMBA_CPU_NAME": "generic"}]
+
+
+def attempt(seed: int, folder: Path) -> str:
+    sets = _instruction_sets()
+    held, end = sets[seed % len(sets)], ENDS[seed // len(sets) % len(ENDS)]
+    environment = os.environ | held | {"GUARD_PAGES": end}
+    command = [sys.executable, "-m", "pytest", "-p", "tests.guard_pages", "-p", "no:cacheprovider", "-x", *TESTS]
+    command.append(f"--hypothesis-seed={seed}")
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{held} {end}: {done.stdout[-300:]} {done.stderr[:300]}"
+    return "all tests passed, and nothing outside an array was read or written"
