@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic CUDA products need, before CUDA starts
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # idle threads of PyTorch leave their cores to those of Numba sooner
 
 import sys
 from dataclasses import asdict

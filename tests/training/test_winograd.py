@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import config, set_num_threads
 from torch import nn
 from torch.nn import functional
 
@@ -53,6 +54,17 @@ def test_outputs_and_gradients_are_those_of_float64(images, inputs, outputs, hei
     )  # fmt: skip
     for ours, theirs in zip(found, exact, strict=True):
         torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=2e-5 * float(theirs.abs().max()) + 1e-5)
+
+
+def test_threads_change_no_bit():
+    torch.manual_seed(0)
+    x, weight, gradients = torch.randn(3, 64, 9, 10), torch.randn(64, 64, 3, 3), torch.randn(3, 64, 9, 10)
+    of_threads = []
+    for threads in (1, 2):
+        set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
+        of_threads.append(with_gradients(_Convolution.apply, x, weight, None, gradients))
+    for one, two in zip(*of_threads, strict=True):
+        assert one.equal(two)
 
 
 def test_a_layer_that_needs_no_gradient_of_its_inputs_gives_none():
