@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import labels
+from pipeline.evaluation.gaps import image_gaps
 from pipeline.params import Thresholds
 from pipeline.reporting.columns import NETWORK, QUALITY, RUN_BY, WEIGHTS_COLUMN, gap_kind, level, weights_cell
 from pipeline.reporting.published import published
 from pipeline.reporting.results import WEIGHTS, Evaluation, Results
 from pipeline.runs import Run
 from pipeline.tables import Column, Table, table
+
+MOST_IMAGES = 200  # in the page's table of a test set; beyond, a page of many sets would weigh tens of megabytes
 
 COLUMNS = {
     "network": NETWORK,
@@ -27,7 +30,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class AccuracyTables:
-    """All networks on one test set at one scale: the means, and every image."""
+    """All networks on one test set at one scale: the means, and the images."""
 
     heading: str
     means: Table
@@ -86,11 +89,30 @@ def _images(results: Results, test_set: str, scale: int) -> Table:
             row = rows.setdefault(image, {"image": image})
             row |= {name: score.psnr_y, f"{name}.note": labels.number(score.ssim_y, 3)}
     columns = {"image": Column("image"), **{name: level(name, note="SSIM-Y") for name, _, _ in scored}}
+    title = f"Every image of {test_set}, ×{scale}"
+    if len(rows) > MOST_IMAGES:
+        title = (
+            f"The {MOST_IMAGES} images of {test_set}, ×{scale}, with the largest gap; "
+            f"all {len(rows):,} are in results/evaluate/{test_set}"
+        )
+        gaps = _largest_gaps(results, test_set, scale)
+        kept = set(sorted(gaps, key=lambda image: gaps[image], reverse=True)[:MOST_IMAGES])
+        rows = {image: row for image, row in rows.items() if image in kept}
     return table(
         f"images-{test_set}-x{scale}",
-        f"Every image of {test_set}, ×{scale}",
+        title,
         columns,
         list(rows.values()),
         css="images",
         caption="PSNR-Y in dB, and SSIM-Y below it; networks run by PyTorch unless said.",
     )
+
+
+def _largest_gaps(results: Results, test_set: str, scale: int) -> dict[str, float]:
+    """Return each image's largest gap, of all networks in PyTorch."""
+    largest: dict[str, float] = {}
+    for model in results.models:
+        real, binary = (results.evaluations[test_set, Run(model, scale, weights)] for weights in WEIGHTS)
+        for image, gap in image_gaps(real.scores["torch"], binary.scores["torch"]).items():
+            largest[image] = max(gap, largest.get(image, gap))
+    return largest

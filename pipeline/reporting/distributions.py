@@ -15,6 +15,8 @@ from pipeline.reporting.results import Results, Zoo
 from pipeline.runs import Run
 from pipeline.zoo.catalogue import pairs
 
+MOST_DOTS = 200  # of one row: of more images, so many are drawn, evenly spaced in the order of their gaps
+
 Gaps = Mapping[str, Sequence[float]]  # name of a row to the gaps of its images, dB of PSNR-Y
 
 
@@ -53,8 +55,9 @@ def _panels(panels: Mapping[str, Gaps], name: str) -> list[Panel]:
         axes.axvline(0, color=svg.MUTED, linewidth=1)
         random = np.random.default_rng(0)  # dots of equal gaps lie beside each other, in the same way in every report
         for y, gaps in enumerate(rows.values()):
-            scatter = y + random.uniform(-0.24, 0.24, len(gaps)) if len(gaps) > 4 else [y] * len(gaps)
-            axes.plot(gaps, scatter, "o", color=svg.BINARY, markersize=4.5 if len(gaps) < 30 else 3, zorder=2)
+            dots = gaps if len(gaps) <= MOST_DOTS else np.quantile(gaps, np.linspace(0, 1, MOST_DOTS), method="nearest")
+            scatter = y + random.uniform(-0.24, 0.24, len(dots)) if len(dots) > 4 else [y] * len(dots)
+            axes.plot(dots, scatter, "o", color=svg.BINARY, markersize=4.5 if len(dots) < 30 else 3, zorder=2)
             middle = median(gaps)
             axes.plot([middle, middle], [y - 0.36, y + 0.36], color=svg.INK, linewidth=2, zorder=3)
         name_rows(axes, range(len(rows)), [row if len(row) <= 17 else f"{row[:16]}…" for row in rows])

@@ -71,10 +71,12 @@ def write_run(
     iterations: int = 800,
     parameters: int = 310_000,
     images: bool = True,
+    more_images: int = 0,
 ) -> None:
     """Write all result files of a run below `root`, and its params.yaml.
 
-    Every binary network is `gap` dB below its float twin, `saved` smaller, and `speedup` times faster in int8.
+    Every binary network is `gap` dB below its float twin, `saved` smaller, and `speedup` times faster in int8. Each
+    test set has three photographs and `more_images`.
     """
     (root / "params.yaml").write_text(yaml.safe_dump(params.model_dump(), sort_keys=False), encoding="utf-8")
     for name in params.data.sets:
@@ -87,7 +89,9 @@ def write_run(
         _json(root / f"data/prepared/{name}/index.json", index)
     for model in params.matrix.models:
         for scale in params.matrix.scales:
-            _write_network(root, params, model, scale, gap, saved, speedup, training_set, iterations, parameters)
+            _write_network(
+                root, params, model, scale, gap, saved, speedup, training_set, iterations, parameters, more_images
+            )
     files = {path.stem: json.loads(path.read_text()) for path in sorted((root / "results/export").iterdir())}
     _json(root / "results/footprint.json", files)
     write_zoo(root, params.data.test)
@@ -95,7 +99,7 @@ def write_run(
         _json(root / f"results/seconds/{stage}.json", {"seconds": seconds})
     for name in params.data.test:
         for scale in params.matrix.scales:
-            _write_scores(root, name, f"bicubic-x{scale}", {"bicubic": 30 - scale})
+            _write_scores(root, name, f"bicubic-x{scale}", {"bicubic": 30 - scale}, more_images)
             _write_pictures(root / "results/images" / name / f"x{scale}", params.matrix.models, scale, images)
         _write_pictures(root / "results/images" / name / "zoo/x4", ["srresnet"], 4, images)
 
@@ -193,6 +197,7 @@ def _write_network(
     training_set: str,
     iterations: int,
     parameters: int,
+    more_images: int,
 ) -> None:
     rng = np.random.default_rng(scale)
     for weights in ("float", "binary"):
@@ -228,7 +233,7 @@ def _write_network(
         if weights == "binary":
             backends["engine_int8"] = level - 0.004
         for test_set in params.data.test:
-            _write_scores(root, test_set, name, backends)
+            _write_scores(root, test_set, name, backends, more_images)
     _write_benchmark(root, model, scale, speedup, parameters)
 
 
@@ -295,12 +300,14 @@ def _measurement(median: float, speedup: float, side: int = 128, threads: int = 
     )
 
 
-def _write_scores(root: Path, test_set: str, method: str, levels: dict[str, float]) -> None:
+def _write_scores(root: Path, test_set: str, method: str, levels: dict[str, float], more_images: int) -> None:
     folder = root / "results/evaluate" / test_set
+    shifts = dict(zip(PHOTOGRAPHS, (-1.0, 0.0, 1.0), strict=True))
+    shifts |= {f"more_{number:04}": number / more_images - 0.5 for number in range(more_images)}
     rows = [
         {"backend": backend, "image": name, "psnr_y": level + shift, "psnr_rgb": level + shift - 1.4, "ssim_y": 0.85}
         for backend, level in levels.items()
-        for shift, name in zip((-1.0, 0.0, 1.0), PHOTOGRAPHS, strict=True)
+        for name, shift in shifts.items()
     ]
     _csv(folder / f"{method}.csv", rows)
     means = {k: {"psnr_y": v, "psnr_rgb": v - 1.4, "ssim_y": 0.85} for k, v in levels.items()}

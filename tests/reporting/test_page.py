@@ -251,6 +251,15 @@ def test_chromium_shows_both_schemes_and_a_phone(quick, tmp_path, width, scheme,
     assert np.ptp(pixels[:, -8:]) < 90  # nothing but rules and shades runs into the right edge
 
 
+def test_a_thousand_images_a_set_stay_a_page_that_a_browser_shows(tmp_path, opened):
+    params = make_params(["srresnet", "edsr", "vdsr"], [2, 3, 4], ["Set5", "Set14", "B100", "Urban100"], "bsd")
+    page = render(tmp_path, params, images=False, more_images=997)
+    text = page.read_text()
+    assert "The 200 images of Set14, ×3, with the largest gap; all 1,000 are in results/evaluate/Set14" in text
+    assert len(text) < 4e6
+    assert opened(page).complaints == []
+
+
 def test_only_the_pages_own_script_runs_and_nothing_is_fetched(quick, tmp_path, opened):
     """Escaping is the first defence, and the page's Content-Security-Policy the second."""
     shutil.copytree(quick.parent, tmp_path / "reports")
