@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.torture.disk import NOT_TRIED
+from tests.torture.large import large_image, many_files
 from tests.torture.suites import SUITES, run
 
 FEW = {
@@ -15,6 +16,7 @@ FEW = {
     "read-only-disk": 7, "killed-upscaling": 2, "killed-training": 2,
 }  # fmt: skip
 ELSEWHERE = {
+    "large",  # in small, below
     "guard-pages",  # in test_guard_pages
     "killed-pipeline",
     "lost-outputs",  # both in test_pipeline, which has a repository in which the pipeline has run
@@ -31,6 +33,11 @@ def test_nothing_happens_that_must_not(tmp_path, name):
 
 def test_every_suite_is_tried():
     assert FEW.keys() | ELSEWHERE == SUITES.keys()
+
+
+def test_many_files_with_one_damaged_and_an_image_of_many_tiles(tmp_path):
+    assert "49 files were upscaled" in many_files(3, tmp_path, 50)
+    assert "megapixels" in large_image(3, tmp_path, 2500)
 
 
 def test_a_fault_is_counted_with_its_seed(tmp_path):

@@ -7,7 +7,18 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture import disk, downloads, guarded, images, kills, numbers, packed_files, parameters, repositories
+from tests.torture import (
+    disk,
+    downloads,
+    guarded,
+    images,
+    kills,
+    large,
+    numbers,
+    packed_files,
+    parameters,
+    repositories,
+)
 
 Attempt = Callable[[int, Path], str]
 SUITES: dict[str, tuple[str, int, Attempt]] = {
@@ -15,6 +26,7 @@ SUITES: dict[str, tuple[str, int, Attempt]] = {
     "images": ("an image file is cut or changed", 20_000, images.attempt),
     "params": ("params.yaml has one to three wrong values", 5_000, parameters.attempt),
     "numbers": ("weights are zero, equal, negative or huge, images of one colour or pixel", 1_000, numbers.attempt),
+    "large": ("`binsr upscale` of 10,000 files, one of them damaged, and of 100 megapixels", 4, large.attempt),
     "guard-pages": ("the kernels' tests, with guard pages around every array", 12, guarded.attempt),
     "downloads": ("the server cuts, lies, sends wrong bytes, redirects in circles, refuses", 1_000, downloads.attempt),
     "full-disk": ("the disk becomes full while a program writes", 100, disk.attempt_full),
