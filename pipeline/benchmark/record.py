@@ -29,6 +29,8 @@ SCALED = (
     "torch_channels_last", "onnxruntime_int8", "openvino_float32", "openvino_int8",
     "engine_float32", "engine_int8", "engine_int8_all", "engine_int6_all",
 )  # fmt: skip
+# Of parts of networks: PyTorch's compiler takes ten seconds for each, and another process runs whole networks alone.
+OF_PARTS = tuple(name for name in BACKENDS if name not in ("torch_compile", "torch_avx2"))
 LONGEST_MS = 5_000.0  # of one forward pass: a backend that would take longer skips larger images
 
 
@@ -68,7 +70,7 @@ def network_record(
             network=dict(overrides),
             parameters=sum(value.numel() for value in whole.real.parameters()),
             repeats=settings.repeats,
-            body=measure(body(whole), *size, settings, folder / "body"),
+            body=measure(body(whole), *size, settings, folder / "body", OF_PARTS),
             amdahl=where_time_goes(whole, whole.input(*size), settings.threads, settings.repeats),
             engine_layers=_engine_layers(whole, size, settings),
             sizes=_over_sizes(whole, record, sizes, settings, folder),
@@ -86,7 +88,7 @@ def layers_record(
     for name, (channels, layers) in CHAINS.items():
         with tempfile.TemporaryDirectory() as folder:
             record = measure(
-                chain(channels, layers, binarization), *size, settings, Path(folder), (*BACKENDS, *POPCOUNT)
+                chain(channels, layers, binarization), *size, settings, Path(folder), (*OF_PARTS, *POPCOUNT)
             )
         chains[name] = LayerChain(**vars(record), channels=channels, layers=layers)
     return Layers(chains, load_rate(settings.threads), settings.repeats, environment)

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.benchmark import record as recording
 from pipeline.benchmark.measure import BACKENDS, TimingSettings
-from pipeline.benchmark.record import SCALED, layers_record, layers_rows, network_record, network_rows
+from pipeline.benchmark.record import OF_PARTS, SCALED, layers_record, layers_rows, network_record, network_rows
 from tests.benchmark.conftest import BINARIZATION, SMALL
 
 SETTINGS = TimingSettings(threads=1, repeats=3, seconds=0.01)
@@ -16,8 +16,8 @@ def record():
 
 
 def test_every_backend_is_there_or_missing_with_a_reason(record):
-    for part in (record, record.body, record.memory):
-        assert {*part.backends, *part.missing} == set(BACKENDS)
+    for part, names in ((record, BACKENDS), (record.body, OF_PARTS), (record.memory, BACKENDS)):
+        assert {*part.backends, *part.missing} == set(names)
         assert all(part.missing.values())
     for part in (*record.sizes, *record.thread_counts):
         assert {*part.backends, *part.missing} == set(SCALED)
@@ -41,7 +41,7 @@ def test_memory_is_of_a_forward_pass_and_of_all(record):
 def test_the_table_has_every_measurement_once(record):
     table = network_rows(record)
     keys = [(row["piece"], row["lr_height"], row["threads"], row["backend"]) for row in table]
-    assert len(keys) == len(set(keys)) == 2 * len(BACKENDS) + len(SCALED)
+    assert len(keys) == len(set(keys)) == len(BACKENDS) + len(OF_PARTS) + len(SCALED)
 
 
 def test_what_would_take_too_long_is_left_out_and_said(record, monkeypatch, tmp_path):
