@@ -61,7 +61,7 @@ ratios: setup $(foreach isa,$(ISAS),$(RATIOS:%=ratios/$(isa)/%.json))
 
 ratios/%.json: FORCE
 	@mkdir -p $(@D)
-	$(ACTIVATED) python -m pipeline.engine.bench --runs 3 --scale 4 --isa $(firstword $(subst /, ,$*)) --json $@ \
+	$(ACTIVATED) python -m pipeline.engine.bench --runs 3 --scale 4 --size 128x128 --isa $(firstword $(subst /, ,$*)) --json $@ \
 		--model $(firstword $(subst -, ,$(notdir $*))) $(if $(findstring -body,$*),--body)
 
 FORCE:

@@ -26,7 +26,7 @@ VARIANTS = {
     "analytic": "analytic scale, the mean of |W|",
     "everywhere": "every convolution binary",
     "warm": "from the float network’s weights",
-    "distilled": "from these, with distillation",
+    "distilled": "from the float network’s weights, with distillation",
 }
 
 PIECES = {"layer": "64→64 layer", "wide_layer": "256→256 layer", "body": "residual blocks", "network": "whole network"}

@@ -140,7 +140,7 @@ def upscale(
             metavar="TYPE",
             help="Inputs of the binary layers: auto, float32, int8, int6 or int1. float32 is exact; int8 and int6 are "
             "faster and lose a little accuracy (see binsr bench and binsr models); int1 is for networks trained with "
-            "it; auto is the network's fastest mode that loses at most 0.01 dB (see binsr info).",
+            "it; auto is the mode with the fewest bits that loses at most 0.01 dB (see binsr info).",
         ),
     ] = "auto",
     float_layers: Annotated[
@@ -157,8 +157,9 @@ def upscale(
         int | None,
         typer.Option(
             min=1,
-            help="Side of the tiles that larger images are cut into, LR pixels. Smaller tiles need less memory and "
-            "give the same result. The default keeps every published network below 1 GiB.",
+            help="Side of the tiles that larger images are cut into, in pixels of the network's input (for VDSR, the "
+            "enlarged image). Smaller tiles need less memory and give the same result. Default: 560, with which the "
+            "published networks need less than 1 GiB beside the images.",
             show_default=False,
         ),
     ] = None,

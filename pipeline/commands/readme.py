@@ -30,12 +30,17 @@ def table(record: Mapping[str, Any]) -> str:
     for claim in record["claims"]:
         verdict = f"**{claim['verdict']}**" + (f", for {claim['reach']} only" if claim["reservations"] else "")
         lines.append(f"| {claim['title']} | {claim['headline']}: {claim['headline_label']} | {verdict} |")
+    rules = [f"- {claim['title']}: {claim['rule']}" for claim in record["claims"]]
     reservations = [text for c in record["claims"] for text in c["reservations"]]
     machine = record["machine"]
     lines += [
         "",
         "The first row is for the published networks, whose cards say how each was trained; the others come from a run "
-        f"with the profile `{record['profile']}` on {machine['cores']} cores of {machine['cpu']}. Reservations:",
+        f"with the profile `{record['profile']}` on {machine['cores']} cores of {machine['cpu']}. Rules:",
+        "",
+        *rules,
+        "",
+        "Reservations:",
         "",
     ]
     return "\n".join([*lines, *(f"- {text}" for text in reservations)])
@@ -50,11 +55,11 @@ def verdict_record() -> dict[str, Any]:
     -------
     dict
         ``profile``, ``machine`` (``cpu``, ``cores`` and ``commit`` of what was timed), and ``claims``: for each
-        ``key``, ``title``, ``verdict``, ``headline``, ``headline_label``, ``reach`` and ``reservations``.
+        ``key``, ``title``, ``verdict``, ``headline``, ``headline_label``, ``rule``, ``reach`` and ``reservations``.
     """
     params = load_params()
     results = read_results(Path(), params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
-    fields = ("key", "title", "verdict", "headline", "headline_label", "reach", "reservations")
+    fields = ("key", "title", "verdict", "headline", "headline_label", "rule", "reach", "reservations")
     claims = [
         {field: getattr(claim, field) for field in fields}
         for claim in verdicts(results, params)

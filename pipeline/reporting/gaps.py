@@ -27,7 +27,8 @@ class PairGap:
     @property
     def where(self) -> str:
         """The network and the set, in words."""
-        return f"{labels.network(self.model, self.scale, self.variant)} on {self.test_set}"
+        variant = f" ({labels.variant(self.variant)})" if self.variant else ""
+        return f"{labels.network(self.model, self.scale)}{variant} on {self.test_set}"
 
     @property
     def interval(self) -> str:
@@ -73,16 +74,25 @@ def equivalence_rule(limits: Thresholds) -> str:
 
 def gap_label(worst: PairGap) -> str:
     """Return the label of the gap in the headline."""
-    return f"largest PSNR-Y loss due to binarization, float minus binary: {worst.where}; 95 % interval {worst.interval}"
+    return (
+        "PSNR-Y loss due to binarization, float minus binary, where its interval reaches furthest: "
+        f"{worst.where}; 95 % interval {worst.interval}"
+    )
 
 
 def gap_measures(gaps: list[PairGap], limits: Thresholds) -> list[Measure]:
-    """Return the largest, smallest and mean gap on luma, and the largest on RGB where there is colour."""
+    """Return the gaps with the highest and lowest upper ends, the mean, and the largest on RGB if there is colour."""
     worst, best = (of(gaps, key=lambda pair: pair.gap.high) for of in (max, min))
     mean = sum(pair.gap.psnr_y for pair in gaps) / len(gaps)
     return [
-        Measure("largest gap, PSNR-Y", labels.decibels(worst.gap.psnr_y), f"{worst.where}, {worst.interval}"),
-        Measure("smallest gap, PSNR-Y", labels.decibels(best.gap.psnr_y), f"{best.where}, {best.interval}"),
+        Measure(
+            "gap with the highest upper end, PSNR-Y",
+            labels.decibels(worst.gap.psnr_y),
+            f"{worst.where}, {worst.interval}",
+        ),
+        Measure(
+            "gap with the lowest upper end, PSNR-Y", labels.decibels(best.gap.psnr_y), f"{best.where}, {best.interval}"
+        ),
         Measure("mean gap, PSNR-Y", labels.decibels(mean), f"over {count(len(gaps), 'comparison')}"),
         *_rgb_measure(gaps, limits),
     ]

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from pipeline import labels
 from pipeline.params import Thresholds
-from pipeline.reporting.gaps import equivalence, equivalence_rule, gap_label, gap_measures, published_gaps
+from pipeline.reporting.gaps import PairGap, equivalence, equivalence_rule, gap_label, gap_measures, published_gaps
 from pipeline.reporting.published import published
 from pipeline.reporting.reservations import count_span, papers_train
 from pipeline.reporting.results import Zoo
 from pipeline.reporting.verdicts import Claim, Measure, Verdict
 from pipeline.runs import Run
-from pipeline.zoo.catalogue import PublishedNetwork, pairs, seed_pairs
+from pipeline.zoo.catalogue import IMPORTED, PublishedNetwork, pairs, seed_pairs
 
 
 def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
@@ -47,7 +47,7 @@ def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
         measures=[] if worst is None else [*gap_measures(gaps, limits), *_against_the_paper(zoo)],
         reservations=[
             *_reservations([m for pair in compared for m in pair], zoo.models),
-            *_imports(compared),
+            *_imports(compared, gaps, limits),
             *_bursts(zoo),
         ],
         reach="these networks",
@@ -105,15 +105,31 @@ def _bursts(zoo: Zoo) -> list[str]:
     return sentences
 
 
-def _imports(compared: Sequence[tuple[PublishedNetwork, PublishedNetwork]]) -> list[str]:
-    """Return of which networks the two of a pair were not trained for as long, since the float one is imported."""
+def _imports(
+    compared: Sequence[tuple[PublishedNetwork, PublishedNetwork]], gaps: Sequence[PairGap], limits: Thresholds
+) -> list[str]:
+    """Return of which pairs the float network is imported, and so was trained for longer, and what the others give."""
     names = dict.fromkeys(labels.model(binary.model) for real, binary in compared if real.imported)
     iterations = [binary.training["iterations"] for real, binary in compared if real.imported]
     return [
         f"{name}, imported: the float network was trained to the end of its authors’ schedule, the binary one for "
         f"{count_span(iterations)} iterations from its weights; part of the gap may be that training."
+        + _others(gaps, limits)
         for name in names
     ]
+
+
+def _others(gaps: Sequence[PairGap], limits: Thresholds) -> str:
+    """Return the verdict on the pairs whose two networks were trained alike, in words."""
+    alike = [gap for gap in gaps if gap.variant != IMPORTED]
+    if not alike:
+        return ""
+    worst, pair_names = max(alike, key=lambda gap: gap.gap.high), {(gap.model, gap.scale): None for gap in alike}
+    names = labels.listing([labels.network(*pair) for pair in pair_names])
+    return (
+        f" By the pairs trained alike alone ({names}), the claim is {equivalence(alike, limits)}: the 95 % interval "
+        f"that reaches furthest is {worst.interval} ({worst.where})."
+    )
 
 
 def _reservations(compared: Sequence[PublishedNetwork], models: Sequence[PublishedNetwork]) -> list[str]:

@@ -20,10 +20,11 @@ def ratio_table(published: Mapping[str, Mapping[str, PublishedRatios]]) -> Table
         title = TITLES[isa]
         processors += [f"{title}: {cpu}" for cpu in {each.environment["cpu"]: None for each in by_name.values()}]
         for name, each in by_name.items():
-            rows.append({"isa": title, "workload": _workload(name, each), **_cells(each.runs)})
+            rows.append({"isa": title, "workload": _workload(name, each), "size": _size(each), **_cells(each.runs)})
     columns = {
         "isa": Column("held to"),
         "workload": Column("workload"),
+        "size": Column("LR image"),
         "int8": Column("int8 everywhere\nover OpenVINO int8", css="n strong"),
         "int6": Column("int6, float layers int8\nover OpenVINO int8", css="n"),
         "exact": Column("float32 activations\nover fastest float32", css="n strong"),
@@ -40,6 +41,10 @@ def _workload(name: str, each: PublishedRatios) -> str:
     if model in labels.PIECES:
         return labels.PIECES[model]
     return f"{labels.network(model, each.scale)}{', residual blocks' if body else ''}"
+
+
+def _size(each: PublishedRatios) -> str:
+    return ", ".join(dict.fromkeys("×".join(map(str, run.lr_size)) for run in each.runs))
 
 
 def _cells(runs: list[Measurement]) -> dict[str, Any]:

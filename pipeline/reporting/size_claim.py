@@ -50,7 +50,8 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
         verdict=verdict,
         value=max(srresnet.values(), default=None),
         headline=headline,
-        headline_label="reduction of SRResNet’s file size at its best scale",
+        headline_label="reduction of SRResNet’s file size at its best scale"
+        + (f"; {labels.percent(min(srresnet.values()))} at its worst" if len(srresnet) > 1 else ""),
         rule=f"Replicated when SRResNet saves {100 * limits.replicated:g} % at every scale, "
         f"partly when its best scale saves {100 * limits.partly:g} %.",
         conditions="Whole files: packed bits, scales and everything that stays float, against the float network saved "

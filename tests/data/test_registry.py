@@ -8,8 +8,9 @@ from PIL import Image
 
 from pipeline.data.registry import dataset, registry
 from pipeline.errors import InputError
+from tests.conftest import SHARED
 
-MIRROR = Path(__file__).parents[3] / "shared" / "mirror"
+MIRROR = SHARED / "mirror"
 
 
 def smallest_side(folder, name):

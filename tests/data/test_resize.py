@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,8 +13,9 @@ from pipeline.data.resize import (
     resize_taps,
     round_to_uint8,
 )
+from tests.conftest import SHARED
 
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
+GOLDEN = SHARED / "golden"
 
 SCALES = [1 / 4, 1 / 3, 1 / 2, 2, 3, 4]
 scales = st.sampled_from(SCALES)

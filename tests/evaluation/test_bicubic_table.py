@@ -1,7 +1,5 @@
 """Bicubic must land on the published table, which checks data, resize, rounding, borders and PSNR at once."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,8 +9,9 @@ from pipeline.data.prepared import PreparedSet
 from pipeline.data.registry import dataset
 from pipeline.data.resize import imresize
 from pipeline.metrics import psnr
+from tests.conftest import SHARED
 
-MIRROR = Path(__file__).parents[2] / "shared" / "mirror"
+MIRROR = SHARED / "mirror"
 
 PUBLISHED = {
     "Set5": {2: 33.66, 3: 30.39, 4: 28.42},
