@@ -28,6 +28,7 @@ OBJECTS_IN_METADATA = (  # outer ones first; None, or none, stands for an empty 
     "training",
     "training.plan",
     "training.environment",
+    "training.imported",
 )
 
 

@@ -152,9 +152,15 @@ def _output(module: nn.Module, x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _checked(backend: Backend, name: str, expected: NDArray[np.float32]) -> float:
     """Return the ratio of signal to error of a backend's output, in dB; refuse an output that is wrong."""
+    try:
+        output = backend.run()
+    except Exception as error:  # as in `build`
+        if name in ENGINES or isinstance(error, UnavailableError):
+            raise
+        raise UnavailableError(f"failed: {type(error).__name__}: {one_line(error)}") from error
     signal = np.square(expected, dtype=np.float64).sum()
-    error = np.square(backend.run().astype(np.float64) - expected).sum()
-    snr = float(10 * np.log10(signal / max(error, signal / 10 ** (MOST_SNR_DB / 10))))
+    difference = np.square(output.astype(np.float64) - expected).sum()
+    snr = float(10 * np.log10(signal / max(difference, signal / 10 ** (MOST_SNR_DB / 10))))
     if name == "engine_int1_popcount":  # binarizes the activations too: not the same network
         return round(snr, 1)
     least = FLOAT_SNR_DB if name.startswith("torch") or name.endswith("float32") else INTEGER_SNR_DB

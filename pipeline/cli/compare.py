@@ -72,13 +72,13 @@ def _matched(one: Path, other: Path) -> tuple[list[tuple[str, Path, Path]], list
         If two files of a folder have the same name but for the suffix, or the folders have no name in common.
     """
     first, second = _by_name(one), _by_name(other)
-    common = sorted(first.keys() & second.keys())
-    if not common:
+    both = first.keys() & second.keys()
+    if not both:
         raise InputError(
             f"{one} and {other}: the folders have no image name in common (suffixes do not count); give folders that do"
         )
-    single = [str(path) for files in (first, second) for name, path in files.items() if name not in common]
-    return [(name, first[name], second[name]) for name in common], single
+    single = [str(path) for files in (first, second) for name, path in files.items() if name not in both]
+    return [(name, first[name], second[name]) for name in sorted(both)], single
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

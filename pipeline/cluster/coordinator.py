@@ -196,7 +196,13 @@ class Coordinator:
                     self._fail(name, f"no worker is large enough for a {need}")
                 continue
             self._ready.remove(name)
-            if self._graph.restored(name):
+            try:
+                restored = self._graph.restored(name)
+            except InputError as error:
+                self._placement.release(name)
+                self._fail(name, str(error))
+                continue
+            if restored:
                 self._placement.release(name)
                 self._end(name, self.outcome.ran)
                 self._say(f"{name}: restored from the cache of runs")

@@ -27,6 +27,8 @@ from pipeline.data.registry import dataset
 from pipeline.models import build
 from pipeline.networks import NETWORKS
 from pipeline.params import Params, Training
+from pipeline.reading import read_json
+from pipeline.records import StageSeconds
 from pipeline.runs import Weights, seconds_file
 from pipeline.zoo.catalogue import read_index
 
@@ -60,7 +62,7 @@ def measured_stages(graph: Graph, params: Params) -> list[Measured]:
     for name in graph.names:
         path = seconds_file(name)
         if path.exists():
-            seconds = json.loads(path.read_text(encoding="utf-8"))["seconds"]
+            seconds = read_json(path, StageSeconds).seconds
             measured.append(Measured(*_kind(graph, name), _work(graph, name, params), seconds))
     return measured
 

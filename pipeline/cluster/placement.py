@@ -30,6 +30,9 @@ class Worker:
     gpus: float = 0.0
 
 
+ROUNDING = 1e-6  # of shares of a GPU, such as a third
+
+
 def in_turn(stages: Iterable[str], need: Callable[[str], Need], ahead: Mapping[str, float]) -> list[str]:
     """Order stages that could start.
 
@@ -88,7 +91,7 @@ class Placement:
 
     def _enough(self, need: Need, worker: Worker, cores: int, gpus: float) -> bool:
         if need == "training":
-            return (cores >= 1 and gpus >= self._gpus) if worker.gpus else cores == worker.cores
+            return (cores >= 1 and gpus >= self._gpus - ROUNDING) if worker.gpus else cores == worker.cores
         return cores >= 1
 
     def _on(self, worker: Worker) -> list[Need]:
@@ -99,4 +102,4 @@ class Placement:
         return worker.cores - taken
 
     def _free_gpus(self, worker: Worker) -> float:
-        return round(worker.gpus - self._gpus * self._on(worker).count("training"), 6)
+        return worker.gpus - self._gpus * self._on(worker).count("training")

@@ -68,13 +68,22 @@ class StageGraph:
         return self._stages[name].changed(False, self._upstream[name])
 
     def restored(self, name: str) -> bool:
-        """Make a stage ready to run, or restore its outputs from DVC's cache of runs and return True."""
+        """Make a stage ready to run, or restore its outputs from DVC's cache of runs and return True.
+
+        Raises
+        ------
+        InputError
+            If a dependency is missing.
+        """
         stage = self._stages[name]
         stage.remove_outs(ignore_remove=False, force=False)
         try:
             self._repo.stage_cache.restore(stage)
         except RunCacheNotFoundError:
-            stage.save_deps()
+            try:
+                stage.save_deps()
+            except DvcException as error:
+                raise InputError(f"{name}: {error}") from error
             return False
         self.record(name)
         return True

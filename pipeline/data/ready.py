@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from filelock import FileLock
+
 from pipeline.data.preparation import prepare
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.registry import dataset
@@ -19,10 +23,21 @@ def ready(name: str, mirror: str | None = None) -> PreparedSet:
         See `pipeline.data.download.fetch`.
     """
     folder = prepared_folder(name)
-    if (folder / "index.json").exists() and set(SCALES) <= set((opened := PreparedSet.open(folder)).scales):
+    if (opened := _opened(folder)) is not None:
         return opened
     from pipeline.data.download import fetch  # heavy imports, not needed if the set is there
 
-    fetch(dataset(name), raw_folder(name), mirror)
-    prepare(raw_folder(name), folder, SCALES)
-    return PreparedSet.open(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{name}.lock")):  # several processes may miss it at once
+        if (opened := _opened(folder)) is None:
+            fetch(dataset(name), raw_folder(name), mirror)
+            prepare(raw_folder(name), folder, SCALES)
+    return opened or PreparedSet.open(folder)
+
+
+def _opened(folder: Path) -> PreparedSet | None:
+    """Open a prepared set, if it is there with all scales."""
+    if not (folder / "index.json").exists():
+        return None
+    opened = PreparedSet.open(folder)
+    return opened if set(SCALES) <= set(opened.scales) else None

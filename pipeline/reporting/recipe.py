@@ -13,28 +13,37 @@ from pipeline.reporting.figures import CURVE_WIDTH, Panel
 from pipeline.reporting.results import WEIGHTS
 from pipeline.tables import Column, Table, table
 
+PILOT = ("edsr", 4)  # the network on which the optimizers are compared
 OPTIMIZERS = {"muon": (svg.BINARY, "Muon"), "adam": (svg.FLOAT, "Adam")}
 
 
 def trial_table(trials: Sequence[SearchTrial]) -> Table:
-    """Return a row for each set of changes, the best first; the best values are in bold."""
-    groups: dict[str, dict[str, SearchTrial]] = {}
+    """Return a row for each network and set of changes, the best first; the best values are in bold."""
+    groups: dict[tuple[str, str], dict[str, SearchTrial]] = {}
+    best: dict[tuple[str, str], float] = {}
     for trial in trials:
-        groups.setdefault(describe(trial.changes), {})[trial.weights] = trial
-    best: dict[str, float] = {}
-    for trial in trials:
-        best[trial.weights] = max(trial.psnr_y, best.get(trial.weights, 0.0))
+        network = labels.network(trial.model, trial.scale)
+        groups.setdefault((network, describe(trial.changes)), {})[trial.weights] = trial
+        best[network, trial.weights] = max(trial.psnr_y, best.get((network, trial.weights), 0.0))
+    networks = list(dict.fromkeys(network for network, _ in groups))
     rows = []
-    for changed, group in sorted(groups.items(), key=lambda item: -max(t.psnr_y for t in item[1].values())):
+    for (network, changed), group in sorted(
+        groups.items(), key=lambda item: (networks.index(item[0][0]), -max(t.psnr_y for t in item[1].values()))
+    ):
         row: dict[str, Any] = {
+            "network": network,
             "changed": changed,
             "iterations": labels.listing(sorted({f"{trial.iterations:,}" for trial in group.values()})),
             "core_minutes": sum(trial.cpu_seconds for trial in group.values()) / len(group) / 60,
         }
         for weights, trial in group.items():
-            row |= {weights: trial.psnr_y, f"{weights}.kind": "strong" if trial.psnr_y == best[weights] else ""}
+            row |= {
+                weights: trial.psnr_y,
+                f"{weights}.kind": "strong" if trial.psnr_y == best[network, weights] else "",
+            }
         rows.append(row)
     columns = {
+        "network": Column("network"),
         "changed": Column("what was changed"),
         "iterations": Column("iterations", css="n"),
         "float": level("float"),
@@ -60,7 +69,8 @@ def optimizer_panels(trials: Sequence[SearchTrial]) -> list[Panel]:
         figure, axes = svg.curve_panel(CURVE_WIDTH, 225, "validation PSNR-Y, dB")
         sentences = []
         for optimizer, (colour, name) in OPTIMIZERS.items():
-            tried = [t for t in trials if t.weights == weights and set(t.changes) == {"optimizer", "learning_rate"}]
+            tried = [t for t in trials if (t.model, t.scale, t.weights) == (*PILOT, weights)]
+            tried = [t for t in tried if set(t.changes) == {"optimizer", "learning_rate"}]
             tried = [t for t in tried if t.changes["optimizer"] == optimizer]
             if not tried:
                 continue

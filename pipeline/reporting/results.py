@@ -219,7 +219,7 @@ def _zoo(root: Path, test_sets: Sequence[str]) -> Zoo:
         for network in networks
         if not network.imported
     }
-    search = [read_json(path, SearchTrial) for path in sorted((folder / "search").glob("*.json"))]
+    search = [read_json(path, SearchTrial, ZOO_REMEDY) for path in sorted((folder / "search").glob("*.json"))]
     here = {name: read_json(root / "results" / "zoo" / f"{name}.json", PublishedRun) for name in test_sets}
     return Zoo(networks, published, by_set, histories, search, here)
 

@@ -112,8 +112,9 @@ def has_start(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -> 
     if start is None:
         return True
     queued = next((other for other in entries if start in other.runs), None)
-    exists = (zoo / f"{start.name}.safetensors").exists()
-    return exists and (queued is None or is_finished(queued, entries, params, zoo))
+    starts = [Run(run.model, run.scale, "float", start.variant) for run in entry.runs]
+    exist = all((zoo / f"{run.name}.safetensors").exists() for run in starts)
+    return exist and (queued is None or is_finished(queued, entries, params, zoo))
 
 
 def state_folder(entry: Entry, params: Params, zoo: Path) -> Path:

@@ -99,9 +99,11 @@ def test_a_tool_that_fails_is_said_and_the_rest_measured(edsr, tmp_path, monkeyp
     def fail(*_):
         raise RuntimeError("no such instruction\nmore")
 
-    monkeypatch.setitem(PEERS, "torch_compile", fail)
-    record = measure(edsr, 16, 16, SETTINGS, tmp_path, ["torch", "torch_compile"])
-    assert record.missing == {"torch_compile": "failed: RuntimeError: no such instruction"}
+    for peer in (fail, lambda *_: Backend(fail, "float32")):  # when it is built, or when it runs
+        monkeypatch.setitem(PEERS, "torch_compile", peer)
+        record = measure(edsr, 16, 16, SETTINGS, tmp_path, ["torch", "torch_compile"])
+        assert record.missing == {"torch_compile": "failed: RuntimeError: no such instruction"}
+        assert list(record.backends) == ["torch"]
 
 
 def test_an_engine_that_cannot_run_the_network_says_why(edsr, tmp_path, monkeypatch):

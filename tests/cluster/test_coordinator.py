@@ -42,6 +42,8 @@ class Graph:
         return True
 
     def restored(self, name):
+        if name == "lacking":
+            raise InputError("lacking: a dependency is missing")
         return False
 
     def record(self, name):
@@ -111,3 +113,11 @@ def test_an_interruption_ends_a_command_also_one_that_waits_for_its_log(run, tmp
     assert outcome.stopped == ["a"] and outcome.interrupted and not outcome.ran
     lock.release()
     assert (tmp_path / "started").exists() != waits
+
+
+def test_a_stage_that_lacks_a_dependency_fails_and_the_others_run(run):
+    outcome = run(
+        {"lacking": ("true", [], "core"), "after": ("true", ["lacking"], "core"), "other": ("true", [], "core")}
+    )
+    assert outcome.failed == {"lacking": "lacking: a dependency is missing"}
+    assert (outcome.ran, outcome.skipped) == (["other"], ["after"])

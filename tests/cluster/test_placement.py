@@ -84,3 +84,9 @@ def test_nothing_is_given_twice(workers, asked, gpus):
             assert not worker.gpus or gpus * needs.count("training") <= worker.gpus + 1e-9
             beside = [n for n, other in running.values() if other.host == worker.host]
             assert "machine" not in beside or len(beside) == 1
+
+
+def test_shares_of_a_gpu_that_do_not_add_up_exactly_fill_it():
+    placement = Placement(gpus=0.3333333)
+    placement.update([Worker("a", "one", 8, gpus=1.0)])
+    assert placed(placement, "training", "1", "2", "3", "4") == ["a", "a", "a", None]

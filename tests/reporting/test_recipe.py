@@ -1,5 +1,7 @@
 """The report's section on the training settings."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.reporting.recipe import describe, optimizer_panels, trial_table
@@ -18,11 +20,21 @@ def trials(tmp_path_factory):
 def test_trials_with_the_same_changes_share_a_row_and_the_best_of_each_kind_is_marked(trials):
     rows = [row.cells for row in trial_table(trials).rows]
     assert [[cell.text for cell in row] for row in rows] == [
-        ["optimizer muon, learning rate 0.001", "400", "26.70", "26.50", "4.8"],
-        ["optimizer muon, learning rate 0.002", "400", "26.60", "26.55", "4.8"],
-        ["optimizer adam, learning rate 0.001", "400", "26.10", "26.00", "4.8"],
+        ["EDSR ×4", "optimizer muon, learning rate 0.001", "400", "26.70", "26.50", "4.8"],
+        ["EDSR ×4", "optimizer muon, learning rate 0.002", "400", "26.60", "26.55", "4.8"],
+        ["EDSR ×4", "optimizer adam, learning rate 0.001", "400", "26.10", "26.00", "4.8"],
     ]
-    assert [[cell.kind for cell in row[2:4]] for row in rows] == [["strong", ""], ["", "strong"], ["", ""]]
+    assert [[cell.kind for cell in row[3:5]] for row in rows] == [["strong", ""], ["", "strong"], ["", ""]]
+
+
+def test_trials_of_several_networks_keep_rows_and_best_values_of_their_own(trials):
+    others = [replace(trial, model="vdsr", scale=2, psnr_y=trial.psnr_y + 5) for trial in trials]
+    rows = [row.cells for row in trial_table([*trials, *others]).rows]
+    assert [row[0].text for row in rows] == ["EDSR ×4"] * 3 + ["VDSR ×2"] * 3
+    assert [[cell.kind for cell in row[3:5]] for row in rows[:3]] == [["strong", ""], ["", "strong"], ["", ""]]
+    assert [panel.drawing for panel in optimizer_panels([*trials, *others])] == [
+        panel.drawing for panel in optimizer_panels(trials)
+    ]
 
 
 def test_each_optimizer_is_drawn_at_its_best_rate(trials):
