@@ -34,10 +34,6 @@ class Run:
         return f"{self.model}-x{self.scale}-{self.weights}" + (f"-{self.variant}" if self.variant else "")
 
     @property
-    def float_twin(self) -> Run:
-        return Run(self.model, self.scale, "float")
-
-    @property
     def weights_file(self) -> Path:
         """Trained weights, with the latent filters of a binary network."""
         return Path("models", f"{self.name}.safetensors")

@@ -14,7 +14,7 @@ from pipeline.reporting.results import read_results
 def main() -> None:
     """Read params.yaml and the result files; write the report."""
     params = load_params()
-    results = read_results(Path(), params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    results = read_results(Path(), params)
     text = Path("params.yaml").read_text(encoding="utf-8")
     page = write_report(results, params, text, environment(), Path("reports/templates"), Path("reports"))
     print(f"report: {page}")

@@ -5,7 +5,6 @@ Its machines share this folder. Name the cluster by one of --scheduler, --local 
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -81,7 +80,7 @@ def train(
 
     graph, settings = TrainingGraph(params, queue, zoo), load_params(params)
     for name in (settings.data.train, settings.data.validation):  # once, before the trainings look for them
-        ready(name, os.environ.get("SR_MIRROR") or settings.data.mirror)
+        ready(name, settings.data.mirror)
     with _connected(scheduler, local, slurm) as client:
         return _coordinate(graph, client, settings.cluster.gpus_per_training, "training", {}, minutes)
 

@@ -58,7 +58,7 @@ def verdict_record() -> dict[str, Any]:
         ``key``, ``title``, ``verdict``, ``headline``, ``headline_label``, ``rule``, ``reach`` and ``reservations``.
     """
     params = load_params()
-    results = read_results(Path(), params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    results = read_results(Path(), params)
     fields = ("key", "title", "verdict", "headline", "headline_label", "rule", "reach", "reservations")
     claims = [
         {field: getattr(claim, field) for field in fields}

@@ -67,7 +67,7 @@ def _rows(results: Results, test_set: str, scale: int, limits: Thresholds) -> It
 
 
 def _published(test_set: str, scale: int, model: str | None) -> Iterator[dict[str, Any]]:
-    for entry in published(test_set, scale, [model]):
+    for entry in published(test_set, scale, model):
         ssim = None if entry.ssim is None else labels.number(entry.ssim, 3)  # as many decimals as its source has
         row: dict[str, Any] = {"network": entry.source, "row.kind": "published", "ssim_y": ssim}
         row["psnr_rgb" if entry.channel == "rgb" else "psnr_y"] = entry.psnr

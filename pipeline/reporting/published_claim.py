@@ -62,7 +62,7 @@ def _against_the_paper(zoo: Zoo) -> list[Measure]:
         theirs = {
             name: entry.psnr
             for name in ours
-            for entry in published(name, scale, ["srresnet"])
+            for entry in published(name, scale, "srresnet")
             if entry.channel is None  # only the paper names none
         }
         for channel, title in (("psnr_y", "luma"), ("psnr_rgb", "RGB")):

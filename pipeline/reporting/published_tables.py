@@ -229,7 +229,7 @@ def _source_rows(scale: int, sets: Sequence[str], model: str | None) -> Rows:
     channels = {"y": "", "rgb": "RGB", None: "Y or RGB"}
     rows: dict[str, dict[str, Any]] = {}
     for name in sets:
-        for entry in published(name, scale, [model]):
+        for entry in published(name, scale, model):
             row = rows.setdefault(entry.source, {"network": entry.source, "row.kind": "published", "iterations": ""})
             row |= {name: entry.psnr, f"{name}.note": channels[entry.channel]}
     yield from rows.values()

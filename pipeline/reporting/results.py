@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.params import Params
 from pipeline.reading import REMEDY, Scores, by_backend, read_csv, read_json, read_text
 from pipeline.records import (
     Footprint,
@@ -119,28 +120,15 @@ class Results:
         return list(dict.fromkeys((run.model, run.scale) for run in self.footprint))
 
 
-def read_results(
-    root: Path, models: Sequence[str], scales: Sequence[int], test_sets: Sequence[str], all_sets: Iterable[str]
-) -> Results:
-    """Read the result files that a run over `models` and `scales` must have.
-
-    Parameters
-    ----------
-    root : Path
-        The folder that holds `results/`, `history/` and `data/prepared/`.
-    models, scales : sequence
-        The matrix of the run; every pair was trained with float and with binary weights.
-    test_sets : sequence of str
-        Sets the networks were evaluated on.
-    all_sets : iterable of str
-        Every prepared set the run used, for its hashes.
+def read_results(root: Path, params: Params) -> Results:
+    """Read the result files that a run by `params` must have, below the folder `root`.
 
     Raises
     ------
     InputError
         If a file is missing or malformed; names the first one.
     """
-    results = root / "results"
+    results, models, scales, test_sets = root / "results", params.matrix.models, params.matrix.scales, params.data.test
     footprint = read_json(results / "footprint.json", dict[str, Footprint])
     zoo = _zoo(root, test_sets)
     pairs = [(model, scale) for model in models for scale in scales]
@@ -177,8 +165,8 @@ def read_results(
         ),
         ratios=_ratios(root / "ratios"),
         zoo=zoo,
-        seconds=_seconds(root, models, scales, test_sets, all_sets),
-        prepared=[read_json(root / prepared_folder(name) / "index.json", PreparedIndex) for name in all_sets],
+        seconds=_seconds(root, params),
+        prepared=[read_json(root / prepared_folder(name) / "index.json", PreparedIndex) for name in params.data.sets],
         image_folder=results / "images",
         pictures=_pictures(results / "images", "", test_sets, scales),
         zoo_pictures=_pictures(
@@ -234,12 +222,10 @@ def _pictures(
     }
 
 
-def _seconds(
-    root: Path, models: Iterable[str], scales: Iterable[int], test_sets: Iterable[str], all_sets: Iterable[str]
-) -> dict[str, float]:
+def _seconds(root: Path, params: Params) -> dict[str, float]:
     """Return the durations of this run's matrix; the folder may hold those of earlier runs too."""
-    parts = [list(map(str, items)) for items in (test_sets, models, scales, WEIGHTS)]
-    keys = [*([name] for name in all_sets), *product(*parts), *product(*parts[1:]), *product(*parts[1:3])]
+    parts = [list(map(str, items)) for items in (params.data.test, params.matrix.models, params.matrix.scales, WEIGHTS)]
+    keys = [*([name] for name in params.data.sets), *product(*parts), *product(*parts[1:]), *product(*parts[1:3])]
     keys += [*product(parts[0], parts[2])]
     ours = {"-".join(key) for key in keys}
     return {

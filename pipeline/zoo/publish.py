@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +28,7 @@ from pipeline.zoo.scores import BACKENDS, Task, backends_here, in_parallel, mean
 TEST_SETS = ("Set5", "Set14", "B100", "Urban100")
 
 
-def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
+def publish(zoo: Path, sets: Sequence[str]) -> None:
     """Score networks that have no scores yet, and write all files that depend on the networks and their scores."""
     if not any(zoo.glob("*.safetensors")):
         raise InputError(f"{zoo}: holds no trained network; train one with `make train`")
@@ -52,7 +51,7 @@ def publish(zoo: Path, sets: Sequence[str], mirror: str | None) -> None:
     rows = [row for row in _rows(zoo / "results.csv") if _has(results, row["method"], row["set"], row["backend"])]
     tasks = [task for task in every if not _has(results, task.method, task.test_set, task.backends[0])]
     for name in dict.fromkeys(name for task in tasks for name in task.sets):
-        ready(name, mirror)
+        ready(name)
     for task, scores in in_parallel(tasks):
         print(f"{task.method} on {task.test_set} by {', '.join(scores)}", flush=True)
         results[task.method].sets.setdefault(task.test_set, {}).update(mean_scores(scores))
@@ -109,7 +108,7 @@ def main(
 ) -> None:
     if not zoo.is_dir():
         raise InputError(f"{zoo}: no such folder; train a network with `make train`")
-    publish(zoo, sets or TEST_SETS, os.environ.get("SR_MIRROR"))
+    publish(zoo, sets or TEST_SETS)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Each call goes on where the last one stopped, and several calls at once take dif
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -145,7 +144,7 @@ def main(
     for trial in search.trials:
         settings_of(trial, search, params)  # names a wrong field before hours of training
     for name in (params.data.train, params.data.validation):
-        ready(name, os.environ.get("SR_MIRROR") or params.data.mirror)
+        ready(name, params.data.mirror)
     if threads:
         torch.set_num_threads(threads)
     for trial in search.trials:

@@ -204,7 +204,7 @@ def _import(entry: Entry, params: Params, zoo: Path, machine: dict[str, Any]) ->
     """Fetch a network that others trained, and pack it without further training."""
     assert entry.source is not None
     source = dataset(entry.source)
-    fetch(source, raw_folder(source.name), os.environ.get("SR_MIRROR") or params.data.mirror)
+    fetch(source, raw_folder(source.name), params.data.mirror)
     file, plan = source.files[0], entry.plan(params, None)
     for run in entry.runs:
         module = import_network(raw_folder(source.name) / file.name, entry.model, run.scale)
@@ -275,7 +275,7 @@ def main(
             raise InputError(f"--only: {only}: starts from a network that is not trained yet; train that first")
         entries = [chosen]
     for name in (params.data.train, params.data.validation):
-        ready(name, os.environ.get("SR_MIRROR") or params.data.mirror)
+        ready(name, params.data.mirror)
     if threads is not None:
         torch.set_num_threads(threads)
     with this_process() as process, interruptible() as interruption:

@@ -7,7 +7,6 @@ interrupted verification resumes if the code is unchanged.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,11 +90,11 @@ def tasks_of(zoo: Path, sets: Sequence[str], modes: Sequence[str], only: Sequenc
 
 
 def compare(
-    zoo: Path, tasks: Sequence[Task], mirror: str | None, run: Callable[[Sequence[Task]], Scored] = in_parallel
+    zoo: Path, tasks: Sequence[Task], run: Callable[[Sequence[Task]], Scored] = in_parallel
 ) -> Iterator[list[ScoreCheck]]:
     """Run tasks, by default on the cores of this machine, and yield the checks of one method on one set at a time."""
     for name in dict.fromkeys(task.test_set for task in tasks):
-        ready(name, mirror)
+        ready(name)
     published, progress = read_published(zoo), Progress(zoo / "unfinished" / ".verify.json")
     kept = [task for task in tasks if _key(task) in progress]
     if kept:
@@ -140,7 +139,7 @@ def verify(
         models = [network.name for network in read_index(zoo) if not network.variant] or None
     compared: list[ScoreCheck] = []
     tasks = tasks_of(zoo, chosen, modes, models)
-    for number, checks in enumerate(compare(zoo, tasks, os.environ.get("SR_MIRROR"), run), 1):
+    for number, checks in enumerate(compare(zoo, tasks, run), 1):
         compared += checks
         print("\n".join(f"{number:3}/{len(tasks)}  {check}" for check in checks), flush=True)
     different = sum(bool(check.apart) for check in compared)

@@ -17,7 +17,7 @@ def judged(root, params, **numbers):
 
 def results_of(root, params, **numbers):
     write_run(root, params, images=False, **numbers)
-    return read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    return read_results(root, params)
 
 
 @pytest.fixture

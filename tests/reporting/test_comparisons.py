@@ -13,7 +13,7 @@ from tests.reporting.synthetic_run import make_params, write_run
 
 
 def pictures_of(root, params):
-    results = read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    results = read_results(root, params)
     (root / "reports/assets").mkdir(parents=True, exist_ok=True)
     return make_pictures(results, root / "reports/assets")
 

@@ -59,7 +59,7 @@ class Page(HTMLParser):
 
 def render(root, params, **numbers):
     write_run(root, params, **numbers)
-    results = read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    results = read_results(root, params)
     text = (root / "params.yaml").read_text()
     return write_report(results, params, text, ENVIRONMENT, ROOT / "reports/templates", root / "reports")
 
@@ -125,7 +125,7 @@ def test_the_machines_limit_is_shown_where_it_was_measured(quick, tmp_path):
     assert "Its limits" not in quick.read_text()
     params = make_params(["vdsr"], [2], ["embedded-test"])
     write_run(tmp_path, params, images=False)
-    results = read_results(tmp_path, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    results = read_results(tmp_path, params)
     results = replace(results, layers=replace(results.layers, machine_limit={"table_int8_gmacs_per_s": 1000.0}))
     page = write_report(results, params, "", ENVIRONMENT, ROOT / "reports/templates", tmp_path / "reports")
     text = Page(page.read_text()).text

@@ -30,7 +30,7 @@ def test_a_front_is_what_nothing_betters_and_betters_all_else(points):
 def test_points_join_published_accuracy_with_the_time_of_this_run(tmp_path):
     params = make_params(["vdsr"], [2], ["embedded-test"])
     write_run(tmp_path, params, images=False)
-    results = read_results(tmp_path, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    results = read_results(tmp_path, params)
     real, binary = pareto_points(results.zoo)
     assert (real.weights, real.ms, real.bytes) == ("float", 412.5, 3_200_000)
     assert (binary.by, binary.ms) == ("engine_int8", 125.0)

@@ -29,7 +29,7 @@ def report(tmp_path_factory):
     records = json.loads((folder.parent / "pictures.json").read_text())
     records[1]["image"] = HOSTILE
     (folder.parent / "pictures.json").write_text(json.dumps(records))
-    results = read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    results = read_results(root, params)
     return write_report(results, params, "", {"commit": None}, ROOT / "reports/templates", root / "reports")
 
 

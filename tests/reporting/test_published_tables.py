@@ -27,11 +27,11 @@ def results(params, tmp_path_factory):
     root = tmp_path_factory.mktemp("run")
     write_run(root, params)
     write_zoo(root, params.data.test, gap=0.18, variants=VARIANTS)
-    return read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    return read_results(root, params)
 
 
 def read_zoo(root, params):
-    return read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets).zoo
+    return read_results(root, params).zoo
 
 
 def test_every_pair_has_its_gap_with_an_interval_and_seeds_their_mean(results, params):

@@ -13,7 +13,7 @@ from tests.reporting.synthetic_run import make_params, write_run
 def trials(tmp_path_factory):
     root, params = tmp_path_factory.mktemp("run"), make_params(["vdsr"], [2], ["embedded-test"])
     write_run(root, params, images=False)
-    found = read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    found = read_results(root, params)
     return found.zoo.search
 
 

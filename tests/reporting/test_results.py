@@ -11,7 +11,7 @@ PARAMS = make_params(["srresnet", "vdsr"], [2], ["embedded-test"])
 
 
 def read(root):
-    return read_results(root, PARAMS.matrix.models, PARAMS.matrix.scales, PARAMS.data.test, PARAMS.data.sets)
+    return read_results(root, PARAMS)
 
 
 def test_reads_every_file_of_the_matrix(tmp_path):

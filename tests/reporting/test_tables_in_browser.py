@@ -20,7 +20,7 @@ def report(tmp_path_factory):
     write_run(root, params)
     for path in (root / "results/evaluate/Set5").glob("*.csv"):
         path.write_text(path.read_text().replace(",cup,", ',"' + STRANGE.replace('"', '""') + '",'))
-    results = read_results(root, params.matrix.models, params.matrix.scales, params.data.test, params.data.sets)
+    results = read_results(root, params)
     return write_report(results, params, "a: <b>", {"commit": None}, ROOT / "reports/templates", root / "reports")
 
 
