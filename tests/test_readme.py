@@ -44,8 +44,8 @@ SHOWS = {
     "make test": "1 passed",
     "make verify": r"python -m pipeline.zoo.verify(.|\n)*all \d+ equal",
     "make publish": "python -m pipeline.zoo.publish",
-    "make train PROFILE=bsd MINUTES=60": "all trained",
-    "make status PROFILE=bsd": "edsr-x2-binary +trained",
+    "make train MINUTES=60": "all trained",
+    "make status": "edsr-x2-binary +trained",
     "dvc repro": "dvc push|up to date",
     "dvc params diff": "seed",
     "dvc metrics show": "engine_int8.psnr_y",
@@ -84,7 +84,7 @@ def place(repository, tmp_path_factory):
     small = yaml.safe_load((folder / "params.yaml").read_text())
     for settings in small["train"].values():
         settings |= {"iterations": 20, "validate_every": 10, "checkpoint_every": 10}
-    for profile in ("quick", "bsd"):
+    for profile in ("quick", "bsd", "cpu"):
         text = yaml.safe_dump(small | {"profile": profile}, sort_keys=False)
         (folder / f"conf/profile/{profile}.yaml").write_text(f"# @package _global_\n{text}")
     (folder / "conf/queue.yaml").write_text("".join(QUEUE.lstrip().splitlines(keepends=True)[:2]))
