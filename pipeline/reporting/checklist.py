@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline import labels
-from pipeline.zoo.catalogue import PublishedNetwork, pairs, seed_pairs
+from pipeline.zoo.catalogue import PublishedNetwork, compared_pairs, seed_pairs
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,7 @@ class Cost:
 
 def cost(models: Sequence[PublishedNetwork]) -> Cost | None:
     """Return the cost of the networks that this project trained for its pairs, or None if there are none."""
-    seeds = seed_pairs(models)
-    compared = [*pairs(models), *(pair for several in seeds.values() for pair in several)]
-    trained = {model.name: model for pair in compared for model in pair if not model.imported}
+    trained = {model.name: model for pair in compared_pairs(models) for model in pair if not model.imported}
     by_training = {_training(model): model for model in trained.values()}
     hours = [model.training["cpu_seconds"] / 3600 for model in by_training.values()]
     if not hours:
@@ -32,7 +30,7 @@ def cost(models: Sequence[PublishedNetwork]) -> Cost | None:
     span = dict.fromkeys(labels.number(of(hours), 1) for of in (min, max))
     return Cost(
         len(by_training),
-        max((len(several) for several in seeds.values()), default=1),
+        max((len(several) for several in seed_pairs(models).values()), default=1),
         labels.number(sum(hours), 1),
         " to ".join(span),
         list(dict.fromkeys(model.training["device"] for model in by_training.values())),

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from pipeline import labels
 from pipeline.records import Footprint
 from pipeline.reporting import svg
-from pipeline.reporting.results import WEIGHTS, History, Results, Zoo
+from pipeline.reporting.results import WEIGHTS, Point, Results, Zoo
 from pipeline.reporting.size_claim import reduction
 from pipeline.runs import Run
 
@@ -107,7 +107,7 @@ def zoo_training_panels(zoo: Zoo) -> list[tuple[str, list[Panel]]]:
 
 
 def _curves(
-    histories: Mapping[Run, History], pairs: Sequence[tuple[str, int]], prefix: str
+    histories: Mapping[Run, Sequence[Point]], pairs: Sequence[tuple[str, int]], prefix: str
 ) -> list[tuple[str, list[Panel]]]:
     figures = []
     for model, scale in pairs:
@@ -117,11 +117,11 @@ def _curves(
             figure, axes = svg.curve_panel(CURVE_WIDTH, 225)
             ends = []
             for run in runs:
-                history = histories[run]
-                values: list[float] = getattr(history, key)
+                values = [getattr(point, key) for point in histories[run]]
+                iterations = [point.iteration for point in histories[run]]
                 colour = WEIGHT_COLOURS[run.weights]
                 marker = "o" if len(values) < 12 else ""
-                axes.plot(history.iteration, values, color=colour, linewidth=1.9, marker=marker, markersize=4)
+                axes.plot(iterations, values, color=colour, linewidth=1.9, marker=marker, markersize=4)
                 ends += [f"{run.weights} ends at {values[-1]:.4g}"] if values else []
             axes.margins(x=0.03)
             name = f"{prefix}-{model}-x{scale}-{key.replace('_', '-')}"

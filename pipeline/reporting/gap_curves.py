@@ -6,7 +6,7 @@ from pipeline import labels
 from pipeline.reporting import svg
 from pipeline.reporting.figures import CURVE_WIDTH, Panel
 from pipeline.reporting.results import Zoo
-from pipeline.zoo.catalogue import PublishedNetwork, pairs, seed_pairs
+from pipeline.zoo.catalogue import PublishedNetwork, compared_pairs
 
 
 def gap_curves(zoo: Zoo) -> list[Panel]:
@@ -15,8 +15,7 @@ def gap_curves(zoo: Zoo) -> list[Panel]:
     An imported float network has no iterations: its binary one is compared with its final PSNR-Y.
     """
     lines: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
-    every = [*pairs(zoo.models), *(pair for several in seed_pairs(zoo.models).values() for pair in several)]
-    for real, binary in {binary.name: (real, binary) for real, binary in every}.values():
+    for real, binary in compared_pairs(zoo.models):
         title = labels.network(binary.model, binary.scale)
         lines.setdefault(title, {})[labels.variant(binary.variant) or "whole length"] = _gaps(zoo, real, binary)
     panels = []
@@ -39,10 +38,10 @@ def gap_curves(zoo: Zoo) -> list[Panel]:
 
 
 def _gaps(zoo: Zoo, real: PublishedNetwork, binary: PublishedNetwork) -> tuple[list[int], list[float]]:
-    below = dict(zip(zoo.histories[binary.name].iteration, zoo.histories[binary.name].psnr_y, strict=True))
+    below = {point.iteration: point.psnr_y for point in zoo.histories[binary.name]}
     if real.imported:
         above = dict.fromkeys(below, real.training["psnr_y"])
     else:
-        above = dict(zip(zoo.histories[real.name].iteration, zoo.histories[real.name].psnr_y, strict=True))
+        above = {point.iteration: point.psnr_y for point in zoo.histories[real.name]}
     both = [iteration for iteration in below if iteration in above]
     return both, [above[iteration] - below[iteration] for iteration in both]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from pipeline import labels
 from pipeline.params import Thresholds
@@ -84,11 +85,8 @@ def burst(zoo: Zoo, model: PublishedNetwork) -> tuple[int, float, float] | None:
     tuple or None
         The iteration, and the mean losses before and since; None for a stable training, and for an imported network.
     """
-    history = zoo.histories.get(model.name)
-    if history is None:
-        return None
-    steps = zip(history.iteration[1:], history.loss, history.loss[1:], strict=False)
-    return next((step for step in steps if step[2] > 2 * step[1]), None)
+    steps = pairwise(zoo.histories.get(model.name, []))
+    return next(((now.iteration, before.loss, now.loss) for before, now in steps if now.loss > 2 * before.loss), None)
 
 
 def _bursts(zoo: Zoo) -> list[str]:

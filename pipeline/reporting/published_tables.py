@@ -24,7 +24,7 @@ from pipeline.reporting.results import Zoo
 from pipeline.reporting.speed_claim import times
 from pipeline.runs import MODELS
 from pipeline.tables import Column, Table, table
-from pipeline.zoo.catalogue import IMPORTED, PublishedNetwork, pairs, seed_pairs, twin_of
+from pipeline.zoo.catalogue import IMPORTED, PublishedNetwork, compared_pairs, seed_pairs, twin_of
 
 ABLATION = set(labels.VARIANTS) - {IMPORTED}
 SHOWN = {"torch": "PyTorch", "engine_int8": "engine int8"}
@@ -51,16 +51,14 @@ def score_tables(zoo: Zoo, limits: Thresholds) -> list[Table]:
 
 def gap_table(zoo: Zoo, limits: Thresholds) -> Table:
     """Return the gaps of every pair with their intervals; after several seeds their mean with its range."""
-    seeds = seed_pairs(zoo.models)
-    every = [*pairs(zoo.models), *(pair for several in seeds.values() for pair in several)]
     rows = []
-    for real, binary in {binary.name: (real, binary) for real, binary in every}.values():
+    for real, binary in compared_pairs(zoo.models):
         network = labels.network(binary.model, binary.scale, binary.variant)
         row: dict[str, Any] = {"pair": network, "iterations": iterations(binary)}
         for gap in published_gaps(zoo, [(real, binary)]):
             row |= _gap_cell(gap, limits)
         rows.append(row)
-    for (model, scale), several in seeds.items():
+    for (model, scale), several in seed_pairs(zoo.models).items():
         if len(several) > 1:
             row = {"pair": f"{labels.network(model, scale)}, mean of {len(several)} seeds", "iterations": ""}
             gaps: dict[str, list[float]] = {}

@@ -34,12 +34,12 @@ ZOO_REMEDY = "restore it with git, or run `make publish`"
 
 
 @dataclass(frozen=True)
-class History:
-    """The training curve of one network, a point at every validation."""
+class Point:
+    """A point of a training curve, at a validation."""
 
-    iteration: list[int]
-    loss: list[float]
-    psnr_y: list[float]
+    iteration: int
+    loss: float  # the mean since the point before
+    psnr_y: float
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Zoo:
     models: list[PublishedNetwork]
     published: dict[str, dict[str, dict[str, Quality]]]
     scores: dict[tuple[str, str], Scores]
-    histories: dict[str, History]
+    histories: dict[str, list[Point]]
     search: list[SearchTrial]
     here: dict[str, PublishedRun]
 
@@ -93,7 +93,7 @@ class Results:
     scales: Sequence[int]
     test_sets: Sequence[str]
     trainings: dict[Run, TrainingRecord]
-    histories: dict[Run, History]
+    histories: dict[Run, list[Point]]
     exports: dict[Run, Footprint]
     footprint: dict[Run, Footprint]
     bicubic: dict[tuple[str, int], Evaluation]
@@ -138,7 +138,7 @@ def read_results(root: Path, params: Params) -> Results:
         scales=scales,
         test_sets=test_sets,
         trainings={run: read_json(root / run.training_record, TrainingRecord) for run in runs},
-        histories={run: _history(root / run.history) for run in runs},
+        histories={run: read_csv(root / run.history, Point) for run in runs},
         exports={run: read_json(root / run.export_record, Footprint) for run in runs},
         footprint={
             run: footprint[run.name]
@@ -203,7 +203,7 @@ def _zoo(root: Path, test_sets: Sequence[str]) -> Zoo:
         rows.setdefault((row.method, row.set), []).append(row)
     by_set = {key: by_backend(of_key) for key, of_key in rows.items()}
     histories = {
-        network.name: _history(folder / "history" / f"{network.name}.csv", ZOO_REMEDY)
+        network.name: read_csv(folder / "history" / f"{network.name}.csv", Point, ZOO_REMEDY)
         for network in networks
         if not network.imported
     }
@@ -241,18 +241,6 @@ def _evaluation(stem: Path, backend: str) -> Evaluation:
     if backend not in means:
         raise InputError(f"{path}: {backend}: missing; delete it and {REMEDY}")
     return Evaluation(means, by_backend(read_csv(stem.with_name(stem.name + ".csv"), ScoreRow)))
-
-
-@dataclass(frozen=True)
-class _Point:
-    iteration: int
-    loss: float
-    psnr_y: float
-
-
-def _history(path: Path, remedy: str = REMEDY) -> History:
-    points = read_csv(path, _Point, remedy)
-    return History([p.iteration for p in points], [p.loss for p in points], [p.psnr_y for p in points])
 
 
 def _joined(paths: Sequence[Path]) -> str:

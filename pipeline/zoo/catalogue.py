@@ -179,6 +179,12 @@ def pairs(models: Sequence[PublishedNetwork]) -> list[Pair]:
     return [pair for pair in (*main, *imported) if pair is not None]
 
 
+def compared_pairs(models: Sequence[PublishedNetwork]) -> list[Pair]:
+    """Return the pairs, and those from further seeds."""
+    every = [*pairs(models), *(pair for several in seed_pairs(models).values() for pair in several)]
+    return list({binary.name: (real, binary) for real, binary in every}.values())
+
+
 def measured_pairs(models: Sequence[PublishedNetwork]) -> list[Pair]:
     """Return the pairs that a run scores and times: of each network the main one, or the imported one alone."""
     first: dict[tuple[str, int], Pair] = {}

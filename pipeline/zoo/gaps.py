@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.evaluation.gaps import gap_of
 from pipeline.records import Score
-from pipeline.zoo.catalogue import PublishedNetwork, pairs, seed_pairs
+from pipeline.zoo.catalogue import PublishedNetwork, compared_pairs
 
 
 def gap_rows(networks: Sequence[PublishedNetwork], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -31,11 +31,8 @@ def gap_rows(networks: Sequence[PublishedNetwork], rows: Sequence[Mapping[str, A
             rgb = float(row["psnr_rgb"]) if row["psnr_rgb"] else None
             score = Score(row["image"], float(row["psnr_y"]), rgb, float(row["ssim_y"]))
             scores.setdefault((row["method"], row["set"]), {})[score.image] = score
-    compared = {binary.name: (real, binary) for real, binary in pairs(networks)}
-    for several in seed_pairs(networks).values():
-        compared |= {binary.name: (real, binary) for real, binary in several}
     table = []
-    for real, binary in compared.values():
+    for real, binary in compared_pairs(networks):
         for name in [test_set for method, test_set in scores if method == binary.name]:
             if (real.name, name) in scores:
                 gap = gap_of(scores[real.name, name], scores[binary.name, name])

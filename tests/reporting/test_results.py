@@ -24,7 +24,7 @@ def test_reads_every_file_of_the_matrix(tmp_path):
     assert set(binary.means) == {"torch", "engine_float32", "engine_int8"}
     assert list(binary.scores["torch"]) == ["cat", "cup", "portrait"]
     assert results.benchmarks["vdsr", 2].speed("engine_int8") == pytest.approx(3.0)
-    assert len(results.histories[Run("srresnet", 2, "float")].iteration) == 16
+    assert len(results.histories[Run("srresnet", 2, "float")]) == 16
 
 
 def test_results_of_runs_outside_the_matrix_do_not_matter(tmp_path):
