@@ -65,4 +65,7 @@ def large_image(seed: int, folder: Path, side: int) -> str:
     assert result.shape == (2 * side, 2 * side, 3)
     inner = result[1000:-1000, 1000:-1000]  # without the edge of the image, it repeats as the image does
     assert np.array_equal(inner[:1000, :1000], inner[-1000:, -1000:]) and np.ptp(inner[:1000, :1000]) > 50
-    return f"{side * side // 10**6} megapixels were upscaled, in less than 1 GiB beyond both images and Pillow's copy of the larger"
+    megapixels = side * side // 10**6
+    return (
+        f"{megapixels} megapixels were upscaled, in less than 1 GiB beyond both images and Pillow's copy of the larger"
+    )
