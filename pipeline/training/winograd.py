@@ -21,7 +21,7 @@ from numba import config, njit, prange, set_num_threads
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-MOST_THREADS = 2  # of PyTorch: with more, this was not faster than its own convolutions
+MOST_THREADS = 2  # of PyTorch: with more, it has not been compared with PyTorch's own convolutions
 FEWEST_CHANNELS = 64  # of inputs and of outputs: with fewer, the transforms cost more than the products save
 
 _FILTER = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
