@@ -4,7 +4,7 @@
 # `make large` upscales an image of 24 megapixels and writes the peak memory to docs/large.json and docs/large.md.
 # `make verify` re-evaluates the published networks; `make train MINUTES=60` trains the next ones of the queue,
 # `make status` shows their progress, and `make publish` scores them.
-# `make torture` tries to break it all, thousands of times, and writes docs/faults.json and docs/faults.md: half an hour.
+# `make torture` tries to break it all, thousands of times, and writes docs/faults.json and docs/faults.md.
 # `make readme` updates the README's verdicts and picture from the last report.
 .NOTPARALLEL: # what is timed runs alone
 .PHONY: setup repro test torture lint ratios large verify train status publish readme
