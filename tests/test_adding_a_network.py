@@ -209,6 +209,7 @@ NAMED = {
     "pipeline/networks.py": "the table of them",
     "pipeline/engine/networks.py": "their forward passes",
     "pipeline/importing.py": "the names of EDSR's tensors in other projects",
+    "pipeline/reporting/recipe.py": "the network on which the optimizers are compared",
     "pipeline/reporting/published_claim.py": "the paper gives numbers of SRResNet alone",
     "pipeline/reporting/size_claim.py": "the paper claims it of SRResNet",
 }

@@ -40,6 +40,7 @@ def winograd(module: nn.Module) -> Iterator[None]:
     few = threads <= MOST_THREADS and not torch.is_autocast_enabled("cpu")
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d) and few and _suits(layer)]
     set_num_threads(min(threads, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]  # set at run time
+    torch.set_num_threads(threads)  # Numba's first call sets the threads of OpenMP, which PyTorch shares
     for layer in layers:
         layer._conv_forward = _Convolution.apply  # type: ignore[method-assign]  # what `forward` of all layers calls
     try:

@@ -1,5 +1,8 @@
 """Winograd's convolution: outputs and gradients are those of float64, and only layers that it suits have it."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +15,7 @@ from pipeline.models import build
 from pipeline.models.binarize import BinaryConv2d
 from pipeline.training import winograd as module_under_test
 from pipeline.training.winograd import _Convolution, winograd
+from tests.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +69,17 @@ def test_threads_change_no_bit():
         of_threads.append(with_gradients(_Convolution.apply, x, weight, None, gradients))
     for one, two in zip(*of_threads, strict=True):
         assert one.equal(two)
+
+
+def test_pytorch_keeps_its_threads_though_numba_starts_its_own():
+    program = """
+import torch
+torch.set_num_threads(1)
+from pipeline.training.winograd import winograd
+with winograd(torch.nn.Conv2d(64, 64, 3, padding=1)):
+    assert torch.get_num_threads() == 1
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 def test_a_layer_that_needs_no_gradient_of_its_inputs_gives_none():
