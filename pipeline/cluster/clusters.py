@@ -109,7 +109,8 @@ def slurm_cluster(path: Path) -> tuple[Any, int]:
     try:
         arguments = read_yaml(path, "see conf/cluster/slurm.yaml")
         jobs = arguments.pop("jobs")
-        return SLURMCluster(**arguments), int(jobs)
+        free_port = {"scheduler_options": {"dashboard_address": ":0"}}  # the usual one may be another user's
+        return SLURMCluster(**free_port | arguments), int(jobs)
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]}: missing; give the number of SLURM jobs") from error
     except (AttributeError, TypeError, ValueError) as error:
