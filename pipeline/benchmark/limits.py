@@ -25,8 +25,7 @@ from pipeline.engine.kernels.pixel import compiled as pixel_kernels
 from pipeline.engine.workspace import aligned
 
 ROUNDS = 5
-REPEATS = 3000
-LOAD_REPEATS = 60_000
+REPEATS = 200_000  # tens of milliseconds: waking the other threads takes one
 STEPS = 36
 LINES = 256  # 16 KiB: well within the first-level cache
 
@@ -88,7 +87,7 @@ def load_rate(threads: int) -> dict[str, float]:
     numba.set_num_threads(threads)
     try:
         lines = aligned(np.zeros((threads, LINES * 32), np.int16))
-        per_second = 64 * LINES * LOAD_REPEATS * threads / _best(lambda: _load(lines, LOAD_REPEATS, threads))
+        per_second = 64 * LINES * REPEATS * threads / _best(lambda: _load(lines, REPEATS, threads))
         # Each load of a vector of int16 is a look-up of four channels' sum for every lane.
         rates = {
             "load_gb_per_s": round(per_second / 1e9, 1),

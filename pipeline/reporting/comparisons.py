@@ -67,7 +67,6 @@ class Group:
 
     test_set: str
     scale: int
-    models: str
     comparisons: list[Comparison]
 
 
@@ -97,15 +96,11 @@ def make_pictures(results: Results, assets: Path) -> Pictures:
                 number += 1
                 comparisons.append(_comparison(folder, record, scale, assets, f"{number:02d}"))
             if records:
-                shown.append(Group(test_set, scale, _models(records[0]), comparisons))
+                shown.append(Group(test_set, scale, comparisons))
         return shown
 
     count = sum(len(records) for records in results.zoo_pictures.values())
     return Pictures(groups(results.zoo_pictures, "zoo/", 0), groups(results.pictures, "", count))
-
-
-def _models(record: PictureRecord) -> str:
-    return labels.listing([labels.model(model) for model in record.gaps])
 
 
 def _comparison(folder: Path, record: PictureRecord, scale: int, assets: Path, prefix: str) -> Comparison:

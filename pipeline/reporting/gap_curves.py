@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 from pipeline import labels
 from pipeline.reporting import svg
 from pipeline.reporting.figures import CURVE_WIDTH, Panel
@@ -12,12 +14,13 @@ from pipeline.zoo.catalogue import PublishedNetwork, compared_pairs
 def gap_curves(zoo: Zoo) -> list[Panel]:
     """Draw float minus binary over the iterations that both have made, a panel a network, a line a pair.
 
-    An imported float network has no iterations: its binary one is compared with its final PSNR-Y.
+    One network trained for several scales has one panel: its validation is the mean over them.
     """
     lines: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for real, binary in compared_pairs(zoo.models):
-        title = labels.network(binary.model, binary.scale)
-        lines.setdefault(title, {})[labels.variant(binary.variant) or "whole length"] = _gaps(zoo, real, binary)
+        scales = labels.listing([f"×{scale}" for scale in binary.training["scales"]])
+        drawn = lines.setdefault(f"{labels.model(binary.model)} {scales}", {})
+        drawn.setdefault(labels.variant(binary.variant) or "whole length", _gaps(zoo, real, binary))
     panels = []
     for number, (title, drawn) in enumerate(lines.items()):
         figure, axes = svg.curve_panel(CURVE_WIDTH, 225, "float minus binary, dB")
@@ -39,9 +42,16 @@ def gap_curves(zoo: Zoo) -> list[Panel]:
 
 def _gaps(zoo: Zoo, real: PublishedNetwork, binary: PublishedNetwork) -> tuple[list[int], list[float]]:
     below = {point.iteration: point.psnr_y for point in zoo.histories[binary.name]}
-    if real.imported:
-        above = dict.fromkeys(below, real.training["psnr_y"])
-    else:
-        above = {point.iteration: point.psnr_y for point in zoo.histories[real.name]}
+    above = (
+        dict.fromkeys(below, _final(zoo, binary))
+        if real.imported
+        else {point.iteration: point.psnr_y for point in zoo.histories[real.name]}
+    )
     both = [iteration for iteration in below if iteration in above]
     return both, [above[iteration] - below[iteration] for iteration in both]
+
+
+def _final(zoo: Zoo, binary: PublishedNetwork) -> float:
+    """Return the mean PSNR-Y of the imported float networks at the scales that the binary one was trained for."""
+    imported = [model for model in zoo.models if model.imported and model.model == binary.model]
+    return fmean(model.training["psnr_y"] for model in imported if model.scale in binary.training["scales"])

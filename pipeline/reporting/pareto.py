@@ -115,10 +115,12 @@ def pareto_table(points: Sequence[Point]) -> Table:
 
 
 def pareto_panels(points: Sequence[Point]) -> list[Panel]:
-    """Draw, for each scale, PSNR-Y over time and over size, the front as a line."""
+    """Draw, for each scale with points to compare, PSNR-Y over time and over size, the front as a line."""
     panels = []
     for scale in sorted({point.scale for point in points}):
         of_scale = [point for point in points if point.scale == scale]
+        if len(of_scale) == 1:
+            continue
         panels.append(_panel(of_scale, f"×{scale}, over time", "time", "milliseconds for one image", "ms", time_of))
         panels.append(_panel(of_scale, f"×{scale}, over size", "size", "kB on disk", "kB", size_of))
     return panels

@@ -176,8 +176,9 @@ def run_tables(zoo: Zoo) -> list[Table]:
         size = "" if timed is None else "×".join(map(str, timed.lr_size))
         on = "" if timed is None else f"; times on {size} LR pixels, {timed.threads} threads"
         rows = [_run_row(zoo, name, model) for model in zoo.models if model.name in run.methods]
+        shown = {key: column for key, column in columns.items() if any(key in row for row in rows)}
         title = f"Published networks on {name}"
-        tables.append(table(f"published-on-{name}", title, columns, rows, caption=f"{name}{on}"))
+        tables.append(table(f"published-on-{name}", title, shown, rows, caption=f"{name}{on}"))
     return tables
 
 

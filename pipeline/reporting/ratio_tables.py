@@ -15,16 +15,19 @@ TITLES = {"avx512": "AVX-512", "avx2": "AVX2"}
 
 def ratio_table(published: Mapping[str, Mapping[str, PublishedRatios]]) -> Table:
     """Return the ratios of medians within each run, as their range over the runs."""
-    rows, processors = [], []
+    rows, conditions = [], []
     for isa, by_name in published.items():
+        if not by_name:
+            continue
         title = TITLES[isa]
-        processors += [f"{title}: {cpu}" for cpu in {each.environment["cpu"]: None for each in by_name.values()}]
+        images = dict.fromkeys("×".join(map(str, run.lr_size)) for each in by_name.values() for run in each.runs)
+        processors = dict.fromkeys(each.environment["cpu"] for each in by_name.values())
+        conditions.append(f"{title}: LR image {' or '.join(images)}, {' or '.join(processors)}")
         for name, each in by_name.items():
-            rows.append({"isa": title, "workload": _workload(name, each), "size": _size(each), **_cells(each.runs)})
+            rows.append({"isa": title, "workload": _workload(name, each), **_cells(each.runs)})
     columns = {
         "isa": Column("held to"),
         "workload": Column("workload"),
-        "size": Column("LR image"),
         "int8": Column("int8 everywhere\nover OpenVINO int8", css="n strong"),
         "int6": Column("int6, float layers int8\nover OpenVINO int8", css="n"),
         "exact": Column("float32 activations\nover fastest float32", css="n strong"),
@@ -33,7 +36,7 @@ def ratio_table(published: Mapping[str, Mapping[str, PublishedRatios]]) -> Table
         "integer": Column("int8 everywhere\nover fastest float32", css="n"),
         "fastest": Column("fastest float32"),
     }
-    return table("ratios", "Ratios", columns, rows, caption="; ".join(processors), grouped=True)
+    return table("ratios", "Ratios", columns, rows, caption="; ".join(conditions), grouped=True)
 
 
 def _workload(name: str, each: PublishedRatios) -> str:
@@ -41,10 +44,6 @@ def _workload(name: str, each: PublishedRatios) -> str:
     if model in labels.PIECES:
         return labels.PIECES[model]
     return f"{labels.network(model, each.scale)}{', residual blocks' if body else ''}"
-
-
-def _size(each: PublishedRatios) -> str:
-    return ", ".join(dict.fromkeys("×".join(map(str, run.lr_size)) for run in each.runs))
 
 
 def _cells(runs: list[Measurement]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pipeline.reporting.gap_curves import gap_curves
 from pipeline.reporting.provenance_tables import stage_table
 from pipeline.reporting.published_claim import zoo_claim
 from pipeline.reporting.published_tables import ablation_tables, gap_table, quality_table, score_tables
-from pipeline.reporting.results import read_results
+from pipeline.reporting.results import Point, read_results
 from pipeline.reporting.verdicts import Verdict
 from pipeline.zoo.catalogue import pairs
 from tests.reporting.synthetic_run import make_params, write_run, write_zoo
@@ -54,6 +54,23 @@ def test_the_gap_is_drawn_as_training_goes_on(results):
     (panel,) = gap_curves(results.zoo)
     assert panel.title == "SRResNet ×4: whole length solid, seed 0 dashed, seed 1 dotted, seed 2 dash-dotted"
     assert "after 500 iterations" in panel.drawing and "after 1,000" in panel.drawing
+
+
+def test_a_network_for_several_scales_is_compared_with_the_mean_of_the_imported_ones(results):
+    real, binary = next((real, binary) for real, binary in pairs(results.zoo.models) if not binary.variant)
+    models = []
+    for scale, psnr_y in ((2, 34.0), (4, 30.0)):
+        training = real.training | {"imported": {"file": "a"}, "psnr_y": psnr_y}
+        imported = replace(real, name=f"srresnet-x{scale}-float-imported", scale=scale, training=training)
+        plan = binary.training["plan"] | {"start": {"name": imported.name, "sha256": imported.sha256}}
+        training = binary.training | {"scales": [2, 4], "plan": plan}
+        twin = replace(binary, name=f"srresnet-x{scale}-binary-imported", scale=scale, training=training)
+        models += [replace(network, variant="imported") for network in (imported, twin)]
+    history = [Point(500, 0.1, 31.5), Point(1000, 0.1, 31.75)]
+    histories = {model.name: history for model in models if model.weights == "binary"}
+    (panel,) = gap_curves(replace(results.zoo, models=models, histories=histories))
+    assert panel.title == "SRResNet ×2 and ×4, imported"
+    assert "0.50 dB after 500 iterations, 0.25 dB after 1,000" in panel.drawing
 
 
 def test_gaps_are_called_by_the_limits_of_the_verdict(results, params):

@@ -23,7 +23,7 @@ def test_ratios_are_of_medians_within_a_run_over_the_fastest_float32_runtime():
     ]
     each = PublishedRatios("edsr", 4, True, {"cpu": "A processor"}, runs)
     made = ratio_table({"avx512": {}, "avx2": {"edsr-body": each}})
-    assert made.caption == "AVX2: A processor"
+    assert made.caption == "AVX2: LR image 128×128, A processor"
     row = made.frame.iloc[0]
     assert (row["isa"], row["workload"]) == ("AVX2", "EDSR ×4, residual blocks")
     assert (row["int8"], row["exact"], row["integer"]) == ("1.5× – 2.0×", "2.0×", "5.0× – 6.0×")
