@@ -5,9 +5,10 @@
 # `make verify` re-evaluates the published networks; `make train MINUTES=60` trains the next ones of the queue,
 # `make status` shows their progress, and `make publish` scores them.
 # `make torture` tries to break it all, thousands of times, and writes docs/faults.json and docs/faults.md.
+# `make audit` writes a bill of materials of what is installed, bom.json (CycloneDX), and asks for known vulnerabilities.
 # `make readme` updates the README's verdicts and picture from the last report.
 .NOTPARALLEL: # what is timed runs alone
-.PHONY: setup repro test torture lint ratios large verify train status publish readme
+.PHONY: setup repro test torture lint ratios large verify train status publish readme audit
 
 PYTHON ?= python3
 ACTIVATED = . .venv/bin/activate &&
@@ -54,6 +55,15 @@ large: setup
 
 readme: setup
 	$(ACTIVATED) python -m pipeline.commands.readme
+
+audit: setup .venv/audit/ready
+	.venv/audit/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml -o bom.json .venv/bin/python
+	.venv/audit/bin/pip-audit --skip-editable --path .venv/lib/python*/site-packages
+
+.venv/audit/ready:
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/pip install --quiet cyclonedx-bom pip-audit
+	touch $@
 
 RATIOS = layer wide_layer $(foreach model,srresnet edsr vdsr,$(model)-body $(model))
 ISAS = avx2 $(if $(shell grep -m 1 -w avx512bw /proc/cpuinfo),avx512)
