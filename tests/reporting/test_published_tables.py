@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.reporting import published_claim
 from pipeline.reporting.distributions import zoo_distributions
 from pipeline.reporting.gap_curves import gap_curves
 from pipeline.reporting.provenance_tables import stage_table
@@ -97,6 +98,13 @@ def test_the_verdict_names_the_commit_that_froze_it_and_counts_the_pair_alone(re
     assert "commit abcdef0123." in claim.rule and "equal terms" in claim.conditions
     (short,) = claim.reservations
     assert short.startswith("Short runs: 6,000 iterations of 8 crops")
+
+
+def test_a_training_image_among_the_test_images_is_said(results, params, monkeypatch):
+    monkeypatch.setattr(published_claim, "SEEN", ("BSDS500-train", "original", "Set5", "c"))
+    *_, said = zoo_claim(results.zoo, params.report.claims.accuracy_gap_db).reservations
+    assert "c is a smaller copy of original" in said
+    assert said.endswith("Without it, the gaps on Set5 are 0.13 to 0.13 dB.")  # one pair: (0.09 + 0.18) / 2
 
 
 def test_one_seed_is_said(params, tmp_path):
