@@ -26,7 +26,7 @@ from pipeline.records import LayerChain, Layers, Measurement, Memories, NetworkB
 T = TypeVar("T")
 CHAINS = {"layer": (64, 24), "wide_layer": (256, 8)}  # channels and layers; long, so that their ends hardly count
 SCALED = (
-    "torch_channels_last", "onnxruntime_int8", "openvino_float32", "openvino_int8",
+    "torch_channels_last", "onnxruntime_float32", "onnxruntime_int8", "openvino_float32", "openvino_int8",
     "engine_float32", "engine_int8", "engine_int8_all", "engine_int6_all",
 )  # fmt: skip
 # Of parts of networks: PyTorch's compiler takes ten seconds for each, and another process runs whole networks alone.

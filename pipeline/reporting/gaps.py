@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from pipeline import labels
 from pipeline.evaluation.gaps import Gap, gap_of
@@ -59,8 +60,9 @@ def published_gaps(zoo: Zoo, compared: Sequence[tuple[PublishedNetwork, Publishe
 
 
 def equivalence(gaps: Collection[PairGap], limits: Thresholds) -> Verdict:
-    """Return the verdict of the equivalence test: on the upper ends of the gaps' intervals."""
-    return at_most(max(pair.gap.high for pair in gaps), limits)
+    """Return the verdict of the equivalence test: on the upper ends of the gaps' intervals; one image has none."""
+    highest = max(pair.gap.high for pair in gaps)
+    return at_most(highest, limits) if isfinite(highest) else Verdict.UNMEASURED
 
 
 def equivalence_rule(limits: Thresholds) -> str:
@@ -103,5 +105,5 @@ def _rgb_measure(gaps: list[PairGap], limits: Thresholds) -> list[Measure]:
     if not coloured:
         return []
     value, where = max(coloured)
-    note = f"{where}; judged on RGB: {at_most(value, limits)}"
+    note = f"{where}; judged by the mean on RGB: {at_most(value, limits)}"
     return [Measure("largest gap, PSNR-RGB", labels.decibels(value), note)]

@@ -10,7 +10,7 @@ from pipeline.evaluation.gaps import gap_of
 from pipeline.params import Thresholds
 from pipeline.reporting.gaps import PairGap, equivalence, equivalence_rule, gap_label, gap_measures, published_gaps
 from pipeline.reporting.published import published
-from pipeline.reporting.reservations import count_span, papers_train
+from pipeline.reporting.reservations import ONE_SEED, count_span, papers_train
 from pipeline.reporting.results import Zoo
 from pipeline.reporting.verdicts import Claim, Measure, Verdict
 from pipeline.runs import Run
@@ -161,7 +161,9 @@ def _reservations(compared: Sequence[PublishedNetwork], models: Sequence[Publish
             f"Short runs: {span} iterations of {labels.listing([str(batch) for batch in batches])} crops, where "
             f"{papers_train(dict.fromkeys(model.model for model in short))}."
         )
-    seeded = seed_pairs(models)
-    if compared and not any(len(several) > 1 for several in seeded.values()):
-        reasons.append("Trained with one seed: the intervals cover the choice of images, not of the seed.")
+    seeded = [network for network, several in seed_pairs(models).items() if len(several) > 1]
+    once = dict.fromkeys((m.model, m.scale) for m in compared if (m.model, m.scale) not in seeded)
+    if once:
+        names = labels.listing([labels.network(*network) for network in once])
+        reasons.append(ONE_SEED if not seeded else ONE_SEED.replace("Trained", f"{names}: trained"))
     return reasons

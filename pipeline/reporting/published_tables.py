@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from pipeline import labels
@@ -22,6 +23,7 @@ from pipeline.reporting.gaps import PairGap, published_gaps
 from pipeline.reporting.published import published
 from pipeline.reporting.results import Zoo
 from pipeline.reporting.speed_claim import times
+from pipeline.reporting.verdicts import count
 from pipeline.runs import MODELS
 from pipeline.tables import Column, Table, table
 from pipeline.zoo.catalogue import IMPORTED, PublishedNetwork, compared_pairs, seed_pairs, twin_of
@@ -166,6 +168,7 @@ def run_tables(zoo: Zoo) -> list[Table]:
         "gain": level("gain", signed=True),
         "int8": level("engine int8"),
         "published": level("as published"),
+        "size": Column("LR image timed"),
         "float_ms": Column("float, PyTorch", labels.milliseconds, "n"),
         "engine_ms": Column("binary, engine", labels.milliseconds, "n"),
         "ratio": Column("ratio", times, "n strong"),
@@ -173,8 +176,7 @@ def run_tables(zoo: Zoo) -> list[Table]:
     tables = []
     for name, run in zoo.here.items():
         timed = next(iter(run.times.values()), None)
-        size = "" if timed is None else "×".join(map(str, timed.lr_size))
-        on = "" if timed is None else f"; times on {size} LR pixels, {timed.threads} threads"
+        on = "" if timed is None else f"; times with {count(timed.threads, 'thread')}"
         rows = [_run_row(zoo, name, model) for model in zoo.models if model.name in run.methods]
         shown = {key: column for key, column in columns.items() if any(key in row for row in rows)}
         title = f"Published networks on {name}"
@@ -189,6 +191,8 @@ def _schedule(model: PublishedNetwork) -> tuple[Any, ...]:
 
 def _gap_cell(pair: PairGap, limits: Thresholds) -> dict[str, Any]:
     gap, name = pair.gap, pair.test_set
+    if not isfinite(gap.high):
+        return {name: gap.psnr_y, f"{name}.note": "one image"}
     ends = f"{labels.number(gap.low, 2)} to {labels.number(gap.high, 2)}"
     return {name: gap.psnr_y, f"{name}.note": ends, f"{name}.kind": gap_kind(gap.high, limits)}
 
@@ -207,7 +211,8 @@ def _score_rows(zoo: Zoo, scale: int, sets: Sequence[str], limits: Thresholds) -
     yield {"network": "Bicubic", "weights": "", "by": "", "iterations": "", **bicubic}
     yield from _source_rows(scale, sets, None)
     models = [model for model in zoo.models if model.scale == scale and model.variant not in ABLATION]
-    for model in sorted(models, key=lambda m: (MODELS.index(m.model), m.variant)):
+    models.sort(key=lambda m: (MODELS.index(m.model), m.variant))
+    for model, following in zip(models, [*models[1:], None], strict=True):
         scores, real = zoo.published[model.name], twin_of(model, zoo.models)
         above: Mapping[str, Any] = {} if real is None else zoo.published[real.name]
         network = labels.model(model.model) + (f", {labels.variant(model.variant)}" if model.variant else "")
@@ -220,7 +225,7 @@ def _score_rows(zoo: Zoo, scale: int, sets: Sequence[str], limits: Thresholds) -
                     row |= _score_cell(name, scores[name][backend], base, limits)
                 yield row
                 trained = {}
-        if model.weights == "binary" and not model.variant:
+        if following is None or following.model != model.model:
             yield from _source_rows(scale, sets, model.model)
 
 
@@ -245,5 +250,5 @@ def _run_row(zoo: Zoo, test_set: str, model: PublishedNetwork) -> dict[str, Any]
         row["published"] = zoo.published[model.name][test_set]["torch"].psnr_y
     if timed is not None:
         row["float_ms"], row["engine_ms"] = (timed.backends[n].median_ms for n in (TORCH, "engine_int8"))
-        row["ratio"] = timed.speedup["engine_int8"]
+        row |= {"size": "×".join(map(str, timed.lr_size)), "ratio": timed.speedup["engine_int8"]}
     return row

@@ -18,28 +18,31 @@ OPTIMIZERS = {"muon": (svg.BINARY, "Muon"), "adam": (svg.FLOAT, "Adam")}
 
 
 def trial_table(trials: Sequence[SearchTrial]) -> Table:
-    """Return a row for each network and set of changes, the best first; the best values are in bold."""
-    groups: dict[tuple[str, str], dict[str, SearchTrial]] = {}
-    best: dict[tuple[str, str], float] = {}
+    """Return a row for each network and set of changes, the best of a length first; its best values are in bold."""
+    groups: dict[tuple[str, int, str], dict[str, SearchTrial]] = {}
+    best: dict[tuple[str, int, str], float] = {}
     for trial in trials:
-        network = labels.network(trial.model, trial.scale)
-        groups.setdefault((network, describe(trial.changes)), {})[trial.weights] = trial
-        best[network, trial.weights] = max(trial.psnr_y, best.get((network, trial.weights), 0.0))
-    networks = list(dict.fromkeys(network for network, _ in groups))
+        network, length = labels.network(trial.model, trial.scale), trial.iterations
+        groups.setdefault((network, length, describe(trial.changes)), {})[trial.weights] = trial
+        best[network, length, trial.weights] = max(trial.psnr_y, best.get((network, length, trial.weights), 0.0))
+    networks = list(dict.fromkeys(network for network, *_ in groups))
     rows = []
-    for (network, changed), group in sorted(
-        groups.items(), key=lambda item: (networks.index(item[0][0]), -max(t.psnr_y for t in item[1].values()))
-    ):
+    ranks = {
+        key: (networks.index(key[0]), key[1], -max(trial.psnr_y for trial in group.values()))
+        for key, group in groups.items()
+    }
+    for network, length, changed in sorted(groups, key=ranks.__getitem__):
+        group = groups[network, length, changed]
         row: dict[str, Any] = {
             "network": network,
             "changed": changed,
-            "iterations": labels.listing(sorted({f"{trial.iterations:,}" for trial in group.values()})),
+            "iterations": f"{length:,}",
             "core_minutes": sum(trial.cpu_seconds for trial in group.values()) / len(group) / 60,
         }
         for weights, trial in group.items():
             row |= {
                 weights: trial.psnr_y,
-                f"{weights}.kind": "strong" if trial.psnr_y == best[network, weights] else "",
+                f"{weights}.kind": "strong" if trial.psnr_y == best[network, length, weights] else "",
             }
         rows.append(row)
     columns = {

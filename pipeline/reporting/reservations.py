@@ -9,16 +9,20 @@ from pipeline.networks import NETWORKS
 from pipeline.reporting.results import Results
 from pipeline.runs import Run, is_brief
 
+ONE_SEED = "Trained with one seed: the intervals cover the choice of images, not of the seed."
 STANDARD_SETS = ("Set5", "Set14", "B100", "Urban100")
 
 
 def accuracy_reservations(results: Results) -> list[str]:
     """Return why this run's accuracies cannot be compared with the paper's; empty if they can."""
     reasons = reduced_networks({pair: results.exports[Run(*pair, "float")].parameters for pair in results.pairs})
-    iterations = [training.iterations for training in results.trainings.values()]
-    if any(is_brief(run.model, training.iterations) for run, training in results.trainings.items()):
-        models = dict.fromkeys(run.model for run in results.trainings)
-        reasons.append(f"Training was brief: {count_span(iterations)} iterations, where {papers_train(models)}.")
+    brief = {
+        run: made for run, training in results.trainings.items() if is_brief(run.model, made := training.iterations)
+    }
+    if brief:
+        models = dict.fromkeys(run.model for run in brief)
+        reasons.append(f"Training was brief: {count_span(brief.values())} iterations, where {papers_train(models)}.")
+    reasons.append(ONE_SEED)
     cut = [run.name for run, training in results.trainings.items() if training.stopped == "max_minutes"]
     if cut:
         reasons.append(f"The time limit ended the training of {labels.listing(cut)} before the planned iterations.")

@@ -40,9 +40,11 @@ def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Clai
             *_quantized_measure(results),
         ]
         timed = next(iter(results.benchmarks.values()))
+        scales = labels.listing(list(dict.fromkeys(f"×{scale}" for _, scale in results.benchmarks)))
         cpu = timed.environment.get("cpu", "an unnamed CPU")
         conditions = (
-            f"Whole networks in the sizes of benchmark.network, on {count(timed.threads, 'thread')} of {cpu}: the "
+            f"Whole networks in the sizes of benchmark.network, at {scales}, on an LR image of "
+            f"{'×'.join(map(str, timed.lr_size))}, with {count(timed.threads, 'thread')} of {cpu}: the "
             f"float network in the fastest float32 runtime of this run ({_baselines(results)}) against the binary "
             "network in this project’s engine, both keeping "
             "their memory from image to image. The weights are untrained, since time does not depend on them. The loss "
@@ -123,7 +125,8 @@ def _reached(results: Results, pair: tuple[str, int], engine: str) -> str:
     exact = _speeds(results, "engine_float32")
     if engine == "engine_float32" or not exact:
         return name
-    return f"{name}; with float32 activations, which are the paper’s, {_times_span(exact)}"
+    networks = count(len(exact), "network")
+    return f"{name}; with float32 activations, which are the paper’s, {_times_span(exact)} over {networks}"
 
 
 def _baseline(results: Results, pair: tuple[str, int]) -> str:

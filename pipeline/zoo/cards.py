@@ -16,7 +16,7 @@ from pipeline.files import write_text
 from pipeline.networks import NETWORKS
 from pipeline.packed import read
 from pipeline.tables import Column, Table, table
-from pipeline.zoo.catalogue import PublishedNetwork, PublishedScores, compared_pairs
+from pipeline.zoo.catalogue import PublishedNetwork, PublishedScores, unpaired
 
 level = {digits: partial(labels.number, digits=digits) for digits in (1, 2, 4)}
 
@@ -43,7 +43,8 @@ def write_cards(
         overview=_overview(networks, results).markdown(),
         short=any(network.short for network in networks),
         started=any(network.start for network in networks),
-        unpaired=_unpaired(networks),
+        unpaired=unpaired(networks),
+        variants={network.variant for network in networks},
         machines=[_machine(path) for path in sorted((zoo / "throughput").glob("*.json"))],
     )
     write_text(zoo / "README.md", text)
@@ -110,7 +111,7 @@ def _gaps(gaps: Sequence[Mapping[str, Any]]) -> Table:
 def _overview(networks: Sequence[PublishedNetwork], results: Mapping[str, PublishedScores]) -> Table:
     """Return the PSNR-Y of every network, run by PyTorch, below bicubic upscaling at its scale."""
     sets = list(dict.fromkeys(name for scores in results.values() for name in scores.sets))
-    unpaired = _unpaired(networks)
+    without_pair = unpaired(networks)
     rows = []
     for scale in sorted({network.scale for network in networks}):
         bicubic = results[f"bicubic-x{scale}"].sets
@@ -125,19 +126,13 @@ def _overview(networks: Sequence[PublishedNetwork], results: Mapping[str, Publis
                 "bytes": network.bytes,
             }
             row |= {
-                "network.note": ("*" if network.short else "") + ("‡" if network in unpaired else ""),
+                "network.note": ("*" if network.short else "") + ("‡" if network in without_pair else ""),
                 "iterations": ("+ " if network.start else "") + trained,
             }
             rows.append(row | {name: scores[name]["torch"].psnr_y for name in sets if name in scores})
     columns = {"network": Column("network"), "bytes": Column("bytes", "{:,}".format, "n")}
     columns |= {"iterations": Column("iterations", css="n"), **{name: Column(name, level[2], "n") for name in sets}}
     return table("overview", "Overview", columns, rows)
-
-
-def _unpaired(networks: Sequence[PublishedNetwork]) -> list[PublishedNetwork]:
-    """Return the main networks that belong to no pair."""
-    paired = [network for pair in compared_pairs(networks) for network in pair]
-    return [network for network in networks if not network.variant and network not in paired]
 
 
 def _machine(path: Path) -> dict[str, Any]:

@@ -2,8 +2,12 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.evaluation.gaps import gap_of
 from pipeline.params import Thresholds
+from pipeline.records import Score
 from pipeline.reporting.claims import judge
+from pipeline.reporting.gaps import PairGap, equivalence
+from pipeline.reporting.reservations import ONE_SEED, accuracy_reservations
 from pipeline.reporting.results import read_results
 from pipeline.reporting.speed_claim import further_loss, speed_claim
 from pipeline.reporting.verdicts import Verdict
@@ -84,7 +88,7 @@ def test_the_speed_says_of_which_mode_it_is_and_what_is_reached_otherwise(tmp_pa
     rounded, exact = (speed_claim(results, limits, loss) for loss in (0.005, 0.003))
     best = "speed-up over the fastest float32 runtime on the best network: "
     over = "over PyTorch, compiled"
-    said = f"SRResNet ×2, engine, int8, {over}; with float32 activations, which are the paper’s, 2.5×"
+    said = f"SRResNet ×2, engine, int8, {over}; with float32 activations, which are the paper’s, 2.5× over 2 networks"
     assert rounded.headline_label == best + said
     assert exact.headline_label == best + f"VDSR ×2, engine, float32, {over}"
     quantized = rounded.measures[-1]
@@ -156,11 +160,26 @@ def test_reduced_and_brief_runs_say_that_the_verdict_is_theirs_alone(tmp_path, s
     assert "Reduced networks" in reasons and "800 iterations" in reasons and "test sets" in reasons
 
 
-def test_a_full_run_has_no_reservations(tmp_path):
+def test_only_brief_trainings_are_called_brief(tmp_path, small):
+    results = results_of(tmp_path, small, iterations=100_000)
+    brief = next(reason for reason in accuracy_reservations(results) if reason.startswith("Training was brief"))
+    assert (
+        brief == "Training was brief: 100,000 iterations, where the papers train for 1,000,000 (SRResNet)."
+    )  # no VDSR
+
+
+def test_one_image_gives_no_verdict():
+    alone = PairGap(
+        "Set5", "vdsr", 2, "", gap_of({"a": Score("a", 30.0, None, 0.9)}, {"a": Score("a", 29.9, None, 0.9)})
+    )
+    assert equivalence([alone], Thresholds(replicated=0.25, partly=0.6)) == Verdict.UNMEASURED
+
+
+def test_a_full_run_has_no_reservation_but_its_seed(tmp_path):
     params = make_params(["srresnet"], [4], ["Set5"], "paper")
     results = results_of(tmp_path, params, iterations=1_000_000, parameters=1_550_000)
     claims = judge(results, params.report.claims)
-    assert [claim.reservations for claim in claims] == [[], [], []]
+    assert [claim.reservations for claim in claims] == [[ONE_SEED], [], []]
 
 
 @pytest.mark.parametrize(("iterations", "brief"), [(39_999, True), (40_000, False)])

@@ -42,5 +42,9 @@ def test_points_join_published_accuracy_with_the_time_of_this_run(tmp_path):
     over_time, over_size = pareto_panels([real, binary])
     assert "27.43 dB, 412 ms, on the front" in over_time.drawing
     assert "27.25 dB, 800 kB, on the front" in over_size.drawing
+    int8 = replace(real, by="openvino_int8", ms=50.0)
+    assert "openvino" not in pareto_panels([real, binary, int8])[1].drawing.lower()  # its file is another
+    assert [row.cells[-1].text for row in pareto_table([binary]).rows] == [""]  # nothing to compare with
+    assert pareto_panels([binary]) == []
     as_large = replace(binary, bytes=real.bytes)
     assert front([real, as_large], size_of) == [real]  # equal in size, so the better one is ahead

@@ -37,6 +37,13 @@ def test_trials_of_several_networks_keep_rows_and_best_values_of_their_own(trial
     ]
 
 
+def test_trials_of_another_length_are_ranked_by_themselves(trials):
+    longer = replace(trials[0], iterations=1500, psnr_y=trials[0].psnr_y + 5)
+    *short, last = [row.cells for row in trial_table([longer, *trials]).rows]
+    assert [[cell.kind for cell in row[3:5]] for row in short] == [["strong", ""], ["", "strong"], ["", ""]]
+    assert last[2].text == "1,500" and "strong" in {cell.kind for cell in last[3:5]}
+
+
 def test_each_optimizer_is_drawn_at_its_best_rate(trials):
     real, binary = optimizer_panels(trials)
     assert "Muon at 0.001 ends at 26.70 dB, the best of 2 rates; Adam at 0.001 ends at 26.10 dB" in real.drawing
