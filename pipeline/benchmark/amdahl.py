@@ -62,7 +62,7 @@ def where_time_goes(workload: Workload, x: NDArray[np.float32], threads: int, re
 def engine_by_kind(
     workload: Workload, x: NDArray[np.float32], name: str, threads: int, repeats: int
 ) -> dict[str, float]:
-    """Time the engine by kind of layer.
+    """Time the engine by kind of layer, on the whole image at once, however large it is.
 
     Returns
     -------
@@ -77,6 +77,7 @@ def engine_by_kind(
     engine = engines.load(name, workload.packed, workload.architecture, threads)
     ops = _Timed(engine.ops, workload.packed.binary)
     engine.ops = ops  # type: ignore[assignment]  # has the same methods
+    engine.tile = None  # the parts of a network for tiles would run by operations of their own
     engine.forward(x)
     seconds: dict[str, list[float]] = {"binary": [], "float": [], "other": []}
     for _ in range(repeats):

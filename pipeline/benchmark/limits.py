@@ -22,6 +22,7 @@ from pipeline.engine.kernels.channel.blocking import blocking
 from pipeline.engine.kernels.channel.compiled import LANES, _accumulate
 from pipeline.engine.kernels.channel.filters import BLOCK
 from pipeline.engine.kernels.pixel import compiled as pixel_kernels
+from pipeline.engine.runner import most_threads
 from pipeline.engine.workspace import aligned
 
 ROUNDS = 5
@@ -62,7 +63,8 @@ def _load(lines: NDArray[np.int16], repeats: int, workers: int) -> Any:
     return totals
 
 
-@njit(cache=True, parallel=True)
+# Not cached on disk: `_accumulate` is compiled into it, and Numba does not notice when that changes in its own file.
+@njit(parallel=True)
 def _look_up(indices, pixels, vectors, tables, offsets, sums, repeats):
     for worker in prange(len(sums)):
         for _ in range(repeats):
@@ -73,7 +75,7 @@ def _look_up(indices, pixels, vectors, tables, offsets, sums, repeats):
 
 
 def load_rate(threads: int) -> dict[str, float]:
-    """Measure this machine's limits on `threads` threads, with all data in the first-level caches.
+    """Measure this machine's limits on `threads` threads, or as many as Numba has, with all data in first-level caches.
 
     Returns
     -------
@@ -83,7 +85,7 @@ def load_rate(threads: int) -> dict[str, float]:
         multiply-adds per second. Where the processor has them, ``table_<activations>_gmacs_per_s``: the microkernels of
         `pipeline.engine.kernels.channel.compiled` alone, without the code around them.
     """
-    threads_before = numba.get_num_threads()
+    threads_before, threads = numba.get_num_threads(), min(threads, most_threads())
     numba.set_num_threads(threads)
     try:
         lines = aligned(np.zeros((threads, LINES * 32), np.int16))

@@ -117,9 +117,13 @@ def _torch(path: Path, image: Image, threads: int) -> Callable[[], Image]:
     except ImportError as error:
         raise InputError("PyTorch is not installed; run: pip install torch") from error
     keep_freed_memory()
-    torch.set_num_threads(threads)
     module = channels_last(load(path))
-    return lambda: upscale(module, image)
+
+    def run() -> Image:
+        torch.set_num_threads(threads)  # here: Numba's first call sets the threads of OpenMP, which PyTorch shares
+        return upscale(module, image)
+
+    return run
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -100,7 +100,7 @@ def write(picture: Picture, path: Path) -> list[str]:
     notes = []
     if pixels.dtype == np.uint16 and format not in WITH_16_BITS:
         notes.append(f"{format} cannot hold 16 bits; written with 8")
-        pixels = np.rint(pixels / 257).astype(np.uint8)
+        pixels = _with_8_bits(pixels)
     if alpha is not None and format not in WITH_ALPHA:
         notes.append(f"{format} cannot hold transparency; composited on white")
         pixels, alpha = _on_white(pixels, alpha), None
@@ -151,8 +151,8 @@ def _picture(image: Image.Image, path: Path) -> Picture:
     notes = []
     if frames > 1:
         notes.append(f"has {frames} frames or pages; only the first is used")
-    if ";16" in stored and not image.mode.startswith("I"):
-        notes.append("has 16 bits per channel; read with 8, since only grey is kept at 16 bits")
+    if ";16" in stored and (not image.mode.startswith("I") or image.has_transparency_data):
+        notes.append("has 16 bits per channel; read with 8, since only grey without transparency is kept at 16 bits")
     profile, exif = image.info.get("icc_profile"), _exif(image)
     lossless = _is_lossless(image, path)
     image = ImageOps.exif_transpose(image)
@@ -168,7 +168,10 @@ def _decoded(image: Image.Image, grey: bool) -> tuple[Pixels, NDArray[np.uint8] 
         values = np.asarray(image)
         if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
             raise ValueError("its values need more than 16 bits")
-        return values.astype(np.uint16), None
+        if not image.has_transparency_data:
+            return values.astype(np.uint16), None
+        opaque = values != image.info["transparency"]  # one grey is transparent; Pillow cannot write it with 16 bits
+        return _with_8_bits(values), np.where(opaque, 255, 0).astype(np.uint8)
     if image.mode == "F":
         raise ValueError("its values are floating-point; only 8 and 16 bits are supported")
     base = "L" if grey or image.mode in ("1", "L", "LA", "La") else "RGB"
@@ -176,6 +179,10 @@ def _decoded(image: Image.Image, grey: bool) -> tuple[Pixels, NDArray[np.uint8] 
         return np.array(image.convert(base)), None
     values = np.array(image.convert(f"{base}A"))
     return np.ascontiguousarray(values[..., :-1].squeeze(2) if base == "L" else values[..., :-1]), values[..., -1]
+
+
+def _with_8_bits(pixels: NDArray) -> NDArray[np.uint8]:
+    return np.rint(pixels / 257).astype(np.uint8)
 
 
 def _from_cmyk(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -44,7 +44,11 @@ def main(
         int, typer.Option(min=1, max=100, help="Measure everything this many times and show the range of the ratios.")
     ] = 1,
     isa: Annotated[
-        InstructionSet, typer.Option(help="Hold every side to this instruction set; ONNX Runtime cannot be.")
+        InstructionSet,
+        typer.Option(
+            help="avx2: hold every side to it; ONNX Runtime and torch.compile, which cannot be, are left out. "
+            "avx512: only require that the processor has it; what is wider is used too."
+        ),
     ] = "native",
     file: Annotated[Path | None, typer.Option("--json", help="The file to write all measurements to.")] = None,
 ) -> None:

@@ -177,6 +177,7 @@ def _observe(
     """Run the network with float32 activations and pass each layer's input to `observe`."""
     ops = _ObservedOps(layers_of(packed, architecture), observe)
     for x in inputs:
+        ops.workspace.clear()  # buffers of another size are of no further use
         architecture.forward(ops, x)
 
 

@@ -38,9 +38,13 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
         See `pipeline.benchmark.timing.alternate`.
     """
     keep_freed_memory()
-    torch.set_num_threads(threads)
     module = channels_last(load(real))
-    runs: dict[str, Callable[[], Image]] = {TORCH: lambda: upscale(module, image)}
+
+    def run_torch() -> Image:
+        torch.set_num_threads(threads)  # here: Numba's first call sets the threads of OpenMP, which PyTorch shares
+        return upscale(module, image)
+
+    runs: dict[str, Callable[[], Image]] = {TORCH: run_torch}
     with suppress(UnavailableError):  # the time does not depend on the images from which the ranges are chosen
         runs[INT8] = partial(openvino_int8(load(real), [image], threads), image)
     packed = read(binary)

@@ -6,6 +6,7 @@ from pipeline.benchmark.amdahl import engine_by_kind, where_time_goes
 from pipeline.benchmark.backends import UnavailableError
 from pipeline.benchmark.engines import ENGINES
 from pipeline.engine.kernels.channel import compiled as channel_kernels
+from pipeline.engine.runner import SHUFFLED_TILE
 
 
 def test_layers_add_up_to_the_network(edsr):
@@ -28,3 +29,8 @@ def test_the_engine_by_kind_of_layer(edsr, name):
     found = engine_by_kind(edsr, edsr.input(16, 20), name, threads=1, repeats=3)
     assert found.keys() == {"binary", "float", "other"}
     assert min(found.values()) >= 0 and found["binary"] > 0 and found["float"] > 0
+
+
+def test_an_image_that_the_engine_would_cut_into_tiles_has_its_kinds_too(edsr):
+    found = engine_by_kind(edsr, edsr.input(16, SHUFFLED_TILE + 8), "engine_float32", threads=1, repeats=3)
+    assert found["binary"] > 0 and found["float"] > 0

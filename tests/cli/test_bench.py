@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 
+from pipeline import inference
 from pipeline.cli import bench
 from pipeline.engine.runner import MODES, modes_here
 
@@ -22,6 +24,26 @@ def test_a_binary_network_and_its_twin(zoo, binsr):
     text = binsr(*arguments)
     assert [line.split()[0] for line in text.out.splitlines()[3:]] == list(told["backends"])
     assert text.err.count("note: engine_") == len(told["missing"])
+
+
+def test_pytorch_has_as_many_threads_as_the_engine(zoo, binsr, monkeypatch):
+    before, seen = torch.get_num_threads(), set()
+
+    def alternate(runs, repeats, budget):
+        torch.set_num_threads(2)  # as when Numba starts its own: the first call of an engine in a process
+        runs["torch_channels_last"]()
+        return {"torch_channels_last": [1.0] * 3}
+
+    def upscale(module, image):
+        seen.add(torch.get_num_threads())
+
+    monkeypatch.setattr(bench, "alternate", alternate)
+    monkeypatch.setattr(inference, "upscale", upscale)
+    try:
+        done = binsr("bench", "--model", "srresnet-x2-float", "--size", "8x8", "--threads", "1", "--json")
+    finally:
+        torch.set_num_threads(before)
+    assert done.code == 0 and seen == {1}
 
 
 def test_without_a_twin(zoo, network, binsr):

@@ -103,6 +103,17 @@ def test_16_bit_grey_stays_16_bit(upscaled, engine, name):
     assert np.array_equal(np.asarray(result), engine.upscale(GREY16))
 
 
+def test_16_bit_grey_of_which_one_is_transparent_is_read_with_8_and_a_note(upscaled, engine):
+    pixels = GREY16.copy()
+    pixels[:, 7:] = 301  # beside a grey that differs in its lower eight bits alone
+    pixels[0] = 300
+    result, said = upscaled(Image.fromarray(pixels), transparency=301)
+    assert result.mode == "LA" and "16 bits" in said and said.count("\n") == 1
+    values = np.asarray(result)
+    assert np.array_equal(values[..., 0], engine.upscale(np.rint(pixels / 257).astype(np.uint8)))
+    assert np.array_equal(values[..., 1], imresize(np.where(pixels == 301, 0, 255).astype(np.uint8), 2))
+
+
 def test_16_bit_grey_is_reduced_with_a_note_where_the_format_has_8(upscaled, engine):
     result, said = upscaled(Image.fromarray(GREY16), to="image.bmp")
     assert np.array_equal(np.asarray(result), np.rint(engine.upscale(GREY16) / 257))

@@ -1,10 +1,13 @@
 """Large images: the memory of a published network in a process of its own."""
 
 import json
+import sys
 
 import pytest
+from PIL import Image
 
-from pipeline.commands.large import main
+from pipeline.commands import large
+from pipeline.commands.large import main, run_measured
 from pipeline.errors import InputError
 
 
@@ -17,6 +20,24 @@ def test_the_memory_of_a_process_is_recorded(tmp_path):
     assert 20 < network["peak_mib"] < 2000 and network["seconds"] > 0
     text = (tmp_path / "large.md").read_text()
     assert "130×90 pixels" in text and f"| vdsr-x2-binary | {network['activations']} |" in text
+
+
+def test_what_this_process_holds_does_not_count(tmp_path):
+    held = b"x" * 2**28
+    ended, peak = run_measured([sys.executable, "-c", "import sys; print('a\\nb'); sys.exit(3)"])
+    assert peak < len(held) / 2 and ended.returncode == 3 and ended.stdout == "a\nb\n"
+
+
+def test_a_small_image_goes_first_so_that_compiling_does_not_count(tmp_path, monkeypatch):
+    sizes = []
+
+    def run(command, **options):
+        sizes.append(Image.open(command[2]).size)
+        return run_measured(command, **options)
+
+    monkeypatch.setattr(large, "run_measured", run)
+    main(height=20, width=30, models=["vdsr-x2-binary"], out=tmp_path)
+    assert sizes == [(16, 16), (30, 20)]
 
 
 def test_an_unknown_network_is_named(tmp_path):

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.engine import Engine
-from pipeline.engine.calibration import SMALLEST_RANGE, calibrate
+from pipeline.engine import Engine, runner
+from pipeline.engine.calibration import SMALLEST_RANGE, calibrate, measure_ranges
+from pipeline.engine.networks import Architecture
+from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 from pipeline.inference import upscale
 from pipeline.models import build
@@ -44,6 +46,22 @@ def test_ranges_are_percentiles_of_the_inputs(tmp_path, model, overrides, percen
     for name, found in ranges["int8"].items():
         np.testing.assert_allclose(found, seen[name], rtol=1e-4, atol=1e-5)
     assert calibrate(read(path), IMAGES, [percentile]) == ranges
+
+
+def test_buffers_of_other_sizes_are_not_kept(tmp_path, monkeypatch):
+    path, workspaces = tmp_path / "network.safetensors", []
+    save_random(path, "edsr", 2, channels=6, blocks=1)
+    packed, inputs = read(path), [np.zeros((3, size, size), np.float32) for size in (12, 10, 8)]
+
+    def workspace():
+        workspaces.append(Workspace())
+        return workspaces[-1]
+
+    monkeypatch.setattr(runner, "Workspace", workspace)
+    for some in (inputs, inputs[-1:]):
+        measure_ranges(packed, Architecture.of(packed), some)
+    several, one = ([array.nbytes for kept in each._arrays.values() for array in kept] for each in workspaces)
+    assert several == one
 
 
 def test_float_layers_have_a_magnitude_for_each_channel(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pipeline.commands.large import run_measured
 from tests.conftest import ROOT
 from tests.engine.random_networks import save_random
 from tests.small import picture
@@ -24,26 +25,14 @@ def attempt(seed: int, folder: Path) -> str:
     return many_files(seed, folder, FILES) if seed % 2 else large_image(seed, folder, SIDE)
 
 
-# A small process between: the peak of a child starts at what its parent held.
-MEASURED = """
-import resource, subprocess, sys
-code = subprocess.run(sys.argv[1:], stderr=subprocess.STDOUT).returncode
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(code)
-"""
-
-
 def _upscale(folder: Path, source: str, target: str) -> tuple[int, str, int]:
     """Run it; return its exit code, what it said, and the peak of its resident memory in bytes."""
     network = folder / "network.safetensors"
     save_random(network, "srresnet", 2, blocks=1, channels=8)
     command = [sys.executable, "-m", "pipeline", "upscale", source, "-o", target, "--model", str(network)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(
-        [sys.executable, "-c", MEASURED, *command], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
-    )
-    said, _, peak = ended.stdout.strip().rpartition("\n")
-    return ended.returncode, said, int(peak) * 1024
+    ended, peak = run_measured(command, cwd=folder, env=environment, stderr=subprocess.STDOUT)
+    return ended.returncode, ended.stdout, peak
 
 
 def many_files(seed: int, folder: Path, count: int) -> str:

@@ -221,6 +221,23 @@ def test_readers_find_what_they_want(engine, binary, bits, size, outputs, k, oth
 
 
 @both
+@pytest.mark.parametrize(("bits", "other_bits", "k"), [(8, 8, 3), (8, 6, 3), (8, 8, 5), (8, 1, 3)])
+def test_every_reader_rounds_in_its_own_range(engine, bits, other_bits, k):
+    """One layer's output read by two binary layers, of other ranges or other sizes: as each from its planes."""
+    rng, workspace = np.random.default_rng(0), Workspace()
+    x = rng.standard_normal((5, 9, 11)).astype(np.float32)
+    first = random_layer(rng, 16, 5, 3, False)
+    planes = run(engine, first, None, x)
+    roundings = Quantization.of(-1.0, 3.0, bits), Quantization.of(-4.0, 2.5, other_bits)
+    output_format = OutputFormat(halo=k // 2, rounding=roundings[0], levels_halo=1)
+    passed = engine.Convolution(first, None, output_format, workspace)(x)
+    for rounding, size in ((roundings[0], 3), (roundings[1], k), (roundings[0], k)):
+        reader = random_layer(rng, 7, 16, size, True)
+        got = engine.Convolution(reader, rounding, PLANES, workspace)(passed)
+        np.testing.assert_array_equal(got, run(engine, reader, rounding, planes))
+
+
+@both
 @kinds
 def test_layers_of_other_channels_do_not_leave_theirs_behind(engine, binary, bits):
     """Channels are filled up to whole groups: what lay there before must not matter."""

@@ -35,12 +35,18 @@ class Activation:
         Empty if no layer reads them.
     levels : int16
         Levels in whole tiles with a halo (`kernels.pad_quantized`), for the layer that reads them; empty for none.
+    levels_halo : int
+        The halo of `levels`, pixels.
+    rounding : Quantization, optional
+        That of `levels`; None if there are none.
     """
 
     height: int
     width: int
     values: Array
     levels: NDArray[np.int16]
+    levels_halo: int = 0
+    rounding: Quantization | None = None
 
     @property
     def inside(self) -> Array:
@@ -128,7 +134,9 @@ class Convolution:
             highest=highest,
         )
         self._run(x, epilogue)
-        return values if self.output_format.planes else Activation(height * shuffle, width * shuffle, values, levels)
+        if self.output_format.planes:
+            return values
+        return Activation(height * shuffle, width * shuffle, values, levels, halo, rounded if direct else None)
 
     def _arranged(self, taps: NDArray) -> NDArray:
         """Arrange weights, shape (O, I, taps), as the kernels for float32 or for levels read them."""
@@ -155,7 +163,8 @@ class Convolution:
             kernels.convolve_binary(self._padded(x, kernels.TABLE_ROWS), self.offsets, self.size, epilogue, threads)
         else:
             levels = x.levels
-            if not levels.size:
+            # Those rounded for another reader have other steps, and those with another halo lie elsewhere.
+            if x.rounding is not self.quantization or x.levels_halo != self.size // 2:
                 levels = self._levels_buffer(self.inputs, x.height, x.width, self.size)
                 self._round(x, self.size // 2, levels)
             kernels.convolve_binary_levels(levels, self.offsets, self.size, epilogue, threads)

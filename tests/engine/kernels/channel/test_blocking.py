@@ -8,12 +8,14 @@ import sys
 import numpy as np
 import pytest
 
+from pipeline.benchmark import limits
 from pipeline.benchmark.limits import load_rate
 from pipeline.commands import tune
 from pipeline.engine import Engine
 from pipeline.engine.kernels.channel import blocking as channel_blocking
 from pipeline.engine.kernels.channel import compiled as channel_kernels
 from pipeline.engine.kernels.channel.blocking import DEFAULTS, Blocking
+from pipeline.engine.runner import most_threads
 from tests.conftest import ROOT
 from tests.engine.random_networks import save_random
 
@@ -116,3 +118,12 @@ def test_limits_are_rates():
     one = load_rate(1)
     assert 1 < one["load_gb_per_s"] < 2000 and one["pixel_table_gmacs_per_s"] > 0
     assert ("table_int8_gmacs_per_s" in one) == channel_kernels.supported()
+
+
+def test_limits_are_of_no_more_threads_than_numba_has(monkeypatch):
+    monkeypatch.setattr(limits, "_best", lambda run: 1.0)
+    assert load_rate(most_threads() + 1) == load_rate(most_threads())
+
+
+def test_the_limits_of_the_kernels_are_of_those_that_are_there_now():
+    assert limits._look_up.stats.cache_path is None  # Numba would not notice that they have changed in their own file
