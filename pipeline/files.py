@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # others may write into a shared folder
-TEMPORARY = re.compile(rf"\..+\.{MACHINE}\.(\d+)\.tmp")
+TEMPORARY = re.compile(rf"\..+\.{MACHINE}\.(\d+)\.tmp(\.yaml)?")  # .yaml: of a writer that goes by the suffix
+
+
+def temporary_for(path: Path) -> Path:
+    """Return the path beside `path` where this process writes it; `sweep` knows its form."""
+    return path.with_name(f".{path.name}.{MACHINE}.{os.getpid()}.tmp")
 
 
 @contextmanager
@@ -32,7 +38,7 @@ def atomic(path: Path) -> Iterator[Path]:
     InputError
         If the operating system does not write it, as on a full disk.
     """
-    temporary = path.with_name(f".{path.name}.{MACHINE}.{os.getpid()}.tmp")
+    temporary = temporary_for(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -44,11 +50,20 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def sweep(folders: Iterable[Path]) -> None:
-    """Remove the temporary files that writers of this machine left in some folders when they were killed."""
+    """Remove what writers of this machine left in some folders when they were killed: temporary files and folders."""
     for folder in folders:
-        for left in folder.glob(".*.tmp"):
-            match = TEMPORARY.fullmatch(left.name)
-            if match is not None and not _runs(int(match[1])):
+        try:
+            names = os.listdir(folder)
+        except OSError:  # it was never made, or another process has removed it
+            continue
+        for name in names:
+            match = TEMPORARY.fullmatch(name)
+            if match is None or _runs(int(match[1])):
+                continue
+            left = folder / name
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
                 left.unlink(missing_ok=True)
 
 

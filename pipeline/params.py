@@ -96,6 +96,9 @@ class Data(Section):
         for field, names in (("train", [self.train]), ("validation", [self.validation]), ("test", self.test)):
             if missing := [name for name in names if name not in self.sets]:
                 raise ValueError(f"{field}: {missing[0]} is not in data.sets; add it there")
+        for field, name in (("training", self.train), ("validation", self.validation)):
+            if name in self.test:
+                raise ValueError(f"test: {name} is the {field} set; test on other images")
         if self.validation_images > (there := dataset(self.validation).images):
             raise ValueError(f"validation_images: {self.validation_images} is more than {self.validation} has, {there}")
         return self
@@ -312,8 +315,14 @@ class Params(Section):
             )
 
 
-def load_params(path: str | Path = "params.yaml") -> Params:
+def load_params(path: str | Path = "params.yaml", source: Path | None = None) -> Params:
     """Read and check params.yaml.
+
+    Parameters
+    ----------
+    path : str or Path
+    source : Path, optional
+        The file that errors name, where the params were composed from it.
 
     Raises
     ------
@@ -329,7 +338,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     except ValidationError as error:
         problems = [_describe(details) for details in error.errors()]
         more = f"; and {more} more" if (more := len(problems) - PROBLEMS_NAMED) > 0 else ""
-        raise InputError(f"{path}: {'; '.join(problems[:PROBLEMS_NAMED])}{more}; {REMEDY}") from None
+        raise InputError(f"{source or path}: {'; '.join(problems[:PROBLEMS_NAMED])}{more}; {REMEDY}") from None
 
 
 def _describe(details: ErrorDetails) -> str:

@@ -27,10 +27,10 @@ def compose(profile: str, path: Path, conf: Path = CONF) -> None:
     if profile not in known:
         raise InputError(f"{conf / 'profile'}: has no {profile}; choose from {', '.join(known)}")
     with atomic(path) as temporary:
-        named = temporary.with_suffix(".yaml")  # the suffix says the format
+        named = temporary.with_name(f"{temporary.name}.yaml")  # the suffix says the format
         try:
             compose_and_dump(named, str(conf.resolve()), None, "config", "", [f"profile={profile}"])
-            load_params(named)
+            load_params(named, conf / "profile" / f"{profile}.yaml")
             named.replace(temporary)
         except DvcException as error:
             raise InputError(f"{conf}: {profile} cannot be composed ({' '.join(str(error).split())})") from error

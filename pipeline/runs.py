@@ -38,10 +38,9 @@ class Run:
         """Trained weights, with the latent filters of a binary network."""
         return Path("models", f"{self.name}.safetensors")
 
-    @property
-    def checkpoint(self) -> Path:
-        """The folder of the checkpoint of an unfinished training."""
-        return Path("checkpoints", self.name)
+    def checkpoint(self, profile: str) -> Path:
+        """Return the folder of the checkpoint of an unfinished training, which one by another profile leaves alone."""
+        return Path("checkpoints", profile, self.name)
 
     @property
     def history(self) -> Path:

@@ -20,7 +20,7 @@ def stage(main: Callable[..., None]) -> None:
     start = time.perf_counter()
     with one_line_errors():
         for folder in map(Path, WRITTEN):
-            sweep([folder, *(path for path in folder.rglob("*/") if path.is_dir())])
+            sweep(Path(found) for found, _, _ in os.walk(folder))  # passes over what another stage removes
         run_program(main)
         if name := os.environ.get("DVC_STAGE"):
             write_json(seconds_file(name.rpartition(":")[2]), {"seconds": round(time.perf_counter() - start, 2)})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic CUDA products need, before CUDA starts
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # idle threads of PyTorch leave their cores to those of Numba sooner
 
 import sys
@@ -55,12 +54,13 @@ def main(
         None if start is None else _start(start, run.model, run.scale),
         distillation,
     )
+    checkpoint = run.checkpoint(params.profile)
     with this_process() as process, interruptible() as interruption:
-        trained = train_planned(plan, run.checkpoint, process, interruption)
+        trained = train_planned(plan, checkpoint, process, interruption)
         if not process.leads:
             return
     if trained.record is None:
-        print(f"stopped and saved in {run.checkpoint}; the same command goes on from there", file=sys.stderr)
+        print(f"stopped and saved in {checkpoint}; the same command goes on from there", file=sys.stderr)
         sys.exit(STOPPED)
     with atomic(run.weights_file) as temporary:
         weights_bytes = save({name: value.cpu().contiguous() for name, value in trained.module.state_dict().items()})
@@ -68,7 +68,7 @@ def main(
     write_csv(run.history, trained.history)
     write_json(run.training_record, asdict(trained.record))
     if trained.finished:
-        delete_checkpoint(run.checkpoint)
+        delete_checkpoint(checkpoint)
 
 
 def _start(path: Path, model: str, scale: int) -> Start:

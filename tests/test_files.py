@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from pipeline.files import atomic, sweep, write_json, write_text
+from pipeline.data.folders import atomic_folder
+from pipeline.files import MACHINE, atomic, sweep, write_json, write_text
+from stages import run
 
 KILLED = """
 import os, signal, sys
@@ -29,6 +32,66 @@ def test_what_a_killed_writer_left_is_swept(tmp_path):
     assert left.name.startswith(".whole.json.") and left.name.endswith(".tmp")
     sweep([tmp_path])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def ended():
+    """The number of a process that has ended."""
+    return int(subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True).stdout)
+
+
+def test_folders_of_killed_writers_are_swept_and_those_of_others_stay(tmp_path, ended):
+    for number in (ended, os.getppid()):
+        (tmp_path / f".set.{MACHINE}.{number}.tmp").mkdir()
+        (tmp_path / f".set.{MACHINE}.{number}.tmp/a.png").touch()
+    (tmp_path / f".params.yaml.{MACHINE}.{ended}.tmp.yaml").touch()
+    sweep([tmp_path])
+    assert [path.name for path in tmp_path.iterdir()] == [f".set.{MACHINE}.{os.getppid()}.tmp"]
+
+
+def test_processes_that_write_one_folder_do_not_disturb_each_other(tmp_path, ended):
+    left = tmp_path / f".set.{MACHINE}.{ended}.tmp"
+    left.mkdir()
+    with atomic_folder(tmp_path / "set") as mine, pytest.MonkeyPatch.context() as patch:
+        assert not left.exists()
+        (mine / "mine").touch()
+        patch.setattr(os, "getpid", os.getppid)  # a second process that is alive
+        with atomic_folder(tmp_path / "set") as other:
+            (other / "other").touch()
+        assert (mine / "mine").exists() and os.listdir(tmp_path / "set") == ["other"]
+    assert os.listdir(tmp_path) == ["set"] and os.listdir(tmp_path / "set") == ["mine"]
+
+
+def test_a_folder_that_another_puts_in_place_at_the_same_moment_is_replaced(tmp_path, monkeypatch):
+    replace, late = os.replace, []
+
+    def replaced_by_another(source, destination):
+        if not late:
+            late.append(destination.mkdir())
+            (destination / "other").touch()
+        replace(source, destination)
+
+    monkeypatch.setattr(os, "replace", replaced_by_another)
+    with atomic_folder(tmp_path / "set") as mine:
+        (mine / "mine").touch()
+    assert os.listdir(tmp_path / "set") == ["mine"]
+
+
+def test_a_stage_passes_over_folders_that_vanish(tmp_path, monkeypatch):
+    for name in ("a", "vanishing"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    scandir = os.scandir
+
+    def scandir_too_late(path):
+        if Path(path).name == "vanishing":
+            Path(path).rmdir()  # another stage, a moment before
+        return scandir(path)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "scandir", scandir_too_late)
+    monkeypatch.setattr(run, "run_program", lambda main: None)
+    run.stage(print)
+    assert os.listdir("data") == ["a"]
 
 
 def test_what_others_write_stays(tmp_path):

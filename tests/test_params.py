@@ -2,6 +2,8 @@
 
 import copy
 import math
+import os
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +11,9 @@ import pytest
 import yaml
 from dvc.utils.hydra import compose_and_dump
 
+from pipeline import profiles
 from pipeline.errors import InputError
+from pipeline.files import TEMPORARY
 from pipeline.networks import NETWORKS
 from pipeline.params import load_params
 from tests.conftest import ROOT
@@ -42,13 +46,32 @@ def test_the_committed_params_are_the_quick_profile(tmp_path, quick):
     assert yaml.safe_load(compose(tmp_path / "params.yaml").read_text()) == quick
 
 
+def test_a_wrong_value_of_a_profile_is_named_with_its_file(tmp_path):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    profile = tmp_path / "conf/profile/bsd.yaml"
+    profile.write_text(profile.read_text().replace("batch: 48", "batch: 0"))
+    with pytest.raises(InputError, match=r"train\.vdsr\.batch: Input should be greater") as error:
+        profiles.compose("bsd", tmp_path / "params.yaml", tmp_path / "conf")
+    assert str(error.value).startswith(f"{profile}: ") and os.listdir(tmp_path) == ["conf"]
+
+
+def test_a_profile_is_composed_in_a_file_that_is_swept(tmp_path, monkeypatch):
+    def killed(path, source):
+        assert TEMPORARY.fullmatch(path.name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(profiles, "load_params", killed)
+    with pytest.raises(KeyboardInterrupt):
+        profiles.compose("quick", tmp_path / "params.yaml", ROOT / "conf")
+
+
 def test_an_override_reaches_its_field(tmp_path):
     params = load_params(compose(tmp_path / "params.yaml", "train.edsr.learning_rate=3e-4"))
     assert params.training("edsr").learning_rate == 3e-4
     assert params.training("vdsr").learning_rate != 3e-4
 
 
-@pytest.mark.parametrize("profile", ["quick", "cpu", "bsd"])  # the paper reports its validation set too
+@pytest.mark.parametrize("profile", ["quick", "cpu", "bsd", "paper"])
 def test_settings_are_not_chosen_by_the_images_that_are_reported(tmp_path, profile):
     data = load_params(compose(tmp_path / "params.yaml", f"profile={profile}")).data
     assert data.validation not in (data.train, *data.test)
@@ -86,6 +109,8 @@ def changed(quick, path, value):
         ("data.sets", ["embedded-train", "embedded-valid", "embedded-test", "VDSR"], "data.sets: VDSR has no images"),
         ("data.validation_images", 2, "data.validation_images: 2 is more than embedded-valid has, 1"),
         ("data.test", ["embedded-test"] * 2, "data.test: embedded-test occurs twice"),
+        ("data.test", ["embedded-test", "embedded-train"], "data.test: embedded-train is the training set; test on"),
+        ("data.test", ["embedded-valid"], "data.test: embedded-valid is the validation set; test on other images"),
         ("data.mirror", "", "data.mirror:"),
         ("seed", 2**70, "seed: Input should be less than 4294967296"),
         ("seed", int("9" * 4000), "seed: "),

@@ -127,7 +127,7 @@ def test_a_kill_in_the_middle_of_training_and_a_rerun_end_as_one_run(done):
     def longer(params):
         params["train"]["edsr"] |= {"iterations": 300, "checkpoint_every": 20}
 
-    weights, checkpoint = "models/edsr-x2-float.safetensors", done.folder / "checkpoints/edsr-x2-float/state.json"
+    weights, checkpoint = "models/edsr-x2-float.safetensors", done.folder / "checkpoints/quick/edsr-x2-float/state.json"
     done.change(longer)
     process = done.start("repro", "train@edsr-2-float")
     while not checkpoint.exists() and process.poll() is None:
@@ -135,7 +135,7 @@ def test_a_kill_in_the_middle_of_training_and_a_rerun_end_as_one_run(done):
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert checkpoint.exists() and not (done.folder / weights).exists()
-    assert "going on from checkpoints/edsr-x2-float at" in done.dvc("repro", "train@edsr-2-float")
+    assert "going on from checkpoints/quick/edsr-x2-float at" in done.dvc("repro", "train@edsr-2-float")
     resumed = (done.folder / weights).read_bytes()
     assert not checkpoint.exists()
     done.dvc("repro", "--force", "--single-item", "train@edsr-2-float")

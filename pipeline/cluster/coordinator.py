@@ -281,7 +281,8 @@ def _threads(need: Need, cores: int) -> dict[str, str]:
     if need == "machine":
         return {}
     count = "1" if need == "core" else str(cores)
-    return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    # Numba's first call gives its own number of threads to OpenMP, which PyTorch shares.
+    return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "NUMBA_NUM_THREADS": count}
 
 
 def _wait(futures: list[Future]) -> None:

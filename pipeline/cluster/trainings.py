@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.cluster.placement import Need
 from pipeline.errors import InputError
 from pipeline.params import load_params
-from pipeline.zoo.queue import load_queue
+from pipeline.zoo.queue import check_plans, load_queue
 from pipeline.zoo.train import is_finished
 
 
@@ -19,11 +19,17 @@ class TrainingGraph:
     ----------
     params, queue, zoo : Path
         As `python -m pipeline.zoo.train` takes them.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be read, or a training cannot be made with these params.
     """
 
     def __init__(self, params: Path, queue: Path, zoo: Path) -> None:
         self._arguments = ["--params", params, "--queue", queue, "--zoo", zoo]
         self._params, self._queue, self._zoo = load_params(params), load_queue(queue), zoo
+        check_plans(self._queue, self._params)
         self._entries = {entry.name: entry for entry in self._queue}
         self.root = str(Path.cwd())
 

@@ -58,10 +58,10 @@ class Process:
 
 @contextmanager
 def this_process() -> Iterator[Process]:
-    """Join the processes that `torchrun` started, if any: NCCL where each has a GPU, else gloo."""
+    """Join the processes that `torchrun` started, if any: NCCL where each has a GPU, else the CPU and gloo for all."""
     count, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-    local = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cuda", local) if torch.cuda.device_count() > local else torch.device("cpu")
+    local, here = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    device = torch.device("cuda", local) if torch.cuda.device_count() >= here else torch.device("cpu")
     if count > 1:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,9 @@ def settings_record(settings: Training) -> dict[str, Any]:
 def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: Interruption | None = None) -> Trained:
     """Train the planned network, resuming from `checkpoint` if it has one of this plan."""
     keep_freed_memory()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at CUDA's first product: makes it deterministic
     torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.allow_tf32 = False  # by default its float32 convolutions round their inputs to 11 bits
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # it is never read
     torch.manual_seed(plan.seed)
     module = build(plan.model, plan.scale, plan.weights, **plan.overrides)
@@ -185,16 +188,27 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: 
     return Trained(module, progress.history, record, finished, interrupted)
 
 
-def _crops(plan: Plan, prepared: PreparedSet, process: Process) -> list[Crops]:
-    """Return the crops of every scale; those that share a batch must be of one HR size."""
+def crop_sizes(plan: Plan) -> dict[int, int]:
+    """Return the side of the crops of every scale, in LR pixels.
+
+    Raises
+    ------
+    InputError
+        If the scales cannot share a batch: its crops are of one HR size, and equally many of each scale.
+    """
     sizes = {scale: plan.settings.patch.lr_size(scale) for scale in plan.scales}
     if len({scale * size for scale, size in sizes.items()}) > 1 or plan.settings.batch % len(sizes):
         raise InputError(
             f"params.yaml: train.{plan.model}: scales {', '.join(map(str, plan.scales))} share each batch; choose a "
             "batch and a patch size in HR pixels that all of them, and their number, divide"
         )
+    return sizes
+
+
+def _crops(plan: Plan, prepared: PreparedSet, process: Process) -> list[Crops]:
+    """Return the crops of every scale."""
     on_luma = NETWORKS[plan.model].on_luma
-    return [Crops(prepared, scale, size, on_luma, process.device) for scale, size in sizes.items()]
+    return [Crops(prepared, scale, size, on_luma, process.device) for scale, size in crop_sizes(plan).items()]
 
 
 def _teacher(plan: Plan, process: Process) -> nn.Module | None:

@@ -12,7 +12,7 @@ from pipeline.networks import NETWORKS
 from pipeline.params import Params, Section
 from pipeline.reading import read_yaml
 from pipeline.runs import Model, Run, Scale, Weights
-from pipeline.training.run import Plan, Start
+from pipeline.training.run import Plan, Start, crop_sizes
 
 QUEUE = Path("conf", "queue.yaml")
 
@@ -96,6 +96,13 @@ class Entry(Section):
             start,
             self.distillation,
         )
+
+
+def check_plans(entries: list[Entry], params: Params) -> None:
+    """Raise an `InputError` if the scales of an entry cannot share a batch, before others are trained for days."""
+    for entry in entries:
+        if entry.source is None:
+            crop_sizes(entry.plan(params, None))
 
 
 def load_queue(path: Path = QUEUE) -> list[Entry]:

@@ -5,6 +5,10 @@ Each call goes on where the last one stopped, and several calls at once take dif
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # idle threads of PyTorch leave their cores to those of Numba sooner
+
 import json
 import tempfile
 from dataclasses import asdict
@@ -18,7 +22,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pipeline.data.ready import ready
 from pipeline.errors import InputError
 from pipeline.files import write_csv, write_json
-from pipeline.params import Params, Section, Training, load_params
+from pipeline.params import Name, Params, Section, Training, load_params
 from pipeline.program import run_program
 from pipeline.provenance import environment
 from pipeline.reading import read_yaml
@@ -48,8 +52,9 @@ class Trial(Section):
 
 
 class Search(Section):
-    """The trials, and the settings that all of them share in place of the profile's."""
+    """The trials, the profile that they are for, and the settings that all of them share in place of the profile's."""
 
+    profile: Name
     shared: dict[str, Any]
     trials: Annotated[list[Trial], Field(min_length=1)]
 
@@ -137,15 +142,22 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def main(
-    params_file: Annotated[Path, typer.Option("--params")] = Path("params.yaml"),
+    params_file: Annotated[Path, typer.Option("--params", help="Resolved params.")] = Path("zoo", "cpu.yaml"),
     threads: Annotated[int | None, typer.Option(help="Of each training. Default: PyTorch's.")] = None,
 ) -> None:
+    if threads is not None and threads <= 0:
+        raise InputError(f"--threads: {threads}; choose a positive number")
     search, params = load_search(), load_params(params_file)
+    if params.profile != search.profile:
+        raise InputError(
+            f"{params_file}: is of the profile {params.profile}, and {TRIALS} searches the settings of "
+            f"{search.profile}; run: python -m pipeline.profiles {search.profile} {Path('zoo', search.profile)}.yaml"
+        )
     for trial in search.trials:
         settings_of(trial, search, params)  # names a wrong field before hours of training
     for name in (params.data.train, params.data.validation):
         ready(name, params.data.mirror)
-    if threads:
+    if threads is not None:
         torch.set_num_threads(threads)
     for trial in search.trials:
         with claimed(RECORDS / f".{trial.name}.lock") as acquired:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic CUDA products need, before CUDA starts
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # idle threads of PyTorch leave their cores to those of Numba sooner
 
 import json
@@ -47,7 +46,7 @@ from pipeline.training.loop import validate
 from pipeline.training.run import Plan, Start, Trained, settings_record, train_planned, validation_images
 from pipeline.zoo.catalogue import IMPORTED, ZOO, read_training
 from pipeline.zoo.locks import claimed
-from pipeline.zoo.queue import QUEUE, Entry, load_queue
+from pipeline.zoo.queue import QUEUE, Entry, check_plans, load_queue
 
 FLOAT16_LOSS_DB = 0.005  # published in half precision unless it loses this much
 SEVERAL = "python -m pipeline.cluster train --local 2"
@@ -274,6 +273,7 @@ def main(
         if not has_start(chosen, entries, params, zoo):
             raise InputError(f"--only: {only}: starts from a network that is not trained yet; train that first")
         entries = [chosen]
+    check_plans(entries, params)
     for name in (params.data.train, params.data.validation):
         ready(name, params.data.mirror)
     if threads is not None:

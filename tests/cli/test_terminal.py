@@ -66,6 +66,15 @@ def test_an_empty_argument_is_named(photo, monkeypatch, binsr, arguments, named)
     assert not (photo / "out").exists()
 
 
+def test_what_nohup_ignores_stays_ignored():
+    hang_up = "import os, signal; from pipeline.cli.app import _ended_by_signals\n"
+    hang_up += "with _ended_by_signals(): os.kill(os.getpid(), signal.SIGHUP)\n"
+    hang_up += "print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
+    command = ["sh", "-c", 'trap "" HUP; exec "$0" "$@"', sys.executable, "-c", hang_up]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
 def test_a_pipe_is_no_image(photo, monkeypatch, binsr, network):
     monkeypatch.chdir(photo)
     os.mkfifo("pipe.png")

@@ -69,13 +69,14 @@ def run(client, tmp_path):
 
 def test_a_stage_gets_the_threads_that_it_asks_for(run, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")  # as Dask sets it for its workers
-    write = "echo ${OMP_NUM_THREADS:-all} > "
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    write = "echo ${OMP_NUM_THREADS:-all} ${NUMBA_NUM_THREADS:-all} > "
     stages = {need: (write + need, [], need) for need in ("core", "training", "machine")}
     assert sorted(run(stages).ran) == ["core", "machine", "training"]
     assert {need: (tmp_path / need).read_text().strip() for need in stages} == {
-        "core": "1",
-        "training": "3",
-        "machine": "all",
+        "core": "1 1",
+        "training": "3 3",
+        "machine": "all all",
     }
 
 

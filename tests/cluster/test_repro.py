@@ -47,7 +47,7 @@ def test_a_killed_worker_is_no_loss_and_what_measures_time_runs_alone(repository
         if line.startswith("train@edsr-2-float: on "):
             break
     worker = cluster.workers[cluster.name_of(said[-1].split()[-1])]
-    state = small.folder / "checkpoints/edsr-x2-float/state.json"
+    state = small.folder / "checkpoints/quick/edsr-x2-float/state.json"
     while not state.exists() and process.poll() is None:
         time.sleep(0.005)
     worker.kill()
@@ -55,7 +55,7 @@ def test_a_killed_worker_is_no_loss_and_what_measures_time_runs_alone(repository
     assert process.returncode == 0, output
     assert "train@edsr-2-float: its worker died; it goes to another" in output
     assert (
-        "going on from checkpoints/edsr-x2-float"
+        "going on from checkpoints/quick/edsr-x2-float"
         in (small.folder / ".dvc/tmp/cluster/train@edsr-2-float.log").read_text()
     )
     assert outputs(small) == outputs(repository)
@@ -99,7 +99,7 @@ def test_a_stage_that_fails_is_named_with_its_log_and_the_others_go_on(done):
 def test_an_interrupted_call_saves_and_the_next_one_goes_on(done):
     done.change(lambda params: params["train"]["edsr"].update(iterations=300, checkpoint_every=20))
     process = start(done.folder, "repro", "train@edsr-2-float", "--local", "1")
-    state = done.folder / "checkpoints/edsr-x2-float/state.json"
+    state = done.folder / "checkpoints/quick/edsr-x2-float/state.json"
     while not state.exists() and process.poll() is None:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: the call, its worker and the training all get it

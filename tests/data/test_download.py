@@ -3,6 +3,8 @@
 import hashlib
 import io
 import stat
+import subprocess
+import sys
 import threading
 import zipfile
 from contextlib import suppress
@@ -17,6 +19,7 @@ from pipeline.data import archive, download
 from pipeline.data.download import fetch
 from pipeline.data.registry import Dataset, RemoteFile, dataset
 from pipeline.errors import InputError
+from pipeline.files import MACHINE
 
 
 class Server(ThreadingHTTPServer):
@@ -397,7 +400,9 @@ def test_an_interrupted_unpacking_is_finished_by_a_rerun(server, destination, mo
         fetch(div2k(server), destination)
     assert copied
     assert not destination.exists()
-    leftover = destination.with_name(".DIV2K-train.tmp")  # as after a kill, which removes nothing
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    # As after a kill, which removes nothing.
+    leftover = destination.with_name(f".DIV2K-train.{MACHINE}.{ended.stdout.strip()}.tmp")
     leftover.mkdir()
     (leftover / "0009.png").touch()
     fetch(div2k(server), destination)

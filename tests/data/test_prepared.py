@@ -1,6 +1,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from pipeline.data.preparation import prepare
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.resize import imresize
 from pipeline.errors import InputError
+from pipeline.files import MACHINE
 
 RNG = np.random.default_rng(3)
 IMAGES = {
@@ -83,7 +86,8 @@ def test_bytes_depend_on_the_images_alone(raw, prepared):
 
 def test_preparing_again_replaces_what_was_there(raw, prepared):
     (prepared / "stale").touch()
-    leftover = prepared.with_name(".photos.tmp")
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    leftover = prepared.with_name(f".photos.{MACHINE}.{ended.stdout.strip()}.tmp")
     leftover.mkdir()
     (leftover / "hr.bin").write_bytes(b"of an interrupted run")
     prepare(raw, prepared, [2])

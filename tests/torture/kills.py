@@ -116,5 +116,5 @@ def attempt_training(seed: int, folder: Path) -> str:
             calls += 1
         assert _train(folder) == 0
     assert [(folder / name).read_bytes() for name in TRAINED] == expected
-    assert not _temporary(folder) and not (folder / "checkpoints/edsr-x2-binary").exists()
+    assert not _temporary(folder) and not (folder / "checkpoints/quick/edsr-x2-binary").exists()
     return "ended before the signal" if calls == 1 else "the next call completed it, byte for byte"

@@ -83,19 +83,19 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signalled_training_saves_and_a_rerun_ends_with_the_same_weights(whole, tmp_path, number):
     folder = folder_of(tmp_path)
-    checkpoint = folder / "checkpoints/edsr-x2-binary"
+    checkpoint = folder / "checkpoints/quick/edsr-x2-binary"
     process = start(folder)
     while not (checkpoint / "progress.json").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
     said = finish(process, STOPPED)
-    assert "stopped and saved in checkpoints/edsr-x2-binary; the same command goes on from there" in said
+    assert "stopped and saved in checkpoints/quick/edsr-x2-binary; the same command goes on from there" in said
     held = yaml.safe_load((checkpoint / "state.json").read_text())["state"]["record"]
     assert 0 < held["iteration"] < ITERATIONS
     assert not any((folder / name).exists() for name in ("models", "history", "results"))
 
     said = finish(start(folder), 0)
-    assert f"going on from checkpoints/edsr-x2-binary at iteration {held['iteration']}" in said
+    assert f"going on from checkpoints/quick/edsr-x2-binary at iteration {held['iteration']}" in said
     assert not checkpoint.exists()
     files = ("models/edsr-x2-binary.safetensors", "history/edsr-x2-binary.csv")
     assert load_file(folder / files[0]).keys() == load_file(whole / files[0]).keys()

@@ -382,6 +382,17 @@ def test_two_processes_train_as_one_with_the_same_global_batch(pictures, tmp_pat
         np.testing.assert_allclose(np.array(results[0]["weights"][name]), value.numpy(), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize(("gpus", "processes", "kind"), [(1, 1, "cuda"), (1, 2, "cpu"), (2, 2, "cuda"), (0, 1, "cpu")])
+def test_processes_train_on_gpus_where_each_has_one(monkeypatch, gpus, processes, kind):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    for rank in range(processes):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        with this_process() as process:  # of one process, so that none waits for the other
+            assert process.device.type == kind
+            assert process.device.index == (rank if kind == "cuda" else None)
+
+
 def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(InputError, match="5 does not divide among 2"):
         Process(0, 2, torch.device("cpu")).part(5)

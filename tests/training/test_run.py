@@ -1,5 +1,6 @@
 """Planned trainings: float and binary networks in lockstep, what is refused, and what is recorded."""
 
+import os
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipeline.models import build
 from pipeline.models.binarize import BinaryConv2d
 from pipeline.networks import NETWORKS
 from pipeline.params import load_params
-from pipeline.runs import prepared_folder
+from pipeline.runs import Run, prepared_folder
 from pipeline.training import loop as training
 from pipeline.training.distributed import Process
 from pipeline.training.interruption import Interruption
@@ -144,6 +145,14 @@ def test_the_record_says_how_it_was_made(tmp_path, place):
     assert record["cpu_seconds"] > 0 and trained.finished and not trained.interrupted
 
 
+def test_float32_is_float32_and_products_are_deterministic_on_a_gpu_too(tmp_path, place, monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # PyTorch's default
+    train_planned(plan(iterations=1), tmp_path, ALONE)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8" and not torch.backends.cudnn.allow_tf32
+
+
 def test_a_checkpoint_of_another_plan_is_not_gone_on_from(tmp_path, place, capsys):
     train_planned(plan(), tmp_path, ALONE)
     for other in (
@@ -159,6 +168,12 @@ def test_a_checkpoint_of_another_plan_is_not_gone_on_from(tmp_path, place, capsy
         assert "other params or data; starting over" in capsys.readouterr().err
     train_planned(other, tmp_path, ALONE)
     assert "starting over" not in capsys.readouterr().err
+
+
+def test_a_training_of_another_profile_has_its_own_checkpoint():
+    run = Run("edsr", 2, "binary")
+    assert run.checkpoint("paper").parts == ("checkpoints", "paper", "edsr-x2-binary")
+    assert run.checkpoint("quick") != run.checkpoint("paper")
 
 
 def test_an_interrupted_training_gives_no_record_and_goes_on_to_the_same_weights(tmp_path, place, capsys):

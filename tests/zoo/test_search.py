@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from tests.small import write_sets
 from tests.small_zoo import Place
 
 SEARCH = {
+    "profile": "quick",
     "shared": {"iterations": 4, "batch": 2, "validate_every": 2, "checkpoint_every": 4},
     "trials": [
         {"model": "edsr", "scale": 2, "weights": "float", "changes": {"optimizer": "adam", "learning_rate": 0.01}},
@@ -22,6 +24,7 @@ SEARCH = {
         {"model": "vdsr", "scale": 4, "weights": "float", "changes": {"batch": 3, "iterations": 2}},
     ],
 }
+PARAMS = ("--params", "params.yaml")
 NAMES = ["edsr-x2-float-optimizer-adam-learning_rate-0.01", "edsr-x2-binary-schedule-linear-0.5"]
 NAMES += ["vdsr-x4-float-batch-3-iterations-2"]
 
@@ -57,7 +60,7 @@ def said(output):
 
 
 def test_trials_are_made_once_and_stand_in_the_table(place):
-    assert said(place.run("search", "--threads", "1")) == NAMES
+    assert said(place.run("search", *PARAMS, "--threads", "1")) == NAMES
     records = {name: json.loads((place.folder / f"zoo/search/{name}.json").read_text()) for name in NAMES}
     rows = table(place)
     assert [row["network"] for row in rows] == ["edsr-x2-float", "edsr-x2-binary", "vdsr-x4-float"]
@@ -76,12 +79,12 @@ def test_trials_are_made_once_and_stand_in_the_table(place):
     assert rates == pytest.approx([0.002, 0.001])  # constant for the first half, then straight down: what it changed
 
     before = {path.name: path.read_bytes() for path in (place.folder / "zoo/search").glob("*.json")}
-    assert said(place.run("search")) == []  # trains nothing
+    assert said(place.run("search", *PARAMS)) == []  # trains nothing
     assert before == {path.name: path.read_bytes() for path in (place.folder / "zoo/search").glob("*.json")}
     assert table(place) == rows
 
     (place.folder / f"zoo/search/{NAMES[1]}.json").unlink()  # as if it had been stopped in the middle
-    assert said(place.run("search", "--threads", "1")) == [NAMES[1]]
+    assert said(place.run("search", *PARAMS, "--threads", "1")) == [NAMES[1]]
     again = json.loads((place.folder / f"zoo/search/{NAMES[1]}.json").read_text())
     assert again["history"] == records[NAMES[1]]["history"]
 
@@ -90,7 +93,7 @@ def refused(place, monkeypatch):
     """What the command says of a search that it refuses; run in this process, which is faster."""
     monkeypatch.chdir(place.folder)
     with pytest.raises(InputError) as error:
-        search.main()
+        search.main(Path("params.yaml"))
     assert "\n" not in str(error.value) and not (place.folder / "zoo").exists()
     return str(error.value)
 
@@ -116,15 +119,34 @@ def test_a_wrong_field_is_named_in_one_line_before_anything_is_trained(place, mo
     )
 
 
-@pytest.mark.parametrize("text", ["trials: [", "- 1", "shared: {}\ntrials: []\n", None])
+@pytest.mark.parametrize("text", ["trials: [", "- 1", "profile: quick\nshared: {}\ntrials: []\n", None])
 def test_what_is_no_search_is_refused_in_one_line(place, monkeypatch, text):
     path = place.folder / "conf/search.yaml"
     path.unlink() if text is None else path.write_text(text)
     assert refused(place, monkeypatch).startswith("conf/search.yaml: ")
 
 
+def test_params_of_another_profile_are_refused(place, monkeypatch):
+    write(place, SEARCH | {"profile": "cpu"})
+    assert refused(place, monkeypatch) == (
+        "params.yaml: is of the profile quick, and conf/search.yaml searches the settings of cpu; "
+        "run: python -m pipeline.profiles cpu zoo/cpu.yaml"
+    )
+
+
+def test_by_default_it_reads_the_params_of_the_zoo(place):
+    assert "error: zoo/cpu.yaml: no such file" in place.run("search", exit_code=2)
+
+
+@pytest.mark.parametrize("threads", ["0", "-1"])
+def test_a_number_of_threads_that_is_none_is_refused(place, threads):
+    said = place.run("search", *PARAMS, "--threads", threads, exit_code=2)
+    assert said == f"error: --threads: {threads}; choose a positive number\n"
+
+
 def test_the_committed_search_is_of_fields_that_are_there():
     committed, params = search.load_search(ROOT / "conf/search.yaml"), load_params(ROOT / "zoo/cpu.yaml")
+    assert committed.profile == params.profile
     names = [trial.name for trial in committed.trials]
     assert len(set(names)) == len(names)  # a second one of a name would never be made
     for trial in committed.trials:

@@ -17,6 +17,7 @@ from pipeline import labels
 from pipeline.data.prepared import PreparedSet
 from pipeline.engine import Engine
 from pipeline.engine.runner import modes_here
+from pipeline.errors import InputError
 from pipeline.metrics import psnr
 from pipeline.packed import read
 from pipeline.packing import load
@@ -364,6 +365,23 @@ def test_every_entry_of_the_queue_can_be_planned_under_every_profile_for_it(tmp_
         assert plan.settings.iterations == entry.length * params.training(entry.model).iterations
         assert plan.settings.batch % len(plan.scales) == 0
         assert len({scale * plan.settings.patch.lr_size(scale) for scale in plan.scales}) == 1
+
+
+@pytest.mark.parametrize("batch", [7, 8])
+def test_scales_that_cannot_share_a_batch_are_refused_before_anything_is_trained(untrained, tmp_path, batch):
+    place = untrained.copy(tmp_path / "place")
+    patch = {"size": 30 if batch == 8 else 32, "of": "hr"}
+    place.change(lambda params: params["train"]["vdsr"].update(batch=batch, patch=patch))
+    output = place.run("train", "--params", "params.yaml", "--queue", "queue.yaml", exit_code=2)
+    assert output.startswith("error: params.yaml: train.vdsr: scales 2, 4 share each batch") and output.count("\n") == 1
+    assert not (place.folder / "zoo").exists()
+    pytest.importorskip("distributed", reason="needs the extra `cluster`")
+    from pipeline.cluster.trainings import TrainingGraph
+
+    with pytest.raises(InputError, match="scales 2, 4 share each batch"):
+        TrainingGraph(*(place.folder / name for name in ("params.yaml", "queue.yaml", "zoo")))
+    (place.folder / "queue.yaml").write_text("- {model: edsr, scales: [2], weights: float}\n")
+    TrainingGraph(*(place.folder / name for name in ("params.yaml", "queue.yaml", "zoo")))
 
 
 @pytest.mark.parametrize(
