@@ -121,10 +121,10 @@ def plan(
     ] = False,
     table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table too.")] = None,
 ) -> None:
-    """Simulate how long the whole pipeline takes on several machines like this one.
+    """Simulate how long the whole pipeline takes on several machines.
 
     The stages take as long as those of the last run here, in proportion to their work, and trainings as long as those
-    of the published networks; downloads count nothing. Nothing is run.
+    of the published networks took on the processors that trained them; downloads count nothing. Nothing is run.
     """
     with _installed():
         from pipeline.cluster.plan import plan_profiles
