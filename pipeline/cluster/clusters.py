@@ -18,7 +18,7 @@ from pipeline.errors import InputError
 from pipeline.provenance import available_cores
 from pipeline.reading import read_yaml
 
-CONNECT_SECONDS = 30
+CONNECT_SECONDS = 10
 
 
 class WithoutInterruption(WorkerPlugin):

@@ -10,6 +10,7 @@ from PIL import Image
 
 pytest.importorskip("distributed", reason="needs the extra `cluster`")
 
+import dask
 from distributed import Client
 
 from pipeline.cli.addresses import Address
@@ -126,7 +127,8 @@ def test_a_scheduler_that_is_lost_and_a_second_call_that_goes_on(tmp_path_factor
                     lost.close()
                 yield record
 
-        with monkeypatch.context() as patch:
+        sooner = dask.config.set({"distributed.comm.timeouts.connect": "10s"})
+        with sooner, monkeypatch.context() as patch:
             patch.setattr(upscale.Progress, "track", tracked)
             done = binsr("upscale", "in", "-o", "out", "--model", network, "--scheduler", lost.address)
         assert done.code == 2 and "cluster: the scheduler was lost" in done.err, done.err

@@ -64,4 +64,5 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
 def _environment(folder: Path) -> dict[str, str]:
     """A copy of the repository has its own code."""
     store = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    return ENVIRONMENT | store | {"PYTHONPATH": str(folder if (folder / "pipeline").exists() else ROOT)}
+    sooner = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}  # that a scheduler is lost is known after this time
+    return ENVIRONMENT | store | sooner | {"PYTHONPATH": str(folder if (folder / "pipeline").exists() else ROOT)}
