@@ -21,7 +21,7 @@ from pipeline.files import write_csv, write_json
 from pipeline.program import run_program
 from pipeline.records import score_rows
 from pipeline.zoo.cards import write_cards
-from pipeline.zoo.catalogue import ZOO, Means, PublishedScores, read_published, write_index
+from pipeline.zoo.catalogue import ZOO, Means, PublishedNetwork, PublishedScores, read_published, write_index
 from pipeline.zoo.gaps import gap_rows
 from pipeline.zoo.scores import BACKENDS, Task, backends_here, in_parallel, mean_scores, published_backends
 
@@ -39,15 +39,15 @@ def publish(zoo: Path, sets: Sequence[str]) -> None:
         Task(name, network.scale, network, (backend,), zoo)
         for network in networks
         for name in sets
-        for backend in backends_here(network)
+        for backend in backends_here(network, name)
     ]
     hashes = {task.method: None if task.network is None else task.network.sha256 for task in every}
     published = read_published(zoo) if (zoo / "results.json").exists() else {}
     results = {name: PublishedScores(sha256, {}) for name, sha256 in hashes.items()}
-    backends = {network.name: published_backends(network) for network in networks}
+    by_name = {network.name: network for network in networks}
     for name, known in published.items():
         if hashes.get(name, "none") == known.sha256:
-            results[name] = PublishedScores(known.sha256, _of(known.sets, backends.get(name, ["bicubic"])))
+            results[name] = PublishedScores(known.sha256, _still_published(known.sets, by_name.get(name)))
     rows = [row for row in _rows(zoo / "results.csv") if _has(results, row["method"], row["set"], row["backend"])]
     tasks = [task for task in every if not _has(results, task.method, task.test_set, task.backends[0])]
     for name in dict.fromkeys(name for task in tasks for name in task.sets):
@@ -66,8 +66,14 @@ def publish(zoo: Path, sets: Sequence[str]) -> None:
     write_cards(zoo, networks, read_published(zoo), gaps)  # in order
 
 
-def _of(sets: Means, backends: Sequence[str]) -> Means:
-    return {name: {by: mean for by, mean in means.items() if by in backends} for name, means in sets.items()}
+def _still_published(sets: Means, network: PublishedNetwork | None) -> Means:
+    """Leave out the means of backends in which a network was published once; None is bicubic upscaling."""
+    if network is None:
+        return sets
+    return {
+        name: {by: mean for by, mean in means.items() if by in published_backends(network, name)}
+        for name, means in sets.items()
+    }
 
 
 def _has(results: Mapping[str, PublishedScores], method: str, test_set: str, backend: str) -> bool:

@@ -19,7 +19,7 @@ from pipeline.runs import SCALES
 from pipeline.zoo.catalogue import pairs, read_index, read_published
 from pipeline.zoo.gaps import gap_rows
 from pipeline.zoo.publish import TEST_SETS
-from pipeline.zoo.scores import published_backends
+from pipeline.zoo.scores import EXACT_MODES, published_backends
 from pipeline.zoo.verify import TOLERANCES
 from tests.conftest import ROOT, SHARED
 
@@ -61,8 +61,9 @@ def test_every_network_has_its_scores_card_and_curve(model):
     scores, bicubic = (read_published(ZOO)[name] for name in (model.name, f"bicubic-x{model.scale}"))
     assert scores.sha256 == model.sha256 and set(scores.sets) == set(TEST_SETS)
     for name, backends in scores.sets.items():
-        assert list(backends) == published_backends(model)
+        assert list(backends) == published_backends(model, name)
         torch, exact = backends["torch"], backends.get("engine_float32", backends["torch"])
+        assert all(abs(backends[mode].psnr_y - torch.psnr_y) < 0.001 for mode in EXACT_MODES if mode in backends)
         assert torch.psnr_y > bicubic.sets[name]["bicubic"].psnr_y
         assert all(abs(getattr(exact, key) - getattr(torch, key)) <= far for key, far in TOLERANCES.items())
     assert model.training["float16_loss_db"] < 0.005
