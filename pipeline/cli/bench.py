@@ -110,20 +110,14 @@ def _float_twin(network: SelectedNetwork) -> Path:
 
 def _torch(path: Path, image: Image, threads: int) -> Callable[[], Image]:
     try:
-        import torch
-
         from pipeline.inference import channels_last, upscale
         from pipeline.packing import load
+        from pipeline.threads import set_threads
     except ImportError as error:
         raise InputError("PyTorch is not installed; run: pip install torch") from error
     keep_freed_memory()
-    module = channels_last(load(path))
-
-    def run() -> Image:
-        torch.set_num_threads(threads)  # here: Numba's first call sets the threads of OpenMP, which PyTorch shares
-        return upscale(module, image)
-
-    return run
+    set_threads(threads)
+    return partial(upscale, channels_last(load(path)), image)
 
 
 def _size(text: str) -> tuple[int, int]:

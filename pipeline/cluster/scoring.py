@@ -7,13 +7,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, suppress
 
-import numba
-import torch
 from distributed import Client, KilledWorker, Worker, WorkerPlugin, as_completed, get_worker
 
-from pipeline.engine.runner import most_threads
 from pipeline.errors import InputError
 from pipeline.records import Score
+from pipeline.threads import set_threads
 from pipeline.zoo.scores import Task
 
 SLOT = "scoring"
@@ -48,8 +46,6 @@ def on_cluster(client: Client, tasks: Sequence[Task]) -> Iterator[tuple[Task, di
 
 
 def _scores(task: Task, folder: str) -> dict[str, list[Score]]:
-    cores = get_worker().state.nthreads
-    numba.set_num_threads(min(cores, most_threads()))
-    torch.set_num_threads(cores)  # last: Numba's first call sets the threads of OpenMP, which PyTorch shares
+    set_threads(get_worker().state.nthreads)
     with chdir(folder):
         return task.scores()

@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import config, njit, prange, set_num_threads
+from numba import njit, prange
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from pipeline.threads import set_threads
 
 MOST_THREADS = 2  # of PyTorch: with more, it has not been compared with PyTorch's own convolutions
 FEWEST_CHANNELS = 64  # of inputs and of outputs: with fewer, the transforms cost more than the products save
@@ -39,8 +41,7 @@ def winograd(module: nn.Module) -> Iterator[None]:
     threads = torch.get_num_threads()
     few = threads <= MOST_THREADS and not torch.is_autocast_enabled("cpu")
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d) and few and _suits(layer)]
-    set_num_threads(min(threads, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]  # set at run time
-    torch.set_num_threads(threads)  # Numba's first call sets the threads of OpenMP, which PyTorch shares
+    set_threads(threads)
     for layer in layers:
         layer._conv_forward = _Convolution.apply  # type: ignore[method-assign]  # what `forward` of all layers calls
     try:

@@ -7,8 +7,7 @@ import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
 
-import numba
-import torch
+from pipeline.threads import set_threads
 
 
 def one_thread_each(count: int) -> ProcessPoolExecutor:
@@ -22,8 +21,7 @@ def one_thread_each(count: int) -> ProcessPoolExecutor:
 
 
 def _start() -> None:
-    numba.set_num_threads(1)
-    torch.set_num_threads(1)  # last: Numba's first call sets the threads of OpenMP, which PyTorch shares
+    set_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

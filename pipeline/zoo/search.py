@@ -15,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -28,6 +27,7 @@ from pipeline.provenance import environment
 from pipeline.reading import read_yaml
 from pipeline.records import SearchTrial
 from pipeline.runs import Model, Scale, Weights
+from pipeline.threads import set_threads
 from pipeline.training.distributed import this_process
 from pipeline.training.run import Plan, train_planned
 from pipeline.zoo.locks import claimed
@@ -158,7 +158,7 @@ def main(
     for name in (params.data.train, params.data.validation):
         ready(name, params.data.mirror)
     if threads is not None:
-        torch.set_num_threads(threads)
+        set_threads(threads)
     for trial in search.trials:
         with claimed(RECORDS / f".{trial.name}.lock") as acquired:
             if acquired and not (RECORDS / f"{trial.name}.json").exists():

@@ -7,8 +7,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from pipeline.allocator import keep_freed_memory
 from pipeline.benchmark.backends import UnavailableError
 from pipeline.benchmark.timing import alternate, ratios, summary
@@ -19,6 +17,7 @@ from pipeline.inference import channels_last, upscale
 from pipeline.packed import read
 from pipeline.packing import load
 from pipeline.records import INT8, TORCH, PairTiming
+from pipeline.threads import set_threads
 from pipeline.zoo.quantized import openvino_int8
 
 
@@ -38,13 +37,8 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
         See `pipeline.benchmark.timing.alternate`.
     """
     keep_freed_memory()
-    module = channels_last(load(real))
-
-    def run_torch() -> Image:
-        torch.set_num_threads(threads)  # here: Numba's first call sets the threads of OpenMP, which PyTorch shares
-        return upscale(module, image)
-
-    runs: dict[str, Callable[[], Image]] = {TORCH: run_torch}
+    set_threads(threads)
+    runs: dict[str, Callable[[], Image]] = {TORCH: partial(upscale, channels_last(load(real)), image)}
     with suppress(UnavailableError):  # the time does not depend on the images from which the ranges are chosen
         runs[INT8] = partial(openvino_int8(load(real), [image], threads), image)
     packed = read(binary)

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from torch import nn
 
@@ -39,6 +38,7 @@ from pipeline.params import Params, load_params
 from pipeline.program import run_program
 from pipeline.provenance import environment
 from pipeline.runs import Run, prepared_folder, raw_folder
+from pipeline.threads import set_threads
 from pipeline.training.checkpoints import delete_checkpoint
 from pipeline.training.distributed import Process, this_process
 from pipeline.training.interruption import STOPPED, Interruption, interruptible
@@ -277,7 +277,7 @@ def main(
     for name in (params.data.train, params.data.validation):
         ready(name, params.data.mirror)
     if threads is not None:
-        torch.set_num_threads(threads)
+        set_threads(threads)
     with this_process() as process, interruptible() as interruption:
         if process.count > 1:
             raise InputError(f"torchrun: the queue trains on one device; run: {SEVERAL}")

@@ -30,7 +30,6 @@ def test_pytorch_has_as_many_threads_as_the_engine(zoo, binsr, monkeypatch):
     before, seen = torch.get_num_threads(), set()
 
     def alternate(runs, repeats, budget):
-        torch.set_num_threads(2)  # as when Numba starts its own: the first call of an engine in a process
         runs["torch_channels_last"]()
         return {"torch_channels_last": [1.0] * 3}
 
@@ -39,6 +38,7 @@ def test_pytorch_has_as_many_threads_as_the_engine(zoo, binsr, monkeypatch):
 
     monkeypatch.setattr(bench, "alternate", alternate)
     monkeypatch.setattr(inference, "upscale", upscale)
+    torch.set_num_threads(2)
     try:
         done = binsr("bench", "--model", "srresnet-x2-float", "--size", "8x8", "--threads", "1", "--json")
     finally:

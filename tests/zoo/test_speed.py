@@ -15,7 +15,6 @@ def test_pytorch_has_as_many_threads_as_the_engine(tmp_path, monkeypatch):
         save_random(path, "srresnet", 2, path.stem, blocks=1, channels=8)
 
     def alternate(runs, repeats, budget):
-        torch.set_num_threads(2)  # as when Numba starts its own: the first call of an engine in a process
         runs["torch_channels_last"]()
         return {"torch_channels_last": [1.0] * 3}
 
@@ -26,6 +25,7 @@ def test_pytorch_has_as_many_threads_as_the_engine(tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "openvino_int8", unavailable)
     monkeypatch.setattr(speed, "alternate", alternate)
     monkeypatch.setattr(speed, "upscale", lambda *_: seen.add(torch.get_num_threads()))
+    torch.set_num_threads(2)
     try:
         speed.times(*paths, picture(0, 8, 8), threads=1, repeats=3, budget=1.0)
     finally:
