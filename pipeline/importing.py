@@ -148,7 +148,7 @@ def _renamed_edsr(state: State, path: Path) -> State:
                 renamed[replacement.format(*numbers) + kind] = value / PIXEL_RANGE if kind == "bias" else value
                 break
         else:
-            raise InputError(f"{path}: {name}: is no tensor of EDSR-PyTorch's or BasicSR's EDSR")
+            raise InputError(f"{path}: {name}: is not a tensor of EDSR-PyTorch's or BasicSR's EDSR")
     return renamed
 
 

@@ -12,7 +12,7 @@ BACKENDS = {
     "torch": "PyTorch",
     "torch_channels_last": "PyTorch, channels_last",
     "torch_compile": "PyTorch, compiled",
-    "torch_avx2": "PyTorch, held to AVX2",
+    "torch_avx2": "PyTorch, restricted to AVX2",
     "onnxruntime_float32": "ONNX Runtime, float32",
     "onnxruntime_int8": "ONNX Runtime, int8",
     "openvino_float32": "OpenVINO, float32",

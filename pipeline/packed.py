@@ -187,7 +187,7 @@ def _check_metadata(path: Path, metadata: dict[str, Any]) -> None:
         for name in field.split("."):
             value = (value or {}).get(name)
         if value is not None and not isinstance(value, dict):
-            raise InputError(f"{path}: metadata.{field}: is no object; save the network again")
+            raise InputError(f"{path}: metadata.{field}: is not a JSON object; save the network again")
 
 
 def tensor_bytes(packed: PackedNetwork) -> dict[str, int]:

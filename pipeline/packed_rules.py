@@ -61,13 +61,16 @@ def check_config(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]
             raise InputError(f"network.{name}: {value!r:.60} is unknown; use one of {listed}")
     sizes = NETWORKS[config["model"]].sizes
     if unknown := config.keys() - CHOICES.keys() - sizes.keys():
-        raise InputError(f"network.{min(unknown)!s:.60}: is no argument of {config['model']}; save the network again")
+        raise InputError(
+            f"network.{min(unknown)!s:.60}: is not an argument of {config['model']}; save the network again"
+        )
     for name in sizes.keys() & config.keys():
         _check_size(name, config[name], sizes[name])
     blocks = {int(match[1]) for name in shapes if (match := BLOCK.fullmatch(name))}
     stray = [name for name in shapes if name.split(".")[0] == "blocks" and not BLOCK.fullmatch(name)]
     if stray or blocks != set(range(len(blocks))):
-        raise InputError(f"blocks: {stray[0] if stray else sorted(blocks)!s:.60} are no whole blocks; save them again")
+        shown_blocks = stray[0] if stray else sorted(blocks)
+        raise InputError(f"blocks: {shown_blocks!s:.60}: numbers must run from 0 without gaps; save the network again")
     if "head.weight" not in shapes:
         raise InputError("head.weight: missing; save the network again")
     there = {size: len(blocks) + more for size, more in OUTSIDE_BLOCKS.items()}
@@ -106,7 +109,7 @@ def check_binary(inputs: Mapping[str, Any]) -> None:
     """
     for layer, count in inputs.items():
         if type(count) is not int or count < 1:
-            raise InputError(f"binary.{layer:.60}: {count!r:.60} is no number of channels; save the network again")
+            raise InputError(f"binary.{layer:.60}: {count!r:.60} is not a number of channels; save the network again")
 
 
 def check_mode(mode: Any) -> None:
@@ -120,14 +123,16 @@ def check_mode(mode: Any) -> None:
     if mode is None:
         return
     if not isinstance(mode, dict):
-        raise InputError(f"metadata.mode: {mode!r:.60} is no object; export the network again")
+        raise InputError(f"metadata.mode: {mode!r:.60} is not a JSON object; export the network again")
     for name, choices in MODE.items():
         value = mode.get(name)
         if not isinstance(value, str) or value not in choices:
             listed = ", ".join(choices)
             raise InputError(f"metadata.mode.{name}: {value!r:.60} is unknown; export again, for one of {listed}")
     if not finite(mode.get("loss_db")):
-        raise InputError(f"metadata.mode.loss_db: {mode.get('loss_db')!r:.60} is no number; export the network again")
+        raise InputError(
+            f"metadata.mode.loss_db: {mode.get('loss_db')!r:.60} is not a number; export the network again"
+        )
 
 
 def finite(value: Any) -> bool:

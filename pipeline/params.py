@@ -168,7 +168,7 @@ class Clip(Section):
 class Training(Section):
     """How a network is trained, with float and with binary filters alike.
 
-    Only `latent_rate` concerns one of the two: the factor by which the latent filters of a binary network learn faster.
+    Two things differ: latent filters have no weight decay, and `latent_rate` multiplies their learning rate.
     """
 
     iterations: Count

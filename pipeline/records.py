@@ -21,6 +21,7 @@ FLOAT32 = (
     "openvino_float32",
 )  # run the float network exactly
 INT8 = "openvino_int8"  # the fastest runtime of quantized float networks
+EXACT_MODES = ("engine_float32", "engine_bfloat16")  # of the engine, with float32 activations, which are the paper's
 ENGINE = "engine"  # the names of the engine's backends begin with it
 
 

@@ -83,7 +83,7 @@ NetworkOption = Annotated[
         "--model",
         metavar="NAME-OR-FILE",
         help="A published network (see binsr models) or a packed .safetensors file. "
-        "Default: the binary network for the scale, SRResNet if there are several.",
+        "Default: the binary network for the scale: SRResNet if published, else EDSR, else VDSR.",
         autocompletion=_names,
     ),
 ]
@@ -144,7 +144,7 @@ def upscale(
             metavar="TYPE",
             help="Inputs of the binary layers: auto, float32, int8, int6 or int1. float32 is exact; int8 and int6 are "
             "faster and lose a little accuracy (see binsr bench and binsr models); int1 is for networks trained with "
-            "it; auto is the mode with the fewest bits that loses at most 0.01 dB (see binsr info).",
+            "it; auto is the fastest that loses at most 0.01 dB on the validation images (see binsr info).",
         ),
     ] = "auto",
     float_layers: Annotated[

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
 
-Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler that runs.")]
+Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Address of a running Dask scheduler.")]
 Local = Annotated[int | None, typer.Option(min=1, metavar="N", help="Start N workers on this machine.")]
 Slurm = Annotated[Path | None, typer.Option(metavar="FILE", help="Start workers as SLURM jobs.")]
 Zoo = Annotated[Path, typer.Option(help="The zoo's folder.")]
@@ -117,7 +117,7 @@ def plan(
         typer.Option(min=1, metavar="N", help="Machines with a worker each. Default: 1, 2, 4, 8, 16, 64."),
     ] = None,
     shared: Annotated[
-        bool, typer.Option("--shared", help="By workers that share this machine, as repro --local.")
+        bool, typer.Option("--shared", help="Simulate workers that share this machine, as with repro --local.")
     ] = False,
     table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table too.")] = None,
 ) -> None:

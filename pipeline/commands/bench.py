@@ -36,17 +36,17 @@ def main(
     body: Annotated[
         bool, typer.Option("--body", help="Only the network's residual blocks (VDSR's inner layers).")
     ] = False,
-    scale: Annotated[Scale, typer.Option(help="Of a network.")] = 2,
-    size: Annotated[str | None, typer.Option(help="Of the LR image: a side, or HEIGHTxWIDTH.")] = None,
+    scale: Annotated[Scale, typer.Option(help="Of the network; ignored for single layers.")] = 2,
+    size: Annotated[str | None, typer.Option(help="Size of the LR image: a side, or HEIGHTxWIDTH.")] = None,
     threads: Annotated[int | None, typer.Option()] = None,
-    repeats: Annotated[int | None, typer.Option(min=3, max=1000, help="Of each backend, at most.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=3, max=1000, help="Timed runs of each backend, at most.")] = None,
     runs: Annotated[
         int, typer.Option(min=1, max=100, help="Measure everything this many times and show the range of the ratios.")
     ] = 1,
     isa: Annotated[
         InstructionSet,
         typer.Option(
-            help="avx2: hold every side to it; ONNX Runtime and torch.compile, which cannot be, are left out. "
+            help="avx2: restrict every side to it; ONNX Runtime and torch.compile, which cannot be, are left out. "
             "avx512: only require that the processor has it; what is wider is used too."
         ),
     ] = "native",
@@ -71,7 +71,7 @@ def main(
     workload = _workload(model, scale, body, params)
     name = LAYERS.get(model, f"{model} ×{scale}{', body' if body else ''}")
     heading = f"{name}, LR image {height}×{width}, {threads} of {cores} cores of {machine['cpu']}"
-    heading += ", held to AVX2" if held() else ""
+    heading += ", restricted to AVX2" if held() else ""
     names = (*BACKENDS, *POPCOUNT) if model in LAYERS else BACKENDS
     records = []
     with tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline import labels
 from pipeline.errors import InputError
 from pipeline.files import atomic, write_json, write_text
 from pipeline.params import load_params
@@ -35,8 +36,10 @@ def table(record: Mapping[str, Any]) -> str:
     machine = record["machine"]
     lines += [
         "",
-        "The first row is for the published networks, whose cards say how each was trained; the others come from a run "
-        f"with the profile `{record['profile']}` on {machine['cores']} cores of {machine['cpu']}. Rules:",
+        "The first row is for the published networks, whose cards say how each was trained. The others come from a run "
+        f"with the profile `{record['profile']}`: sizes are those of the full networks at all scales, times those of "
+        f"the full networks at {machine['scales']} on an LR image of {machine['lr_size']}, with {machine['threads']} "
+        f"threads of {machine['cpu']}. Rules:",
         "",
         *rules,
         "",
@@ -54,7 +57,8 @@ def verdict_record() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``profile``, ``machine`` (``cpu``, ``cores`` and ``commit`` of what was timed), and ``claims``: for each
+        ``profile``, ``machine`` (``cpu``, ``commit``, ``threads``, ``scales`` and ``lr_size`` of what was timed), and
+        ``claims``: for each
         ``key``, ``title``, ``verdict``, ``headline``, ``headline_label``, ``rule``, ``reach`` and ``reservations``.
     """
     params = load_params()
@@ -65,8 +69,14 @@ def verdict_record() -> dict[str, Any]:
         for claim in verdicts(results, params)
         if claim.key != "accuracy"
     ]
-    timed = next(iter(results.benchmarks.values())).environment
-    machine = {"cpu": timed["cpu"], "cores": timed["cores"], "commit": timed["commit"]}
+    timed = next(iter(results.benchmarks.values()))
+    machine = {
+        "cpu": timed.environment["cpu"],
+        "commit": timed.environment["commit"],
+        "threads": timed.threads,
+        "scales": labels.listing(list(dict.fromkeys(f"×{scale}" for _, scale in results.benchmarks))),
+        "lr_size": "×".join(map(str, timed.lr_size)),
+    }
     return {"profile": params.profile, "machine": machine, "claims": claims}
 
 

@@ -77,8 +77,8 @@ def equivalence_rule(limits: Thresholds) -> str:
 def gap_label(worst: PairGap) -> str:
     """Return the label of the gap in the headline."""
     return (
-        "PSNR-Y loss due to binarization, float minus binary, where its interval reaches furthest: "
-        f"{worst.where}; 95 % interval {worst.interval}"
+        f"PSNR-Y gap, float minus binary, of the pair and set that decide: {worst.where}. The upper end of its 95 % "
+        f"interval, {worst.interval}, is the highest of all"
     )
 
 
@@ -88,12 +88,14 @@ def gap_measures(gaps: list[PairGap], limits: Thresholds) -> list[Measure]:
     mean = sum(pair.gap.psnr_y for pair in gaps) / len(gaps)
     return [
         Measure(
-            "gap with the highest upper end, PSNR-Y",
+            "gap whose interval has the highest upper end, PSNR-Y",
             labels.decibels(worst.gap.psnr_y),
             f"{worst.where}, {worst.interval}",
         ),
         Measure(
-            "gap with the lowest upper end, PSNR-Y", labels.decibels(best.gap.psnr_y), f"{best.where}, {best.interval}"
+            "gap whose interval has the lowest upper end, PSNR-Y",
+            labels.decibels(best.gap.psnr_y),
+            f"{best.where}, {best.interval}",
         ),
         Measure("mean gap, PSNR-Y", labels.decibels(mean), f"over {count(len(gaps), 'comparison')}"),
         *_rgb_measure(gaps, limits),

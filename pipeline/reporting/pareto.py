@@ -9,7 +9,7 @@ from itertools import cycle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pipeline import labels
-from pipeline.records import INT8, TORCH
+from pipeline.records import EXACT_MODES, INT8, TORCH
 from pipeline.reporting import svg
 from pipeline.reporting.columns import COUNT, NETWORK, RUN_BY, WEIGHTS_COLUMN, level, weights_cell
 from pipeline.reporting.figures import Panel
@@ -35,8 +35,6 @@ class Point:
     ms: float
     bytes: int
 
-
-EXACT = ("engine_float32", "engine_bfloat16")  # modes with float32 activations, which are the paper's
 
 Cost = Callable[[Point], float]
 
@@ -67,8 +65,8 @@ def pareto_points(zoo: Zoo) -> list[Point]:
             model = real if float_backend else binary
             sets = zoo.published[model.name].values()
             scored = "torch" if backend == TORCH else backend
-            if backend == "engine_float32" and not all(backend in means for means in sets):
-                scored = "torch"  # of variants, whose other backends are not scored: it differs by rounding alone
+            if backend in EXACT_MODES and not all(backend in means for means in sets):
+                scored = "torch"  # not scored on the largest set, nor those of variants: they are within 0.001 dB
             if not all(scored in means for means in sets):
                 continue
             mean = sum(means[scored].psnr_y for means in sets) / len(sets)
@@ -138,7 +136,7 @@ def _colour(point: Point) -> str:
     """Return the colour of a network, in full where it computes with integers."""
     if point.weights == "float":
         return svg.FLOAT if point.by == INT8 else svg.FLOAT_SOFT
-    return svg.BINARY_SOFT if point.by in EXACT else svg.BINARY
+    return svg.BINARY_SOFT if point.by in EXACT_MODES else svg.BINARY
 
 
 def _panel(points: Sequence[Point], title: str, kind: str, axis: str, unit: str, cost: Cost) -> Panel:

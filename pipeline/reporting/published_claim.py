@@ -46,7 +46,7 @@ def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
         verdict=Verdict.UNMEASURED if worst is None else equivalence(gaps, limits),
         value=None if worst is None else worst.gap.psnr_y,
         headline="—" if worst is None else labels.decibels(worst.gap.psnr_y),
-        headline_label="no pair has been published yet" if worst is None else gap_label(worst),
+        headline_label="no pair has been published yet" if worst is None else gap_label(worst) + _alike(gaps),
         rule=equivalence_rule(limits) + fixed,
         conditions=conditions,
         measures=[] if worst is None else [*gap_measures(gaps, limits), *_against_the_paper(zoo)],
@@ -122,6 +122,14 @@ def _imports(
     ]
 
 
+def _alike(gaps: Sequence[PairGap]) -> str:
+    """Return the gaps of the pairs that were trained alike, in words, where there are others too."""
+    alike = [gap.gap.psnr_y for gap in gaps if gap.variant != IMPORTED]
+    if not alike or len(alike) == len(gaps):
+        return ""
+    return f"; pairs trained alike, from fresh weights: {labels.interval(min(alike), max(alike))}"
+
+
 def _others(gaps: Sequence[PairGap], limits: Thresholds) -> str:
     """Return the verdict on the pairs whose two networks were trained alike, in words."""
     alike = [gap for gap in gaps if gap.variant != IMPORTED]
@@ -158,7 +166,7 @@ def _reservations(compared: Sequence[PublishedNetwork], models: Sequence[Publish
         span = count_span([model.training["iterations"] for model in short])
         batches = sorted({model.training["batch"] for model in short})
         reasons.append(
-            f"Short runs: {span} iterations of {labels.listing([str(batch) for batch in batches])} crops, where "
+            f"Short runs: {span} iterations of {labels.listing([str(batch) for batch in batches])} crops each, where "
             f"{papers_train(dict.fromkeys(model.model for model in short))}."
         )
     seeded = [network for network, several in seed_pairs(models).items() if len(several) > 1]

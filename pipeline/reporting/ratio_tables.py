@@ -26,14 +26,14 @@ def ratio_table(published: Mapping[str, Mapping[str, PublishedRatios]]) -> Table
         for name, each in by_name.items():
             rows.append({"isa": title, "workload": _workload(name, each), **_cells(each.runs)})
     columns = {
-        "isa": Column("held to"),
+        "isa": Column("instruction set"),
         "workload": Column("workload"),
-        "int8": Column("int8 everywhere\nover OpenVINO int8", css="n strong"),
+        "int8": Column("int8, float layers int8\nover OpenVINO int8", css="n strong"),
         "int6": Column("int6, float layers int8\nover OpenVINO int8", css="n"),
         "exact": Column("float32 activations\nover fastest float32", css="n strong"),
         "bfloat16": Column("the same, float layers bfloat16\nover fastest float32", css="n"),
         "over_bfloat16": Column("the same\nover OpenVINO bfloat16", css="n"),
-        "integer": Column("int8 everywhere\nover fastest float32", css="n"),
+        "integer": Column("int8, float layers int8\nover fastest float32", css="n"),
         "fastest": Column("fastest float32"),
     }
     return table("ratios", "Ratios", columns, rows, caption="; ".join(conditions), grouped=True)

@@ -40,7 +40,6 @@ from pipeline.reporting.published_claim import zoo_claim
 from pipeline.reporting.reservations import accuracy_reservations
 from pipeline.reporting.results import Results
 from pipeline.reporting.verdicts import Claim
-from pipeline.zoo.catalogue import unpaired
 
 
 def write_report(
@@ -121,7 +120,6 @@ def _page(
         reservations=accuracy_reservations(results),
         score_tables=published_tables.score_tables(results.zoo, limits),
         gap_table=published_tables.gap_table(results.zoo, limits),
-        unpaired=unpaired(results.zoo.models),
         gap_curves=gap_curves.gap_curves(results.zoo),
         trial_table=recipe.trial_table(results.zoo.search),
         optimizer_panels=recipe.optimizer_panels(results.zoo.search),

@@ -21,7 +21,7 @@ def accuracy_reservations(results: Results) -> list[str]:
     }
     if brief:
         models = dict.fromkeys(run.model for run in brief)
-        reasons.append(f"Training was brief: {count_span(brief.values())} iterations, where {papers_train(models)}.")
+        reasons.append(f"Short runs: {count_span(brief.values())} iterations, where {papers_train(models)}.")
     reasons.append(ONE_SEED)
     cut = [run.name for run, training in results.trainings.items() if training.stopped == "max_minutes"]
     if cut:

@@ -35,7 +35,9 @@ def size_findings(files: Mapping[Run, Footprint], required: float) -> list[str]:
         scales = [run.scale for run in files if run.model == model and run.weights == "binary"]
         saved = {scale: reduction(files, model, scale) for scale in scales}
         enough = [_share(scale, saved[scale]) for scale in scales if saved[scale] >= required]
-        text = f"{labels.model(model)} saves {100 * required:g} % at {labels.listing(enough)}" if enough else ""
+        text = (
+            f"{labels.model(model)} saves at least {100 * required:g} % at {labels.listing(enough)}" if enough else ""
+        )
         for scale in (scale for scale in scales if saved[scale] < required):
             real = files[Run(model, scale, "float")]
             text += "; " if text else f"{labels.model(model)}: "

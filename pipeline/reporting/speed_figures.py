@@ -108,7 +108,10 @@ def scaling_panels(results: Results) -> list[Panel]:
             for name, points in lines.items()
         )
         title = labels.network(model, scale)
-        description = f"{title}, speed over the fastest float32 runtime by image size. {text}."
+        description = (
+            f"{title}, speed over the fastest of PyTorch channels_last, ONNX Runtime and OpenVINO in float32, by image "
+            f"size. {text}."
+        )
         panels.append(Panel(title, svg.inline(figure, f"sizes-{model}-x{scale}", description)))
     return panels
 

@@ -131,7 +131,7 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: 
             start_from_float(module, plan.start.state)
         except (KeyError, RuntimeError) as error:
             raise InputError(
-                f"{plan.start.name}: is no float {plan.model} of the sizes in params.yaml; write its sizes in "
+                f"{plan.start.name}: is not a float {plan.model} of the sizes in params.yaml; write its sizes in "
                 f"network.{plan.model}"
             ) from error
     module.to(process.device)

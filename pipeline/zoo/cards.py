@@ -16,7 +16,7 @@ from pipeline.files import write_text
 from pipeline.networks import NETWORKS
 from pipeline.packed import read
 from pipeline.tables import Column, Table, table
-from pipeline.zoo.catalogue import PublishedNetwork, PublishedScores, unpaired
+from pipeline.zoo.catalogue import PublishedNetwork, PublishedScores
 
 level = {digits: partial(labels.number, digits=digits) for digits in (1, 2, 4)}
 
@@ -43,7 +43,6 @@ def write_cards(
         overview=_overview(networks, results).markdown(),
         short=any(network.short for network in networks),
         started=any(network.start for network in networks),
-        unpaired=unpaired(networks),
         variants={network.variant for network in networks},
         machines=[_machine(path) for path in sorted((zoo / "throughput").glob("*.json"))],
     )
@@ -111,7 +110,6 @@ def _gaps(gaps: Sequence[Mapping[str, Any]]) -> Table:
 def _overview(networks: Sequence[PublishedNetwork], results: Mapping[str, PublishedScores]) -> Table:
     """Return the PSNR-Y of every network, run by PyTorch, below bicubic upscaling at its scale."""
     sets = list(dict.fromkeys(name for scores in results.values() for name in scores.sets))
-    without_pair = unpaired(networks)
     rows = []
     for scale in sorted({network.scale for network in networks}):
         bicubic = results[f"bicubic-x{scale}"].sets
@@ -126,7 +124,7 @@ def _overview(networks: Sequence[PublishedNetwork], results: Mapping[str, Publis
                 "bytes": network.bytes,
             }
             row |= {
-                "network.note": ("*" if network.short else "") + ("‡" if network in without_pair else ""),
+                "network.note": "*" if network.short else "",
                 "iterations": ("+ " if network.start else "") + trained,
             }
             rows.append(row | {name: scores[name]["torch"].psnr_y for name in sets if name in scores})

@@ -185,12 +185,6 @@ def compared_pairs(models: Sequence[PublishedNetwork]) -> list[Pair]:
     return list({binary.name: (real, binary) for real, binary in every}.values())
 
 
-def unpaired(models: Sequence[PublishedNetwork]) -> list[PublishedNetwork]:
-    """Return the main networks that belong to no pair."""
-    paired = [model for pair in compared_pairs(models) for model in pair]
-    return [model for model in models if not model.variant and model not in paired]
-
-
 def measured_pairs(models: Sequence[PublishedNetwork]) -> list[Pair]:
     """Return the pairs that a run scores and times: of each network the main one, or the imported one alone."""
     first: dict[tuple[str, int], Pair] = {}

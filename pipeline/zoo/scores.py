@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.data.prepared import PreparedSet
-from pipeline.data.registry import registry
 from pipeline.data.resize import imresize
 from pipeline.data.samples import lr_crops
 from pipeline.engine.runner import MODES, modes_here
@@ -17,17 +16,15 @@ from pipeline.evaluation.backends import upscalers
 from pipeline.evaluation.protocol import evaluate, means
 from pipeline.packing import load
 from pipeline.provenance import available_cores
-from pipeline.records import INT8, Quality, Score
+from pipeline.records import EXACT_MODES, INT8, Quality, Score
 from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import ZOO, PublishedNetwork
 from pipeline.zoo.processes import one_thread_each
 from pipeline.zoo.quantized import openvino_int8
 
 BACKENDS = ("torch", *MODES, INT8)
-CALIBRATION_SET = "BSDS500-train"  # for networks whose training set is not registered: an earlier one that contained it
 CALIBRATION_IMAGES, CALIBRATION_CROP = 32, 48  # for OpenVINO: as many as `export` takes for the engine
 LARGEST_SET = "Urban100"  # with four fifths of the pixels of the four sets
-EXACT_MODES = ("engine_float32", "engine_bfloat16")  # within 0.001 dB of PyTorch on every other set
 
 
 def published_backends(network: PublishedNetwork, test_set: str) -> list[str]:
@@ -35,18 +32,12 @@ def published_backends(network: PublishedNetwork, test_set: str) -> list[str]:
 
     The engine runs a float network in float32 alone, and OpenVINO quantized to int8. A variant serves to compare
     trainings, which PyTorch does; what rounding costs is measured on the main networks. `EXACT_MODES` are left out on
-    `LARGEST_SET`, where they would take most of the time and add nothing.
+    `LARGEST_SET`, where they would take most of the time: on every other set they are within 0.001 dB of PyTorch.
     """
     if network.variant:
         return ["torch"]
     names = ["torch", *MODES] if network.weights == "binary" else ["torch", "engine_float32", INT8]
     return [name for name in names if test_set != LARGEST_SET or name not in EXACT_MODES]
-
-
-def calibration_set(network: PublishedNetwork) -> str:
-    """Return the image set on whose crops OpenVINO's ranges are chosen: that on which the network was trained."""
-    trained_on = network.training.get("training_set", CALIBRATION_SET)
-    return trained_on if trained_on in registry() else CALIBRATION_SET
 
 
 def backends_here(network: PublishedNetwork, test_set: str) -> list[str]:
@@ -90,7 +81,7 @@ class Task:
             return [self.test_set]
         if INT8 not in published_backends(self.network, self.test_set):
             return [self.test_set]
-        return [self.test_set, calibration_set(self.network)]
+        return [self.test_set, self.network.training["training_set"]]
 
     def scores(self) -> dict[str, list[Score]]:
         """Score every image by every backend."""
@@ -101,7 +92,7 @@ class Task:
         upscale = upscalers(path, self.backends)
         published = [name for name in backends_here(self.network, self.test_set) if name in self.backends]
         if INT8 in published:
-            prepared = PreparedSet.open(prepared_folder(calibration_set(self.network)))
+            prepared = PreparedSet.open(prepared_folder(self.network.training["training_set"]))
             crops = lr_crops(prepared, self.scale, CALIBRATION_CROP, CALIBRATION_IMAGES, seed=0)
             upscale[INT8] = openvino_int8(load(path), crops, threads=1)
         return {name: evaluate(upscale[name], images, self.scale) for name in published}

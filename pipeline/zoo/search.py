@@ -142,8 +142,8 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def main(
-    params_file: Annotated[Path, typer.Option("--params", help="Resolved params.")] = Path("zoo", "cpu.yaml"),
-    threads: Annotated[int | None, typer.Option(help="Of each training. Default: PyTorch's.")] = None,
+    params_file: Annotated[Path, typer.Option("--params", help="Resolved parameters.")] = Path("zoo", "cpu.yaml"),
+    threads: Annotated[int | None, typer.Option(help="Threads of each training. Default: PyTorch's.")] = None,
 ) -> None:
     if threads is not None and threads <= 0:
         raise InputError(f"--threads: {threads}; choose a positive number")

@@ -255,12 +255,14 @@ def _pack(
 
 
 def main(
-    params_file: Annotated[Path, typer.Option("--params", help="Resolved params.")] = Path("zoo", "cpu.yaml"),
+    params_file: Annotated[Path, typer.Option("--params", help="Resolved parameters.")] = Path("zoo", "cpu.yaml"),
     queue: Annotated[Path, typer.Option(help="What to train.")] = QUEUE,
     zoo: Annotated[Path, typer.Option(help="Where it is published.")] = ZOO,
     minutes: Annotated[float | None, typer.Option(help="Stop cleanly after this time.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Of this call. Default: every core.")] = None,
-    only: Annotated[str | None, typer.Option(metavar="NAME", help="Train this one, whose start is there.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Number of threads. Default: every core.")] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Train this one; what it starts from must exist.")
+    ] = None,
 ) -> None:
     for name, value in (("--minutes", minutes), ("--threads", threads)):
         if value is not None and value <= 0:

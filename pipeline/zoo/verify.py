@@ -1,8 +1,8 @@
 """Re-evaluate the published networks in PyTorch and in the engine, and compare with the published scores.
 
 By default the main networks on Set5 and Set14, in PyTorch and in the engine's float32 and int8 modes; `--all` adds the
-variants, B100, Urban100 and the other modes of the engine. Each processor core evaluates its own network. An
-interrupted verification resumes if the code is unchanged.
+variants (in PyTorch alone), B100, Urban100 and the other modes of the engine (see `pipeline.zoo.scores`). Each
+processor core evaluates its own network. An interrupted verification resumes if the code is unchanged.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def tasks_of(zoo: Path, sets: Sequence[str], modes: Sequence[str], only: Sequenc
     results = zoo / "results.json"
     for network in chosen:
         if not scores_of(network, published):
-            raise InputError(f"{results}: {network.name}: its scores are of another file; run `make publish`")
+            raise InputError(f"{results}: {network.name}: its scores belong to another file; run `make publish`")
         network.path(zoo)  # checks that the file exists and is the published one
     tasks = []
     for name in sets:

@@ -24,7 +24,7 @@ FILES = {
 
 def test_findings_give_the_shares_and_the_reason():
     (text,) = size_findings(FILES, 0.8)
-    assert text.startswith("SRResNet saves 80 % at ×2 (86.0 %); not at ×4 (50.0 %)")
+    assert text.startswith("SRResNet saves at least 80 % at ×2 (86.0 %); not at ×4 (50.0 %)")
     assert "takes 40.0 % of the float file, so that 56.0 % is the most that packing can save." in text
 
 

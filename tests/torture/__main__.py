@@ -66,7 +66,7 @@ def _counted(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _page(counted: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = ["| fault | times | outcome | times |", "| --- | ---: | --- | ---: |"]
+    lines = ["| fault | attempts | outcome | count |", "| --- | ---: | --- | ---: |"]
     for each in counted.values():
         rows = [*each["outcomes"].items(), ("**failed**", len(each["failed"]))]
         heads = [(each["fault"], f"{each['tries']:,}"), *[("", "")] * (len(rows) - 1)]
