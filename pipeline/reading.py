@@ -46,7 +46,7 @@ def read_json(path: Path, kind: type[T], remedy: str = REMEDY) -> T:
     try:
         return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
-        raise _malformed(path, error, remedy) from None
+        raise _malformed(path, error, f"delete it and {remedy}") from None
 
 
 def read_csv(path: Path, kind: type[T], remedy: str = REMEDY) -> list[T]:
@@ -59,10 +59,8 @@ def read_csv(path: Path, kind: type[T], remedy: str = REMEDY) -> list[T]:
     """
     rows = csv.DictReader(read_text(path, remedy).splitlines())
     cells = [{key: value or None for key, value in row.items() if key is not None} for row in rows]
-    try:
-        return TypeAdapter(list[kind]).validate_python(cells)  # type: ignore[valid-type]  # a type made at run time
-    except ValidationError as error:
-        raise _malformed(path, error, remedy) from None
+    rows_of = list[kind]  # type: ignore[valid-type]  # a type made at run time
+    return checked(rows_of, cells, path, f"delete it and {remedy}")
 
 
 def read_yaml(path: Path, remedy: str) -> Any:
@@ -80,15 +78,23 @@ def read_yaml(path: Path, remedy: str) -> Any:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}); {remedy}") from None
 
 
+def checked(kind: type[T], values: Any, where: object, remedy: str) -> T:
+    """Return values, such as those of a YAML file, as a type; an `InputError` names the first field that is wrong."""
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        raise _malformed(where, error, remedy) from None
+
+
+def _malformed(where: object, error: ValidationError, remedy: str) -> InputError:
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"])) or "whole file"
+    return InputError(f"{where}: {field}: {first['msg']}; {remedy}")
+
+
 def by_backend(rows: Iterable[ScoreRow]) -> Scores:
     """Arrange the scores of one method on one set."""
     scores: Scores = {}
     for row in rows:
         scores.setdefault(row.backend, {})[row.image] = row
     return scores
-
-
-def _malformed(path: Path, error: ValidationError, remedy: str) -> InputError:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "file"
-    return InputError(f"{path}: {where}: {first['msg']}; delete it and {remedy}")

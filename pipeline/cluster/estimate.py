@@ -6,7 +6,6 @@ the bytes of its files.
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 import subprocess
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -29,7 +28,7 @@ from pipeline.networks import NETWORKS
 from pipeline.params import Params, Training
 from pipeline.reading import read_json
 from pipeline.records import StageSeconds
-from pipeline.runs import Weights, seconds_file
+from pipeline.runs import seconds_file
 from pipeline.zoo.catalogue import read_index
 
 TRAINING = "train"
@@ -129,19 +128,15 @@ def _work(graph: Graph, name: str, params: Params) -> float:
     if group in BY_SET:
         work *= sum(file.bytes for file in dataset(options["--set"]).files)
     if group in BY_NETWORK:
-        model, scale, weights = (
-            options["--model"],
-            int(options["--scale"]),
-            cast(Weights, options.get("--weights", "float")),
-        )
+        model, scale = options["--model"], int(options["--scale"])
         if group == TRAINING:
-            work *= _training_work(model, scale, params.overrides(model, weights), params.training(model))
+            work *= _training_work(model, scale, params.overrides(model, "float"), params.training(model))
         elif group == "benchmark":
             timed = params.benchmark
             pixels = timed.lr_height * timed.lr_width * timed.repeats + sum(size**2 for size in timed.sizes)
-            work *= pixels * _operations(model, scale, params.benchmark_overrides(model, weights))
+            work *= pixels * _operations(model, scale, params.benchmark_overrides(model, "float"))
         else:  # of a set's HR pixels, each is the scale's square of an LR pixel
-            work *= _operations(model, scale, params.overrides(model, weights)) / scale**2
+            work *= _operations(model, scale, params.overrides(model, "float")) / scale**2
     return work
 
 
@@ -151,22 +146,17 @@ def _training_work(model: str, scale: int, overrides: dict[str, Any], settings: 
 
 
 def _operations(model: str, scale: int, overrides: dict[str, Any]) -> float:
-    """Return the operations of a network on one LR pixel."""
-    return _counted(model, scale, json.dumps(overrides))
+    """Return the operations of a network on one LR pixel: as many with binary filters as with float ones."""
+    return _counted(model, scale, tuple(overrides.items()))
 
 
 @cache
-def _counted(model: str, scale: int, overrides: str) -> float:
+def _counted(model: str, scale: int, overrides: tuple[tuple[str, Any], ...]) -> float:
     side = 16
     with torch.device("meta"):
-        network = build(model, scale=scale, weights="float", **_sizes(json.loads(overrides)))
+        network = build(model, scale=scale, weights="float", **dict(overrides))
         luma = NETWORKS[model].on_luma
         shape = (1, 1, scale * side, scale * side) if luma else (1, 3, side, side)
         with FlopCounterMode(display=False) as counter:
             network(torch.empty(shape))
     return counter.get_total_flops() / side**2
-
-
-def _sizes(overrides: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that a float network has too; binary filters have as many multiply-adds."""
-    return {key: value for key, value in overrides.items() if key not in ("scale_rule", "scope")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,10 +42,10 @@ class Dataset:
 
     name: str
     folder: str | None
-    addresses: tuple[str, ...]
+    addresses: Sequence[str]
     images: int
     smallest_side: int | None
-    files: tuple[RemoteFile, ...]
+    files: Sequence[RemoteFile]
 
     @property
     def is_archive(self) -> bool:
@@ -57,14 +58,7 @@ def registry() -> dict[str, Dataset]:
     """Read the registry: every known data set by name."""
     text = Path(__file__).with_name("registry.json").read_text(encoding="utf-8")
     return {
-        name: Dataset(
-            name=name,
-            folder=entry["folder"],
-            addresses=tuple(entry["addresses"]),
-            images=entry["images"],
-            smallest_side=entry["smallest_side"],
-            files=tuple(RemoteFile(**file) for file in entry["files"]),
-        )
+        name: Dataset(name, **entry | {"files": [RemoteFile(**file) for file in entry["files"]]})
         for name, entry in json.loads(text).items()
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -21,13 +21,10 @@ def claimed(path: Path) -> Iterator[bool]:
         Whether this process holds the lock.
     """
     lock = FileLock(path)
-    try:
+    with suppress(Timeout):
         lock.acquire(timeout=GLANCE_SECONDS)
-    except Timeout:
-        yield False
-        return
     try:
-        yield True
+        yield lock.is_locked
     finally:
         lock.release()
 

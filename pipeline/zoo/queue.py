@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.errors import InputError
 from pipeline.networks import NETWORKS
 from pipeline.params import Params, Section
-from pipeline.reading import read_yaml
+from pipeline.reading import checked, read_yaml
 from pipeline.runs import Model, Run, Scale, Weights
 from pipeline.training.run import Plan, Start, crop_sizes
 
@@ -113,12 +113,7 @@ def load_queue(path: Path = QUEUE) -> list[Entry]:
     InputError
         If the file cannot be read, a field is invalid, or two entries have the same name.
     """
-    try:
-        entries = TypeAdapter(list[Entry]).validate_python(read_yaml(path, "correct or restore it"))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "whole file"
-        raise InputError(f"{path}: {where}: {first['msg']}; correct it") from error
+    entries = checked(list[Entry], read_yaml(path, "correct or restore it"), path, "correct it there")
     seen: set[str] = set()
     for name in (run.name for entry in entries for run in entry.runs):
         if name in seen:

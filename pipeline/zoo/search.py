@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from pipeline.data.ready import ready
 from pipeline.errors import InputError
@@ -24,7 +24,7 @@ from pipeline.files import write_csv, write_json
 from pipeline.params import Name, Params, Section, Training, load_params
 from pipeline.program import run_program
 from pipeline.provenance import environment
-from pipeline.reading import read_yaml
+from pipeline.reading import checked, read_yaml
 from pipeline.records import SearchTrial
 from pipeline.runs import Model, Scale, Weights
 from pipeline.threads import set_threads
@@ -61,10 +61,7 @@ class Search(Section):
 
 def load_search(path: Path = TRIALS) -> Search:
     """Read the trials; an `InputError` names the field that is wrong."""
-    try:
-        return TypeAdapter(Search).validate_python(read_yaml(path, "correct or restore it"))
-    except ValidationError as error:
-        raise InputError(f"{path}: {_first(error)}; correct it there") from error
+    return checked(Search, read_yaml(path, "correct or restore it"), path, "correct it there")
 
 
 def settings_of(trial: Trial, search: Search, params: Params) -> Training:
@@ -75,16 +72,7 @@ def settings_of(trial: Trial, search: Search, params: Params) -> Training:
         for key, value in changes.items():
             nested = isinstance(value, dict) and isinstance(values.get(key), dict)
             values[key] = {**values[key], **value} if nested else value
-    try:
-        return Training.model_validate(values)
-    except ValidationError as error:
-        raise InputError(f"{TRIALS}: {trial.name}: {_first(error)}; correct it there") from error
-
-
-def _first(error: ValidationError) -> str:
-    """Return the first wrong field and what is wrong with it."""
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the whole file'}: {first['msg']}"
+    return checked(Training, values, f"{TRIALS}: {trial.name}", "correct it there")
 
 
 def run_trial(trial: Trial, search: Search, params: Params, records: Path) -> None:
