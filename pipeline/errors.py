@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ class InputError(Exception):
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK = (*FULL, errno.EROFS)  # how writing fails on a disk that takes nothing more
+PLACE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def unwritten(path: object, error: OSError) -> InputError:
@@ -41,7 +43,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (*DISK, errno.EACCES):  # as of what is read in the meantime
+        if error.errno not in (*DISK, *PLACE):  # as of what is read in the meantime
             raise
         raise unwritten(path, error) from error
 
@@ -98,6 +100,8 @@ def _open_standard_streams() -> None:
             if opened != number:
                 os.dup2(opened, number)
             setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+        elif number and isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign, such as ×
 
 
 def _discard_unwritten() -> None:

@@ -15,18 +15,46 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pipeline.errors import writing
+from pipeline.errors import InputError, writing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # others may write into a shared folder
+
+def _here() -> str:
+    """Return what tells this machine from others that may write into a shared folder, containers included."""
+    try:
+        processes = os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux
+        processes = ""
+    return f"{zlib.crc32(f'{platform.node()}{processes}'.encode()):08x}"
+
+
+MACHINE = _here()
+LONGEST = 200  # bytes of a name that a temporary name can contain: file systems allow 255
 TEMPORARY = re.compile(rf"\..+\.{MACHINE}\.(\d+)\.tmp(\.yaml)?")  # .yaml: of a writer that goes by the suffix
 
 
 def temporary_for(path: Path) -> Path:
     """Return the path beside `path` where this process writes it; `sweep` knows its form."""
-    return path.with_name(f".{path.name}.{MACHINE}.{os.getpid()}.tmp")
+    name = path.name
+    if len(os.fsencode(name)) > LONGEST:
+        name = f"{zlib.crc32(os.fsencode(name)):08x}"
+    return path.with_name(f".{name}.{MACHINE}.{os.getpid()}.tmp")
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that will be written, and check what can be checked before it is.
+
+    Raises
+    ------
+    InputError
+        If the path is a folder or a device, or its folder cannot be made.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if (path.exists() and not path.is_file()) or path.absolute().parent == Path("/dev"):
+        raise InputError(f"{path}: is not a regular file; choose another name")
 
 
 @contextmanager
@@ -36,11 +64,11 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If the operating system does not write it, as on a full disk.
+        If the path is a folder or a device, or the operating system does not write it, as on a full disk.
     """
     temporary = temporary_for(path)
+    check_writable(path)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
             os.replace(temporary, path)
@@ -64,12 +92,15 @@ def sweep(folders: Iterable[Path]) -> None:
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
-                left.unlink(missing_ok=True)
+                with suppress(OSError):  # of another user, in a folder that all may write to
+                    left.unlink()
 
 
 def _runs(process: int) -> bool:
     try:
         os.kill(process, 0)
+    except OverflowError:
+        return False
     except OSError as error:
         return isinstance(error, PermissionError)  # of another user
     return True

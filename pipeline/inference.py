@@ -19,6 +19,12 @@ def channels_last(module: nn.Module) -> nn.Module:
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
 
 
+def exact_float32() -> None:
+    """Have a GPU compute in float32 what is in float32; by default its convolutions round their inputs to 11 bits."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def no_compiler() -> str | None:
     """Say why `torch.compile` cannot make code for this machine's CPU; None if it can."""
     compiler = os.environ.get("CXX", "g++")

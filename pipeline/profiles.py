@@ -6,6 +6,9 @@ from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.utils.hydra import compose_and_dump
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from pipeline.errors import InputError
 from pipeline.files import atomic
@@ -32,8 +35,9 @@ def compose(profile: str, path: Path, conf: Path = CONF) -> None:
             compose_and_dump(named, str(conf.resolve()), None, "config", "", [f"profile={profile}"])
             load_params(named, conf / "profile" / f"{profile}.yaml")
             named.replace(temporary)
-        except DvcException as error:
-            raise InputError(f"{conf}: {profile} cannot be composed ({' '.join(str(error).split())})") from error
+        except (DvcException, HydraException, OmegaConfBaseException, YAMLError) as error:
+            reason = " ".join(str(error).split()) or " ".join(str(error.__cause__).split())
+            raise InputError(f"{conf}: {profile} cannot be composed ({reason}); correct it there") from error
         finally:
             named.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from pipeline.files import sweep, write_json
 from pipeline.program import run_program
 from pipeline.runs import seconds_file
 
-WRITTEN = ("data", "history", "models", "packed", "reports", "results")  # where stages write
+WRITTEN = ("checkpoints", "data", "history", "models", "packed", "reports", "results")  # where stages write
 
 
 def stage(main: Callable[..., None]) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.folders import atomic_folder
-from pipeline.files import MACHINE, atomic, sweep, write_json, write_text
+from pipeline.errors import InputError
+from pipeline.files import MACHINE, atomic, check_writable, sweep, write_json, write_text
 from stages import run
 
 KILLED = """
@@ -114,3 +115,35 @@ def test_a_failure_leaves_the_file_before(tmp_path):
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "before" and os.listdir(tmp_path) == ["value.json"]
+
+
+def test_a_folder_and_a_device_are_refused_before_anything_is_written(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/null"), Path("/dev/stdout")):
+        with pytest.raises(InputError, match="not a regular file; choose another name"):
+            write_text(path, "text")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        check_writable(tmp_path / "file" / "below.json")
+    assert os.path.exists("/dev/null") and not Path("/dev/null").is_file()
+
+
+def test_names_as_long_as_the_file_system_allows_are_written(tmp_path):
+    path = tmp_path / f"{'写' * 83}.json"
+    write_text(path, "text")
+    assert path.read_text() == "text" and len(os.fsencode(path.name)) == 254
+
+
+def test_a_leftover_that_cannot_be_removed_or_is_of_no_process_stops_nothing(tmp_path, ended, monkeypatch):
+    unremovable = tmp_path / f".a.{MACHINE}.{ended}.tmp"
+    unremovable.touch()
+    (tmp_path / f".b.{MACHINE}.{10**20}.tmp").touch()
+
+    def unlink(path, missing_ok=False):
+        if path == unremovable:
+            raise PermissionError
+        os.unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    sweep([tmp_path])
+    assert os.listdir(tmp_path) == [unremovable.name]

@@ -11,6 +11,7 @@ LAYERS = [
         "program",
         "files",
         "allocator",
+        "threads",
         "provenance",
         "metrics",
         "networks",

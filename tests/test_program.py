@@ -1,6 +1,9 @@
 """How a command-line program runs: what it takes, and what it says of arguments that are wrong."""
 
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +14,7 @@ from tqdm import tqdm
 from pipeline.errors import InputError
 from pipeline.program import run_program
 from pipeline.runs import Scale
+from tests.conftest import ROOT
 
 
 def main(
@@ -94,3 +98,10 @@ def test_an_error_has_a_line_of_its_own_below_a_progress_bar(program):
 def test_a_full_disk_is_one_line(program):
     said = "error: full: the disk is full (No space left on device); make room, and run the same command again\n"
     assert program("full --scale 2") == (2, "", said)
+
+
+def test_signs_that_standard_output_lacks_are_replaced(tmp_path):
+    program = "from pipeline.errors import one_line_errors\nwith one_line_errors():\n    print('2 × 3')"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert done.stdout == b"2 ? 3\n"

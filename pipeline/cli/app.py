@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         except OSError as error:
             raise InputError(unusable(error)) from error
-        except MemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # PyTorch's MemoryError
+                raise
             raise InputError("memory: not enough; give a smaller image, --size or --tile") from error
         except KeyboardInterrupt:
             code = 130

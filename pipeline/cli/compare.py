@@ -36,6 +36,8 @@ def show_comparison(one: Path, other: Path, border: int, as_json: bool) -> int:
     for path in (one, other):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path")
+        if not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path}: is a pipe or a device; give an image or a folder of images")
     if one.is_dir() != other.is_dir():
         raise InputError(f"{one} and {other}: one is a folder and the other is not; give two images or two folders")
     unmatched: list[str] = []

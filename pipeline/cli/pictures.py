@@ -153,9 +153,12 @@ def _picture(image: Image.Image, path: Path) -> Picture:
         notes.append(f"has {frames} frames or pages; only the first is used")
     if ";16" in stored and (not image.mode.startswith("I") or image.has_transparency_data):
         notes.append("has 16 bits per channel; read with 8, since only grey without transparency is kept at 16 bits")
-    profile, exif = image.info.get("icc_profile"), _exif(image)
+    profile, exif = image.info.get("icc_profile"), b""
     lossless = _is_lossless(image, path)
-    image = ImageOps.exif_transpose(image)
+    try:
+        exif, image = _exif(image), ImageOps.exif_transpose(image)
+    except (SyntaxError, ValueError, TypeError, KeyError, struct.error):
+        notes.append("its EXIF data cannot be read; it is left out")
     if image.mode == "CMYK":
         image, profile = _from_cmyk(image, profile), None
     pixels, alpha = _decoded(image, grey="LA;16" in stored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,8 +73,17 @@ def _connection(scheduler: str | None, local: int | None, slurm: Path | None) ->
     if scheduler is not None:
         try:
             connection = Client(scheduler, timeout=CONNECT_SECONDS)
-        except (OSError, ValueError) as error:
-            raise InputError(f"--scheduler: {scheduler}: cannot be reached; start one with `dask scheduler`") from error
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            RuntimeError,
+            ImportError,
+        ) as error:  # the last three: of tls:// and ucx://
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"--scheduler: {scheduler}: cannot be reached ({reason:.200}); start one with `dask scheduler`"
+            ) from error
         with connection:
             yield connection
     elif local is not None:
@@ -90,6 +100,8 @@ def _connection(scheduler: str | None, local: int | None, slurm: Path | None) ->
         assert slurm is not None
         cluster, jobs = slurm_cluster(slurm)
         with cluster, Client(cluster) as connection:
+            if shutil.which("sbatch") is None:
+                raise InputError("--slurm: there is no sbatch on this machine; run this where SLURM takes jobs")
             cluster.scale(jobs=jobs)
             yield connection
 
@@ -110,11 +122,14 @@ def slurm_cluster(path: Path) -> tuple[Any, int]:
         arguments = read_yaml(path, "see conf/cluster/slurm.yaml")
         jobs = arguments.pop("jobs")
         free_port = {"scheduler_options": {"dashboard_address": ":0"}}  # the usual one may be another user's
+        if int(jobs) < 1:
+            raise InputError(f"{path}: jobs: {jobs}; choose at least 1")
         return SLURMCluster(**free_port | arguments), int(jobs)
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]}: missing; give the number of SLURM jobs") from error
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}; see conf/cluster/slurm.yaml") from error
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise InputError(f"{path}: {reason}; see conf/cluster/slurm.yaml") from error
 
 
 def workers(connection: Client) -> list[Worker]:

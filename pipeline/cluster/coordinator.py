@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from distributed import Client, Future, KilledWorker, wait
+from distributed.client import CancelledError
 
 from pipeline.cluster import work
 from pipeline.cluster.clusters import workers
@@ -22,6 +23,7 @@ from pipeline.training.interruption import STOPPED, Interruption
 LOGS = Path(".dvc", "tmp", "cluster")
 TIMELINE = "timeline.csv"
 GLANCE_SECONDS = 0.3  # between two looks at workers and stages
+RESULT_SECONDS = 30  # for what a stage that has ended returns: a few numbers, which its worker has
 MOST_LOSSES = 3  # of workers under one stage: so many are the stage's fault, as when it takes all memory
 ENDED_BY_SIGTERM = (STOPPED, -signal.SIGTERM)  # by SLURM's time limit, say
 
@@ -168,7 +170,12 @@ class Coordinator:
             if future.status != "finished":
                 self._lost(name)
                 continue
-            ran = future.result()
+            try:
+                ran = future.result(timeout=RESULT_SECONDS)
+            except (TimeoutError, CancelledError):  # its worker died with the result
+                future.cancel(force=True)
+                self._lost(name)
+                continue
             if ran.exit_code in ENDED_BY_SIGTERM and not self._stopping:
                 self._lost(name)
                 continue

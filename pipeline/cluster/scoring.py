@@ -33,11 +33,15 @@ def on_cluster(client: Client, tasks: Sequence[Task]) -> Iterator[tuple[Task, di
     """
     if not client.nthreads():
         print("waiting for workers", file=sys.stderr)
-    client.register_plugin(OneAtATime())
     try:
+        client.register_plugin(OneAtATime())
         run = {client.submit(_scores, task, os.getcwd(), pure=False, resources={SLOT: 1}): task for task in tasks}
         for future in as_completed(run):
+            if isinstance(error := future.exception() if future.status == "error" else None, OSError | ImportError):
+                raise InputError(f"cluster: {type(error).__name__}: {' '.join(str(error).split())}") from error
             yield run[future], future.result()
+    except ImportError as error:
+        raise InputError(f"cluster: a worker lacks the pipeline ({error}); start it in this folder") from error
     except KilledWorker as error:
         raise InputError(f"cluster: {' '.join(str(error).split())}") from error
     finally:

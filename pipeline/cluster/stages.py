@@ -76,6 +76,8 @@ class StageGraph:
             If a dependency is missing.
         """
         stage = self._stages[name]
+        if missing := [str(dependency) for dependency in stage.deps if not dependency.exists]:
+            raise InputError(f"{name}: {missing[0]}: missing; restore it, or run the stage that makes it")
         stage.remove_outs(ignore_remove=False, force=False)
         try:
             self._repo.stage_cache.restore(stage)

@@ -18,7 +18,7 @@ import typer
 import pipeline.benchmark  # noqa: F401  # first: it sets how idle threads wait
 from pipeline.benchmark.instruction_sets import InstructionSet, held, hold
 from pipeline.errors import InputError
-from pipeline.files import write_json
+from pipeline.files import check_writable, write_json
 from pipeline.params import Params, load_params
 from pipeline.provenance import environment
 from pipeline.records import INT8, Measurement
@@ -61,8 +61,8 @@ def main(
         raise InputError(f"--threads: {threads}; choose 1 to {cores}")
     if body and model in LAYERS:
         raise InputError(f"--body: {model} has none; name a network with --model")
-    if file is not None and file.is_dir():
-        raise InputError(f"--json: {file} is a folder; name a file")
+    if file is not None:
+        check_writable(file)
 
     # Imported once the arguments are checked: these take seconds to load.
     from pipeline.benchmark.engines import POPCOUNT

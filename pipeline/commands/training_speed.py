@@ -24,8 +24,8 @@ from pipeline.data.crops import Crops
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
 from pipeline.errors import InputError
-from pipeline.files import write_json
-from pipeline.inference import channels_last, no_compiler
+from pipeline.files import check_writable, write_json
+from pipeline.inference import channels_last, exact_float32, no_compiler
 from pipeline.models import build
 from pipeline.networks import NETWORKS
 from pipeline.provenance import cpu_model, environment
@@ -192,6 +192,8 @@ def main(
 ) -> None:
     if unknown := sorted({*(models or ())} - {*MODELS}):
         raise InputError(f"--models: has {', '.join(unknown)}; choose from {', '.join(MODELS)}")
+    check_writable(file)
+    exact_float32()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = torch.get_num_threads()
     missing = {"bfloat16": no_bfloat16(device), "compiled": no_compiler()}

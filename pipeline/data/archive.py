@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import stat
 import zipfile
@@ -11,8 +12,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from tqdm import tqdm
 
 from pipeline.data.folders import atomic_folder
-from pipeline.data.images import IMAGE_SUFFIXES
+from pipeline.data.images import IMAGE_SUFFIXES, image_files
 from pipeline.errors import InputError
+from pipeline.files import write_json
+
+MEMBERS = ".members.json"  # of an unpacked archive: the CRC-32 of each image, from the archive's directory
 
 
 def unpack(archive: Path, destination: Path, images: int) -> None:
@@ -34,9 +38,20 @@ def unpack(archive: Path, destination: Path, images: int) -> None:
             for name, member in tqdm(members.items(), desc=f"unpack {archive.name}", disable=None):
                 with opened.open(member) as source, (folder / name).open("wb") as target:
                     shutil.copyfileobj(source, target)
+            write_json(folder / MEMBERS, {name: member.CRC for name, member in members.items()})
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         remedy = "free disk space, or delete it and fetch it again"
         raise InputError(f"{archive}: cannot be unpacked ({error}); {remedy}") from error
+
+
+def is_unpacked(folder: Path, images: int) -> bool:
+    """Return whether a folder holds all images of an archive, as `unpack` wrote them."""
+    try:
+        sums = json.loads((folder / MEMBERS).read_text(encoding="utf-8"))
+        found = {path.name: zlib.crc32(path.read_bytes()) for path in image_files(folder)}
+    except (OSError, ValueError):
+        return False
+    return len(found) == images and found == sums
 
 
 def _checked_members(archive: Path, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.resources
 import logging
 import os
@@ -16,10 +17,11 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from pipeline.data.archive import unpack
+from pipeline.data.archive import is_unpacked, unpack
 from pipeline.data.images import image_files
 from pipeline.data.registry import Dataset, RemoteFile
 from pipeline.errors import DISK, InputError, unwritten
+from pipeline.files import atomic
 
 TIMEOUT_SECONDS = (10, 60)  # to connect; between two packets
 CHUNK_BYTES = 1 << 16  # received at once, at most
@@ -54,7 +56,7 @@ def fetch(source: Dataset, destination: Path, mirror: str | None = None) -> None
     downloads = destination.parent.parent / "downloads" / source.name
     mirror = os.environ.get("SR_MIRROR") or mirror
     if source.is_archive:
-        if len(image_files(destination)) == source.images:
+        if is_unpacked(destination, source.images):
             return
         _download(source, source.files, downloads, mirror)
         unpack(downloads / source.files[0].name, destination, source.images)
@@ -63,11 +65,21 @@ def fetch(source: Dataset, destination: Path, mirror: str | None = None) -> None
         _download(source, missing, downloads, mirror)
         for file in missing:
             (destination / file.name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(downloads / file.name, destination / file.name)
+            _move(downloads / file.name, destination / file.name)
         strays = set(image_files(destination)) - {destination / file.name for file in source.files}
         if strays:
             raise InputError(f"{min(strays)}: is not an image of {source.name}; remove it")
     shutil.rmtree(downloads, ignore_errors=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with atomic(target) as temporary:  # on another disk
+            shutil.copyfile(source, temporary)
 
 
 def _has_hash(path: Path, sha256: str) -> bool:
@@ -224,6 +236,6 @@ class _Pace:
 def _local_path(address: str) -> Path:
     """Return the path of a file in a mirror's folder, or of `package://<package>/<path>`."""
     if not address.startswith("package://"):
-        return Path(address).expanduser()
+        return Path(os.path.expanduser(address))  # as it is if the user is unknown
     package, _, path = address.removeprefix("package://").partition("/")
     return Path(str(importlib.resources.files(package))) / path

@@ -11,7 +11,7 @@ from pipeline.allocator import give_back_freed_memory, keep_freed_memory
 from pipeline.engine import Engine
 from pipeline.engine.runner import MODES, modes_here
 from pipeline.evaluation.protocol import Image
-from pipeline.inference import channels_last, upscale
+from pipeline.inference import channels_last, exact_float32, upscale
 from pipeline.packed import read
 from pipeline.packing import unpack
 
@@ -23,6 +23,7 @@ def upscalers(path: Path, modes: Collection[str] = MODES) -> dict[str, Callable[
     processor can run; a float network has only ``engine_float32``, if it is among them.
     """
     keep_freed_memory()
+    exact_float32()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     packed = read(path)
     module = channels_last(unpack(packed).to(device))

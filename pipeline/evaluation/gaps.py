@@ -1,13 +1,17 @@
-"""The gap: how far a binary network is below its float twin, image by image and in the mean."""
+"""The gap: how far a binary network is below its float twin, image by image and in the mean, with its uncertainty."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.evaluation.uncertainty import paired_interval
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.records import Score, ScoreRow
 
+LEVEL = 0.95
+RESAMPLES = 9999
 ImageScores = Mapping[str, Score | ScoreRow]  # by image, all by the same backend
 
 
@@ -42,11 +46,30 @@ def gap_of(real: ImageScores, binary: ImageScores) -> Gap:
     Raises
     ------
     KeyError
-        If the images differ.
+        If an image of `binary` is not in `real`.
     """
-    levels = [{image: score.psnr_y for image, score in scores.items()} for scores in (real, binary)]
-    interval = paired_interval(*levels)
-    pairs = [(real[image].psnr_rgb, score.psnr_rgb) for image, score in binary.items()]
-    colour = [above - below for above, below in pairs if above is not None and below is not None]
+    pairs = [(real[image], score) for image, score in binary.items()]
+    gaps = np.array([above.psnr_y - below.psnr_y for above, below in pairs])
+    colour = [a.psnr_rgb - b.psnr_rgb for a, b in pairs if a.psnr_rgb is not None and b.psnr_rgb is not None]
     rgb = sum(colour) / len(colour) if colour else None
-    return Gap(interval.mean, interval.low, interval.high, rgb, interval.images)
+    return Gap(float(gaps.mean()), *_interval(gaps), rgb, len(gaps))
+
+
+def _interval(gaps: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the interval of the mean by bootstrap over images (Efron, 1979; percentile interval).
+
+    Both networks are scored on the same images, so each resample keeps the two values of an image together.
+    """
+    if len(gaps) < 2:
+        return -np.inf, np.inf
+    from scipy.stats import bootstrap  # takes a second to import, which commands without an interval need not spend
+
+    interval = bootstrap(
+        (gaps,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(0),  # fixed, so that the interval is reproducible
+    ).confidence_interval
+    return float(interval.low), float(interval.high)

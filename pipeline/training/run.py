@@ -14,6 +14,7 @@ from pipeline.allocator import keep_freed_memory
 from pipeline.data.crops import Crops
 from pipeline.data.prepared import ImagePair, PreparedSet
 from pipeline.errors import InputError
+from pipeline.inference import exact_float32
 from pipeline.models import build
 from pipeline.models.binarize import start_from_float
 from pipeline.networks import NETWORKS
@@ -122,7 +123,7 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: 
     keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at CUDA's first product: makes it deterministic
     torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.allow_tf32 = False  # by default its float32 convolutions round their inputs to 11 bits
+    exact_float32()
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # it is never read
     torch.manual_seed(plan.seed)
     module = build(plan.model, plan.scale, plan.weights, **plan.overrides)

@@ -17,7 +17,7 @@ import typer
 
 from pipeline.data.ready import ready
 from pipeline.errors import InputError
-from pipeline.files import write_csv, write_json
+from pipeline.files import sweep, write_csv, write_json
 from pipeline.program import run_program
 from pipeline.records import score_rows
 from pipeline.zoo.cards import write_cards
@@ -114,6 +114,7 @@ def main(
 ) -> None:
     if not zoo.is_dir():
         raise InputError(f"{zoo}: no such folder; train a network with `make train`")
+    sweep([zoo])
     publish(zoo, sets or TEST_SETS)
 
 

@@ -42,7 +42,7 @@ class Entry(Section):
     source: Literal["VDSR"] | None = None
     start: str | None = None
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.0
-    seed: Annotated[int, Field(ge=0)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     scale_rule: Literal["learnable", "analytic", "none"] | None = None
     scope: Literal["blocks", "all"] | None = None
 
@@ -113,10 +113,14 @@ def load_queue(path: Path = QUEUE) -> list[Entry]:
     InputError
         If the file cannot be read, a field is invalid, or two entries have the same name.
     """
-    entries = checked(list[Entry], read_yaml(path, "correct or restore it"), path, "correct it there")
+    at_least_one = Annotated[list[Entry], Field(min_length=1)]
+    entries: list[Entry] = checked(at_least_one, read_yaml(path, "correct or restore it"), path, "correct it there")
     seen: set[str] = set()
     for name in (run.name for entry in entries for run in entry.runs):
         if name in seen:
             raise InputError(f"{path}: {name}: occurs twice; give one of the two a variant")
         seen.add(name)
+    for entry in entries:
+        if entry.starts_from is not None and entry.starts_from.name not in seen:
+            raise InputError(f"{path}: {entry.name}: start: no entry trains {entry.starts_from.name}; correct it there")
     return entries

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipeline.data.prepared import PreparedSet
 from pipeline.data.resize import imresize
 from pipeline.data.samples import lr_crops
 from pipeline.engine.runner import MODES, modes_here
+from pipeline.errors import InputError
 from pipeline.evaluation.backends import upscalers
 from pipeline.evaluation.protocol import evaluate, means
 from pipeline.packing import load
@@ -101,11 +103,19 @@ class Task:
 def in_parallel(tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, list[Score]]]]:
     """Run tasks, one per processor core at a time, and yield each with its scores as it ends."""
     pool = one_thread_each(max(1, min(available_cores(), len(tasks))))
+    processes = pool._processes  # what the pool starts as tasks are submitted
     try:
         running = {pool.submit(task.scores): task for task in tasks}
         for done in as_completed(running):
             yield running[done], done.result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            "memory: a process that scored a network was killed, probably for lack of it; run fewer at once, as in "
+            "`taskset -c 0,1 make verify`"
+        ) from error
     finally:
+        for process in list(processes.values()):
+            process.terminate()
         pool.shutdown(cancel_futures=True)
 
 

@@ -147,12 +147,18 @@ def main(
         ready(name, params.data.mirror)
     if threads is not None:
         set_threads(threads)
+    failed = []
     for trial in search.trials:
         with claimed(RECORDS / f".{trial.name}.lock") as acquired:
             if acquired and not (RECORDS / f"{trial.name}.json").exists():
                 print(trial.name, flush=True)
-                run_trial(trial, search, params, RECORDS)
+                try:
+                    run_trial(trial, search, params, RECORDS)
+                except InputError as error:  # such as of a rate at which training diverges
+                    failed.append(f"{trial.name}: {error}")
     write_table(search, params, RECORDS, Path("zoo", "search.csv"))
+    if failed:
+        raise InputError("; ".join(failed))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from pipeline.data.ready import ready
 from pipeline.data.registry import dataset
 from pipeline.errors import InputError
 from pipeline.exporting import export
-from pipeline.files import write_csv
+from pipeline.files import sweep, write_csv
 from pipeline.importing import import_network
 from pipeline.inference import channels_last
 from pipeline.packing import load, pack, unpack
@@ -276,6 +276,7 @@ def main(
             raise InputError(f"--only: {only}: starts from a network that is not trained yet; train that first")
         entries = [chosen]
     check_plans(entries, params)
+    sweep((zoo, zoo / "history", zoo / "unfinished"))
     for name in (params.data.train, params.data.validation):
         ready(name, params.data.mirror)
     if threads is not None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -101,6 +102,7 @@ def test_what_has_no_counterpart_or_another_size_is_named_and_the_rest_is_measur
         (["a.png", "missing.png"], ["missing.png"]),
         (["a.png", "x" * 300], ["x" * 300, "too long"]),
         (["a.png", "folder"], ["a.png", "folder"]),
+        (["a.png", "pipe"], ["pipe: is a pipe or a device"]),
         (["folder", "twice"], ["x.png", "x.bmp"]),
         (["folder", "empty"], ["empty"]),
         (["folder", "else"], ["folder", "else"]),
@@ -118,6 +120,7 @@ def test_what_cannot_be_compared(tmp_path, binsr, monkeypatch, arguments, named)
     for name in ("folder/x.png", "twice/x.png", "twice/x.bmp", "else/y.png"):
         save(tmp_path / name, ONE)
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "text.png").write_text("no image")
     done = binsr("compare", *arguments)
     assert done.code == 2 and done.out == "" and done.err.count("\n") == 1

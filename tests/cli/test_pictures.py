@@ -181,6 +181,13 @@ def engine_input(image, name, exif):
     return np.rot90(np.asarray(Image.open(file)), -1)
 
 
+@pytest.mark.parametrize("name", ["image.png", "image.webp", "image.jpg"])
+def test_exif_that_cannot_be_read_is_left_out(upscaled, name):
+    result, said = upscaled(Image.fromarray(RGB), name, exif=b"Exif\0\0xxxxxxxx")
+    assert result.size == (2 * RGB.shape[1], 2 * RGB.shape[0]) and not len(result.getexif())
+    assert name.endswith("jpg") or "EXIF" in said
+
+
 @pytest.mark.parametrize("pixels", [RGB, GREY, GREY16], ids=["RGB", "L", "I;16"])
 def test_an_oriented_image_is_upscaled_upright(upscaled, engine, pixels):
     exif = Image.Exif()

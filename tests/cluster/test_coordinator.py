@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("distributed", reason="needs the extra `cluster`")
 
-from distributed import Client
+from distributed import Client, Future
 from filelock import FileLock
 
 from pipeline.cluster.coordinator import LOGS, Coordinator
@@ -114,6 +114,20 @@ def test_an_interruption_ends_a_command_also_one_that_waits_for_its_log(run, tmp
     assert outcome.stopped == ["a"] and outcome.interrupted and not outcome.ran
     lock.release()
     assert (tmp_path / "started").exists() != waits
+
+
+def test_a_stage_whose_worker_died_with_its_result_runs_again(run, monkeypatch):
+    result, lost = Future.result, []
+
+    def once_lost(future, timeout=None):
+        if not lost:
+            lost.append(future)
+            raise TimeoutError
+        return result(future, timeout)
+
+    monkeypatch.setattr(Future, "result", once_lost)
+    outcome = run({"a": ("true", [], "core")})
+    assert lost and outcome.ran == ["a"] and not outcome.failed
 
 
 def test_a_stage_that_lacks_a_dependency_fails_and_the_others_run(run):

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -133,12 +134,19 @@ def cluster_command(repository, monkeypatch, capsys):
         ((), "cluster: give one of --scheduler, --local and --slurm"),
         (("--local", "1", "--scheduler", "tcp://127.0.0.1:1"), "cluster: give one of"),
         (("--scheduler", "nowhere"), "--scheduler: nowhere: cannot be reached"),
+        (("--scheduler", "tls://127.0.0.1:1"), "--scheduler: tls://127.0.0.1:1: cannot be reached"),
+        (("--slurm", "no-jobs.yaml"), "no-jobs.yaml: jobs: 0; choose at least 1"),
+        (("--slurm", "no-network.yaml"), "no-network.yaml: "),
+        (("--slurm", "conf/cluster/slurm.yaml"), "--slurm: there is no sbatch on this machine"),
         (("nothing", "--local", "1"), "dvc: Stage 'nothing' not found"),
         (("--slurm", "missing.yaml"), "missing.yaml: "),
         (("--dry-run",), "give --slurm FILE"),
     ],
 )
-def test_wrong_arguments_are_said_in_one_line(cluster_command, arguments, message):
+def test_wrong_arguments_are_said_in_one_line(cluster_command, arguments, message, monkeypatch):
+    monkeypatch.setenv("PATH", "")  # without SLURM's commands
+    for name, wrong in (("no-jobs", {"jobs": 0}), ("no-network", {"interface": "nothing0"})):
+        Path(f"{name}.yaml").write_text(yaml.safe_dump({"jobs": 1, "cores": 1, "memory": "1GB", **wrong}))
     code, output = cluster_command("repro", *arguments)
     assert code == 2 and output.count("error: ") == 1 and message in output, output
 

@@ -46,7 +46,7 @@ def test_two_runs_and_their_file(tmp_path):
         (["--threads", "0"], "--threads: 0; choose 1 to"),
         (["--repeats", "2"], "'--repeats': Input should be greater than or equal to 3"),
         (["--runs", "x"], "'--runs': Input should be a valid integer"),
-        (["--json", "."], "--json: . is a folder"),
+        (["--json", "."], ".: is not a regular file"),
         (["--model", "layer", "--body"], "--body: layer has none"),
         (["--fast"], "No such option: --fast; see python -m pipeline.engine.bench --help"),
     ],

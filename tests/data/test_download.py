@@ -1,7 +1,9 @@
 """Fetching from a local HTTP server that misbehaves as asked, with archives shaped like DIV2K's."""
 
+import errno
 import hashlib
 import io
+import os
 import stat
 import subprocess
 import sys
@@ -122,7 +124,8 @@ def photos(server: Server) -> Dataset:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != archive.MEMBERS)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.fixture
@@ -136,6 +139,31 @@ def test_an_archive_is_fetched_unpacked_and_deleted(server, destination):
     assert contents(destination.parents[1]) == {f"raw/DIV2K-train/{k}": v for k, v in PHOTOS.items()}
     fetch(div2k(server), destination)
     assert server.asked == [(ZIP, None)]
+    name = min(PHOTOS)
+    (destination / name).write_bytes(PHOTOS[name][:-1] + b"x")  # damaged
+    fetch(div2k(server), destination)
+    assert (destination / name).read_bytes() == PHOTOS[name] and len(server.asked) == 2
+
+
+def test_files_are_moved_to_another_disk(server, tmp_path, monkeypatch):
+    server.files = {f"/photos/train/{name}": content for name, content in PHOTOS.items()}
+    replace = os.replace
+
+    def across(source, target):
+        if "downloads" in str(source) and "raw" in str(target):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", across)
+    fetch(photos(server), tmp_path / "data/raw/Photos")
+    assert contents(tmp_path / "data/raw/Photos") == {f"train/{name}": content for name, content in PHOTOS.items()}
+
+
+def test_a_mirror_of_an_unknown_user_is_no_mirror(server, tmp_path, monkeypatch):
+    server.files = {f"/photos/train/{name}": content for name, content in PHOTOS.items()}
+    monkeypatch.setenv("SR_MIRROR", "~nosuchuser/mirror")
+    fetch(photos(server), tmp_path / "data/raw/Photos")
+    assert len(contents(tmp_path / "data/raw/Photos")) == len(PHOTOS)
 
 
 def test_a_cut_transfer_asks_for_the_rest_only(server, destination):

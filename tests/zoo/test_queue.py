@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipeline.data.prepared import PreparedSet
+from pipeline.errors import InputError
 from pipeline.importing import import_network
 from pipeline.packed import read
 from pipeline.packing import load
@@ -142,3 +143,17 @@ def test_an_imported_network_is_published_as_it_is_and_trained_from(tmp_path, mo
     (zoo / "vdsr-x3-float-imported.safetensors").unlink()  # one of three: it is imported anew, and serves as before
     assert "waiting for" in place.run("status", *STATUS)
     assert place.run("train", "--params", "params.yaml", "--queue", "queue.yaml") == "all trained\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "whole file: List should have at least 1 item"),
+        ("- {model: edsr, scales: [4], weights: float, seed: 99999999999999}", "0.seed"),
+        ("- {model: edsr, scales: [4], weights: binary, start: seedO}", "start: no entry trains edsr-x4-float-seedO"),
+    ],
+)
+def test_what_could_never_be_trained_is_refused(tmp_path, text, message):
+    (tmp_path / "queue.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_queue(tmp_path / "queue.yaml")

@@ -119,6 +119,20 @@ def test_a_wrong_field_is_named_in_one_line_before_anything_is_trained(place, mo
     )
 
 
+def test_a_trial_that_diverges_does_not_keep_the_others_from_running(place, monkeypatch):
+    run_trial = search.run_trial
+
+    def diverging(trial, *arguments):
+        if trial.name == NAMES[0]:
+            raise InputError("training: the loss is not finite at iteration 1")
+        run_trial(trial, *arguments)
+
+    monkeypatch.setattr(search, "run_trial", diverging)
+    output = place.run("search", *PARAMS, "--threads", "1", exit_code=2)
+    assert f"error: {NAMES[0]}: training: the loss is not finite" in output
+    assert [row["network"] for row in table(place)] == ["edsr-x2-binary", "vdsr-x4-float"]
+
+
 @pytest.mark.parametrize("text", ["trials: [", "- 1", "profile: quick\nshared: {}\ntrials: []\n", None])
 def test_what_is_no_search_is_refused_in_one_line(place, monkeypatch, text):
     path = place.folder / "conf/search.yaml"
