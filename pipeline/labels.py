@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from pipeline.networks import NETWORKS
 
@@ -121,6 +122,11 @@ def duration(seconds: float) -> str:
 def listing(names: Sequence[str]) -> str:
     """Return names as a list in a sentence, as `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def span(values: Collection[Any], show: Callable[[Any], str], between: str = " to ") -> str:
+    """Return the least and the greatest of some values, as `800 to 2,400`, or the one that both look like."""
+    return between.join(dict.fromkeys(show(of(values)) for of in (min, max)))
 
 
 def variant(name: str) -> str:

@@ -211,7 +211,7 @@ NAMED = {
     "pipeline/importing.py": "the names of EDSR's tensors in other projects",
     "pipeline/reporting/recipe.py": "the network on which the optimizers are compared",
     "pipeline/reporting/published_claim.py": "the paper gives numbers of SRResNet alone",
-    "pipeline/reporting/size_claim.py": "the paper claims it of SRResNet",
+    "pipeline/reporting/sizes.py": "the paper claims it of SRResNet",
 }
 
 

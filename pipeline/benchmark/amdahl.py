@@ -33,7 +33,7 @@ def where_time_goes(workload: Workload, x: NDArray[np.float32], threads: int, re
     starts: list[tuple[str, float]] = []
     macs: dict[str, int] = {}
     for name, layer in convolutions.items():
-        layer.register_forward_pre_hook(_note_start(name, starts))
+        layer.register_forward_pre_hook(lambda *_, name=name: starts.append((name, time.perf_counter())))
         layer.register_forward_hook(_count(name, macs))
     batch = torch.from_numpy(x)[None].contiguous(memory_format=torch.channels_last)
     seconds: dict[str, list[float]] = {name: [] for name in (BEFORE, *convolutions)}
@@ -105,10 +105,6 @@ class _Timed:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.ops, name)
-
-
-def _note_start(name: str, starts: list[tuple[str, float]]) -> Callable[..., None]:
-    return lambda *_: starts.append((name, time.perf_counter()))
 
 
 def _count(name: str, macs: dict[str, int]) -> Callable[..., None]:

@@ -131,18 +131,14 @@ def rows(record: Measurement, workload: str, **about: Any) -> list[dict[str, Any
             "lr_width": record.lr_size[1],
             "threads": record.threads,
             "backend": name,
-            **{column: getattr(record.backends.get(name), column, "") for column in columns},
-            "fastest_float32": record.baseline or "",
-            "speedup_over_fastest_float32": _or_empty(record.speed(name)),
-            f"speedup_over_{INT8}": _or_empty(record.speed(name, INT8)),
-            "missing": record.missing.get(name, ""),
+            **{column: getattr(record.backends.get(name), column, None) for column in columns},
+            "fastest_float32": record.baseline,
+            "speedup_over_fastest_float32": record.speed(name),
+            f"speedup_over_{INT8}": record.speed(name, INT8),
+            "missing": record.missing.get(name),
         }
         for name in (*record.backends, *record.missing)
     ]
-
-
-def _or_empty(ratio: float | None) -> float | str:
-    return "" if ratio is None else ratio
 
 
 def _output(module: nn.Module, x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Peak memory of one forward pass, each backend in a process of its own.
 
-A child (``python -m pipeline.benchmark.memory FOLDER BACKEND``) imports only what its backend needs.
+A child (``python -m pipeline.benchmark.memory FOLDER BACKEND REQUEST``) imports only what its backend needs.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.benchmark.backends import Backend, UnavailableError, one_line
-from pipeline.networks import NETWORKS
 from pipeline.records import Memory
 
-REQUEST, PACKED = "memory.json", "packed.safetensors"
+PACKED = "packed.safetensors"
 WARM_UP_SIZE = 16  # side of the LR image of the first forward pass, which compiles and loads what it needs
 NOT_MEASURED = {
     "torch_compile": "not measured: its compiler's own memory is taken in the same process",
@@ -29,38 +28,17 @@ NOT_MEASURED = {
 }
 
 
-def write_request(
-    folder: Path, config: Mapping[str, Any], enlarged: int, height: int, width: int, threads: int, files: dict[str, str]
-) -> None:
-    """Write the request that the child processes read.
+def peak_memory(folder: Path, backend: str, request: Mapping[str, Any]) -> Memory:
+    """Measure one backend in a child process.
 
     Parameters
     ----------
     folder : Path
-        It also holds the packed network, as `PACKED`.
-    config : mapping
-        Arguments of `pipeline.models.build` for the float network.
-    enlarged : int
-        The side of the network's input is `enlarged` times that of the LR image.
-    height, width : int
-        Of the LR image.
-    threads : int
-    files : dict
-        The file that a runtime reads, by the name of its backend.
-    """
-    request = {
-        "config": dict(config),
-        "channels": NETWORKS[config["model"]].channels,
-        "size": [height * enlarged, width * enlarged],
-        "warm_up": WARM_UP_SIZE * enlarged,
-        "threads": threads,
-        "files": files,
-    }
-    (folder / REQUEST).write_text(json.dumps(request))
-
-
-def peak_memory(folder: Path, backend: str) -> Memory:
-    """Measure one backend in a child process.
+        Holds the packed network, as `PACKED`.
+    backend : str
+    request : mapping
+        What to run, in JSON's types: ``config`` of the float network, ``channels`` and ``size`` of the input, side
+        ``warm_up`` of a smaller one, ``threads``, and ``files``, those that runtimes read, by backend.
 
     Raises
     ------
@@ -69,15 +47,14 @@ def peak_memory(folder: Path, backend: str) -> Memory:
     """
     if backend in NOT_MEASURED:
         raise UnavailableError(NOT_MEASURED[backend])
-    command = [sys.executable, "-m", "pipeline.benchmark.memory", str(folder), backend]
+    command = [sys.executable, "-m", "pipeline.benchmark.memory", str(folder), backend, json.dumps(request)]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode:
         raise UnavailableError(f"failed: {(child.stderr.strip().splitlines() or ['no message'])[-1]}")
     return Memory(**json.loads(child.stdout.splitlines()[-1]))
 
 
-def main(folder: Path, backend: str) -> None:
-    request = json.loads((folder / REQUEST).read_text())
+def main(folder: Path, backend: str, request: Mapping[str, Any]) -> None:
     try:
         print(json.dumps(asdict(_measure(_loader(folder, backend, request), request))))
     except (UnavailableError, OSError) as error:
@@ -131,4 +108,4 @@ def _status(field: str) -> float:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])  # no parser: its memory would count as the backend's
+    main(Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]))  # no parser: its memory would count as the backend's

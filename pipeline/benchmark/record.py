@@ -20,6 +20,7 @@ from pipeline.benchmark.measure import BACKENDS, TimingSettings, measure, rows
 from pipeline.benchmark.runtimes import RUNTIMES
 from pipeline.benchmark.workloads import Workload, body, chain, network
 from pipeline.engine.runner import MODES
+from pipeline.networks import NETWORKS
 from pipeline.packed import write
 from pipeline.records import LayerChain, Layers, Measurement, Memories, NetworkBenchmark
 
@@ -179,10 +180,17 @@ def _memory(whole: Workload, size: tuple[int, int], settings: TimingSettings, fo
             continue  # its child process reports the reason
     write(whole.packed, folder / memory.PACKED)
     config: Any = whole.real.config
-    memory.write_request(folder, config, whole.enlarged, *size, settings.threads, files)
+    request = {
+        "config": config,
+        "channels": NETWORKS[config["model"]].channels,
+        "size": [side * whole.enlarged for side in size],
+        "warm_up": memory.WARM_UP_SIZE * whole.enlarged,
+        "threads": settings.threads,
+        "files": files,
+    }
     measured, missing = {}, {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # of processes: a peak does not depend on what runs beside it
-        running = {name: pool.submit(memory.peak_memory, folder, name) for name in BACKENDS}
+        running = {name: pool.submit(memory.peak_memory, folder, name, request) for name in BACKENDS}
     for name, peak in running.items():
         try:
             measured[name] = peak.result()

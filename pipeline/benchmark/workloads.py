@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,25 +30,6 @@ CALIBRATION_INPUTS, CALIBRATION_SIZE = 8, 48  # from which int8 ranges are chose
 def seed(number: int) -> None:
     """Seed the generator of the random weights."""
     torch.manual_seed(number)
-
-
-class Forward(Protocol):
-    """What the engine runs: a whole architecture or a part of one."""
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def scale(self) -> int: ...
-
-    @property
-    def channels(self) -> int:
-        """Channels of the input."""
-        ...
-
-    def forward(self, ops: Ops, x: Array) -> Array:
-        """Run on x, float32 of shape (channels, H, W)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -157,6 +138,9 @@ class Body:
 
     def forward(self, ops: Ops, x: Array) -> Array:
         return self.whole.body(ops, x)
+
+
+Forward = Architecture | Chain | Body  # what the engine runs: a whole architecture or a part of one
 
 
 class _Chain(nn.Module):

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from pipeline.records import Score, ScoreRow
 
-LEVEL = 0.95
-RESAMPLES = 9999
 ImageScores = Mapping[str, Score | ScoreRow]  # by image, all by the same backend
 
 
@@ -67,8 +65,8 @@ def _interval(gaps: NDArray[np.float64]) -> tuple[float, float]:
     interval = bootstrap(
         (gaps,),
         np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=LEVEL,
+        n_resamples=9999,
+        confidence_level=0.95,
         method="percentile",
         rng=np.random.default_rng(0),  # fixed, so that the interval is reproducible
     ).confidence_interval

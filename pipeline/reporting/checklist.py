@@ -27,12 +27,11 @@ def cost(models: Sequence[PublishedNetwork]) -> Cost | None:
     hours = [model.training["cpu_seconds"] / 3600 for model in by_training.values()]
     if not hours:
         return None
-    span = dict.fromkeys(labels.number(of(hours), 1) for of in (min, max))
     return Cost(
         len(by_training),
         max((len(several) for several in seed_pairs(models).values()), default=1),
         labels.number(sum(hours), 1),
-        " to ".join(span),
+        labels.span(hours, lambda each: labels.number(each, 1)),
         list(dict.fromkeys(model.training["device"] for model in by_training.values())),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,12 +17,14 @@ from pipeline.data.images import read_image
 from pipeline.errors import InputError
 from pipeline.files import write_image
 from pipeline.metrics import luma, psnr, ssim
-from pipeline.reporting.error_maps import error_map, error_range
-from pipeline.reporting.regions import best_region
 from pipeline.reporting.results import REMEDY, PictureRecord, Results
 
 KINDS = {"float": "float", "binary": "binary", "int8": "engine int8"}  # the images that are kept for every model
 OVERVIEW = 640  # longest side of the overview, pixels
+SIDE = 320  # of a crop, HR pixels, at most; cut to a multiple of the scale
+LEVELS = 32  # colours of an error map; few enough that the files stay small
+PERCENTILE = 99.5  # percentage of the errors within the range; larger errors have the last colour
+_COLOURS = (colormaps["inferno"](np.linspace(0, 1, LEVELS))[:, :3] * 255).round().astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,72 @@ def make_pictures(results: Results, assets: Path) -> Pictures:
 
     count = sum(len(records) for records in results.zoo_pictures.values())
     return Pictures(groups(results.zoo_pictures, "zoo/", 0), groups(results.pictures, "", count))
+
+
+@dataclass(frozen=True)
+class Region:
+    """A square of an HR image in pixels: `top`, `left` and `side` are multiples of the scale."""
+
+    top: int
+    left: int
+    side: int
+
+    def cut(self, image: NDArray) -> NDArray:
+        """Return the region of an image."""
+        return image[self.top : self.top + self.side, self.left : self.left + self.side]
+
+    def share(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """Return left, top, width and height in percent of an image of that size."""
+        return (
+            100 * self.left / width,
+            100 * self.top / height,
+            100 * self.side / width,
+            100 * self.side / height,
+        )
+
+
+def best_region(gain: NDArray, scale: int) -> Region:
+    """Return the square region on the LR grid with the largest mean of `gain`; small images have a smaller one.
+
+    Parameters
+    ----------
+    gain : (H, W) array
+        What to maximise, such as the squared error of bicubic minus that of a network.
+    scale : int
+        Positions and the side are multiples of it.
+    """
+    height, width = gain.shape
+    side = min(SIDE, height, width) // scale * scale
+    sums = np.pad(gain, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    boxes = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    boxes = boxes[::scale, ::scale]
+    row, column = np.unravel_index(int(boxes.argmax()), boxes.shape)
+    return Region(int(row) * scale, int(column) * scale, side)
+
+
+def error_range(errors: Sequence[NDArray]) -> int:
+    """Return the error that the last colour stands for, the same for all of `errors`: whole levels of 255, at least 1.
+
+    Parameters
+    ----------
+    errors : sequence of arrays
+        |SR − HR| of luma.
+    """
+    return max(1, math.ceil(np.percentile(np.stack(errors), PERCENTILE)))
+
+
+def error_map(error: NDArray, top: float) -> Image.Image:
+    """Return an array of errors as a picture with a palette; errors of `top` and more have the last colour."""
+    levels = np.clip(error / top * (LEVELS - 1), 0, LEVELS - 1).round().astype(np.uint8)
+    picture = Image.fromarray(levels)
+    picture.putpalette(_COLOURS.tobytes())  # turns the grey levels into indices
+    return picture
+
+
+def gradient() -> str:
+    """Return the colour map as a CSS gradient from left to right."""
+    chosen = _COLOURS[np.linspace(0, LEVELS - 1, 9).round().astype(int)]
+    return f"linear-gradient(to right, {', '.join('#' + bytes(colour).hex() for colour in chosen)})"
 
 
 def _comparison(folder: Path, record: PictureRecord, scale: int, assets: Path, prefix: str) -> Comparison:

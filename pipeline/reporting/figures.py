@@ -15,7 +15,7 @@ from pipeline import labels
 from pipeline.records import Footprint
 from pipeline.reporting import svg
 from pipeline.reporting.results import WEIGHTS, Point, Results, Zoo
-from pipeline.reporting.size_claim import reduction
+from pipeline.reporting.sizes import reduction
 from pipeline.runs import Run
 
 WIDTH, CURVE_WIDTH = 320, 380  # CSS pixels at which the text has its own size
@@ -36,7 +36,8 @@ def accuracy_panels(results: Results) -> list[Panel]:
     """Draw each model's gain over bicubic, float and binary, a row for every test set and scale."""
     rows = [(name, scale) for name in results.test_sets for scale in results.scales]
     gains = {
-        (model, weights, name, scale): psnr_gain(results, name, Run(model, scale, weights))
+        (model, weights, name, scale): results.evaluations[name, Run(model, scale, weights)].means["torch"].psnr_y
+        - results.bicubic[name, scale].means["bicubic"].psnr_y
         for model in results.models
         for weights in WEIGHTS
         for name, scale in rows
@@ -129,12 +130,6 @@ def _curves(
             panels.append(Panel(title, svg.inline(figure, name, description)))
         figures.append((labels.network(model, scale), panels))
     return figures
-
-
-def psnr_gain(results: Results, test_set: str, run: Run) -> float:
-    """Return how far a run, as PyTorch computes it, is above bicubic on a test set, in dB of luma."""
-    bicubic = results.bicubic[test_set, run.scale].means["bicubic"]
-    return results.evaluations[test_set, run].means["torch"].psnr_y - bicubic.psnr_y
 
 
 def _grouped(keys: list[int]) -> list[float]:

@@ -10,7 +10,7 @@ from pipeline.evaluation.gaps import gap_of
 from pipeline.params import Thresholds
 from pipeline.reporting.gaps import PairGap, equivalence, equivalence_rule, gap_label, gap_measures, published_gaps
 from pipeline.reporting.published import published
-from pipeline.reporting.reservations import ONE_SEED, count_span, papers_train
+from pipeline.reporting.reservations import ONE_SEED, papers_train
 from pipeline.reporting.results import Zoo
 from pipeline.reporting.verdicts import Claim, Measure, Verdict
 from pipeline.runs import Run
@@ -116,7 +116,7 @@ def _imports(
     iterations = [binary.training["iterations"] for real, binary in compared if real.imported]
     return [
         f"{name}, imported: the float network was trained to the end of its authors’ schedule, the binary one for "
-        f"{count_span(iterations)} iterations from its weights; part of the gap may be that training."
+        f"{labels.span(iterations, '{:,}'.format)} iterations from its weights; part of the gap may be that training."
         + _others(gaps, limits)
         for name in names
     ]
@@ -163,7 +163,7 @@ def _reservations(compared: Sequence[PublishedNetwork], models: Sequence[Publish
     short = [model for model in compared if model.short]
     reasons = []
     if short:
-        span = count_span([model.training["iterations"] for model in short])
+        span = labels.span([model.training["iterations"] for model in short], "{:,}".format)
         batches = sorted({model.training["batch"] for model in short})
         reasons.append(
             f"Short runs: {span} iterations of {labels.listing([str(batch) for batch in batches])} crops each, where "

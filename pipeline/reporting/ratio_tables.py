@@ -65,6 +65,4 @@ def _span(runs: list[Measurement], mode: str, baseline_of: Callable[[Measurement
         baseline = baseline_of(run)
         if baseline in run.backends and mode in run.backends:
             ratios.append(run.backends[baseline].median_ms / run.backends[mode].median_ms)
-    if not ratios:
-        return None
-    return " – ".join(dict.fromkeys(times(of(ratios)) for of in (min, max)))
+    return labels.span(ratios, times, " – ") if ratios else None

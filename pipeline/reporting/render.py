@@ -33,12 +33,11 @@ from pipeline.reporting import (
     speed_figures,
     speed_tables,
 )
-from pipeline.reporting.claims import judge
-from pipeline.reporting.comparisons import Pictures, make_pictures
-from pipeline.reporting.error_maps import gradient
+from pipeline.reporting.accuracy_claim import accuracy_claim
+from pipeline.reporting.comparisons import Pictures, gradient, make_pictures
 from pipeline.reporting.published_claim import zoo_claim
-from pipeline.reporting.reservations import accuracy_reservations
 from pipeline.reporting.results import Results
+from pipeline.reporting.speed_claim import speed_claim
 from pipeline.reporting.verdicts import Claim
 
 
@@ -94,8 +93,12 @@ def write_report(
 def verdicts(results: Results, params: Params) -> list[Claim]:
     """Judge the paper's claims: its accuracy by the published networks, then all by this run."""
     limits = params.report.claims
-    published = zoo_claim(results.zoo, limits.accuracy_gap_db, params.report.protocol)
-    return [published, *judge(results, limits)]
+    return [
+        zoo_claim(results.zoo, limits.accuracy_gap_db, params.report.protocol),
+        accuracy_claim(results, limits.accuracy_gap_db),
+        sizes.size_claim(results, limits.size_reduction),
+        speed_claim(results, limits.speedup, limits.speedup_loss_db),
+    ]
 
 
 def _page(
@@ -117,7 +120,6 @@ def _page(
         css=_joined(templates, "*.css"),
         scripts=_joined(templates, "*.js"),
         claims=judged,
-        reservations=accuracy_reservations(results),
         score_tables=published_tables.score_tables(results.zoo, limits),
         gap_table=published_tables.gap_table(results.zoo, limits),
         gap_curves=gap_curves.gap_curves(results.zoo),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from pipeline import labels
 from pipeline.networks import NETWORKS
@@ -21,7 +21,8 @@ def accuracy_reservations(results: Results) -> list[str]:
     }
     if brief:
         models = dict.fromkeys(run.model for run in brief)
-        reasons.append(f"Short runs: {count_span(brief.values())} iterations, where {papers_train(models)}.")
+        span = labels.span(brief.values(), "{:,}".format)
+        reasons.append(f"Short runs: {span} iterations, where {papers_train(models)}.")
     reasons.append(ONE_SEED)
     cut = [run.name for run, training in results.trainings.items() if training.stopped == "max_minutes"]
     if cut:
@@ -59,8 +60,3 @@ def papers_train(models: Iterable[str]) -> str:
     return "the papers train for " + labels.listing(
         [f"{NETWORKS[m].iterations:,} ({NETWORKS[m].title})" for m in models]
     )
-
-
-def count_span(counts: Collection[int]) -> str:
-    """Return counts as `800` or `800 to 2,400`."""
-    return " to ".join(dict.fromkeys(f"{of(counts):,}" for of in (min, max)))

@@ -114,11 +114,6 @@ class Results:
         """Every model at every scale."""
         return [(model, scale) for model in self.models for scale in self.scales]
 
-    @property
-    def measured_files(self) -> list[tuple[str, int]]:
-        """Every model and scale whose files were measured, trained or not."""
-        return list(dict.fromkeys((run.model, run.scale) for run in self.footprint))
-
 
 def read_results(root: Path, params: Params) -> Results:
     """Read the result files that a run by `params` must have, below the folder `root`.

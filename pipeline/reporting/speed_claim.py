@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from pipeline import labels
 from pipeline.params import Thresholds
 from pipeline.records import INT8
@@ -104,7 +102,7 @@ def _engine_measure(results: Results, engine: str) -> list[Measure]:
         return []
     loss = further_loss(results, engine)
     cost = f"; loses up to {labels.number(loss, 3)} dB by rounding" if loss is not None and loss >= 0.0005 else ""
-    return [Measure(labels.backend(engine), _times_span(ratios), f"over {count(len(ratios), 'network')}{cost}")]
+    return [Measure(labels.backend(engine), labels.span(ratios, times), f"over {count(len(ratios), 'network')}{cost}")]
 
 
 def _quantized_measure(results: Results) -> list[Measure]:
@@ -116,7 +114,7 @@ def _quantized_measure(results: Results) -> list[Measure]:
     means = [each for model in models for each in results.zoo.published[model.name].values()]
     losses = [mean["torch"].psnr_y - mean[INT8].psnr_y for mean in means if INT8 in mean]
     cost = f"; lose up to {labels.number(max(losses), 3)} dB by rounding" if losses else ""
-    return [Measure("OpenVINO, int8", _times_span(ratios), f"float networks, quantized but not binarized{cost}")]
+    return [Measure("OpenVINO, int8", labels.span(ratios, times), f"float networks, quantized but not binarized{cost}")]
 
 
 def _reached(results: Results, pair: tuple[str, int], engine: str) -> str:
@@ -125,9 +123,11 @@ def _reached(results: Results, pair: tuple[str, int], engine: str) -> str:
     exact, quantized = _speeds(results, "engine_float32"), _speeds(results, INT8)
     if exact and engine != "engine_float32":
         networks = count(len(exact), "network")
-        parts.append(f"with float32 activations, which are the paper’s, {_times_span(exact)} over {networks}")
+        parts.append(f"with float32 activations, which are the paper’s, {labels.span(exact, times)} over {networks}")
     if quantized:
-        parts.append(f"float networks quantized to int8 by OpenVINO, without binarization, {_times_span(quantized)}")
+        parts.append(
+            f"float networks quantized to int8 by OpenVINO, without binarization, {labels.span(quantized, times)}"
+        )
     return "; ".join(parts)
 
 
@@ -144,7 +144,3 @@ def _baselines(results: Results) -> str:
 def _speeds(results: Results, backend: str) -> list[float]:
     """Return the speed-up of a backend over the fastest float32 runtime on each network."""
     return [ratio for timed in results.benchmarks.values() if (ratio := timed.speed(backend)) is not None]
-
-
-def _times_span(ratios: Collection[float]) -> str:
-    return " to ".join(dict.fromkeys(times(of(ratios)) for of in (min, max)))

@@ -79,11 +79,6 @@ def ceiling_table(results: Results) -> Table:
     return table("ceilings", "Ceilings", columns, [_ceiling_row(each) for each in results.benchmarks.values()])
 
 
-def thread_counts(results: Results) -> list[int]:
-    """Return the numbers of threads that networks were timed on."""
-    return sorted({timed.threads for benchmark in results.benchmarks.values() for timed in benchmark.thread_counts})
-
-
 def limit_table(results: Results) -> Table:
     """Return how near each single layer comes to what the machine can do, in 10⁹ multiply-adds a second.
 
@@ -112,7 +107,7 @@ def limit_table(results: Results) -> Table:
 
 def resource_table(results: Results) -> Table:
     """Return the memory of every network and backend, and its times by number of threads."""
-    counts = thread_counts(results)
+    counts = sorted({timed.threads for network in results.benchmarks.values() for timed in network.thread_counts})
     rows = []
     for (model, scale), benchmark in results.benchmarks.items():
         timed = {each.threads: each.backends for each in benchmark.thread_counts}

@@ -5,8 +5,8 @@ import pytest
 from pipeline.evaluation.gaps import gap_of
 from pipeline.params import Thresholds
 from pipeline.records import Score
-from pipeline.reporting.claims import judge
 from pipeline.reporting.gaps import PairGap, equivalence
+from pipeline.reporting.render import verdicts
 from pipeline.reporting.reservations import ONE_SEED, accuracy_reservations
 from pipeline.reporting.results import read_results
 from pipeline.reporting.speed_claim import further_loss, speed_claim
@@ -16,7 +16,12 @@ from tests.reporting.synthetic_run import make_params, write_run
 
 
 def judged(root, params, **numbers):
-    return judge(results_of(root, params, **numbers), params.report.claims)
+    return judge(results_of(root, params, **numbers), params)
+
+
+def judge(results, params):
+    """The claims by this run alone: accuracy, size and speed."""
+    return verdicts(results, params)[1:]
 
 
 def results_of(root, params, **numbers):
@@ -51,7 +56,7 @@ def test_the_upper_end_of_the_interval_decides_not_the_mean(tmp_path, small):
     scores = results.evaluations[key].scores["torch"]
     for (image, score), share in zip(list(scores.items()), (0.2, -0.2, 0.0), strict=True):
         scores[image] = replace(score, psnr_y=score.psnr_y + share)  # the same mean, images that disagree
-    claim = judge(results, small.report.claims)[0]
+    claim = judge(results, small)[0]
     assert claim.headline == "0.20 dB" and claim.verdict == Verdict.PARTLY
     assert claim.headline_label.endswith(
         "VDSR ×2 on embedded-test. The upper end of its 95 % interval, 0.00 to 0.40 dB, is the highest of all"
@@ -129,7 +134,7 @@ def test_one_bad_test_set_decides_the_accuracy_verdict(tmp_path, small):
     evaluation = results.evaluations[key]
     worse = {image: replace(score, psnr_y=score.psnr_y - 5) for image, score in evaluation.scores["torch"].items()}
     results.evaluations[key] = replace(evaluation, scores={"torch": worse})
-    claim = judge(results, small.report.claims)[0]
+    claim = judge(results, small)[0]
     assert claim.verdict == Verdict.NOT
     assert claim.measures[0].note == "VDSR ×2 on embedded-test, 5.10 to 5.10 dB"
 
@@ -139,7 +144,7 @@ def test_80_percent_at_one_scale_only_is_partly_replicated(tmp_path):
     results = results_of(tmp_path, params, saved=0.81)
     binary = Run("srresnet", 4, "binary")
     results.footprint[binary] = replace(results.footprint[binary], bytes=1_450_000)  # of 5.6 MB: 74 %
-    claim = judge(results, params.report.claims)[1]
+    claim = judge(results, params)[1]
     assert claim.verdict == Verdict.PARTLY
     assert [measure.value for measure in claim.measures] == ["81.0 %", "74.1 %", "75.0 %"]
     assert claim.measures[2].label == "SRResNet ×4, published" and claim.measures[2].note == "3.20 MB to 800 kB"
@@ -155,7 +160,7 @@ def test_without_timings_of_the_engine_speed_is_not_measured(tmp_path, small):
     results = results_of(tmp_path, small)
     for pair, timed in results.benchmarks.items():
         results.benchmarks[pair] = replace(timed, backends={"torch": timed.backends["torch"]})
-    assert judge(results, small.report.claims)[2].verdict == Verdict.UNMEASURED
+    assert judge(results, small)[2].verdict == Verdict.UNMEASURED
 
 
 def test_reduced_and_brief_runs_say_that_the_verdict_is_theirs_alone(tmp_path, small):
@@ -179,7 +184,7 @@ def test_one_image_gives_no_verdict():
 def test_a_full_run_has_no_reservation_but_its_seed(tmp_path):
     params = make_params(["srresnet"], [4], ["Set5"], "paper")
     results = results_of(tmp_path, params, iterations=1_000_000, parameters=1_550_000)
-    claims = judge(results, params.report.claims)
+    claims = judge(results, params)
     assert [claim.reservations for claim in claims] == [[ONE_SEED], [], []]
 
 
@@ -195,4 +200,4 @@ def test_a_float_network_below_bicubic_is_named(tmp_path, small):
     bicubic = results.bicubic["embedded-test", 2]
     better = {"bicubic": replace(bicubic.means["bicubic"], psnr_y=40.0)}
     results.bicubic["embedded-test", 2] = replace(bicubic, means=better)
-    assert "SRResNet ×2 on embedded-test" in judge(results, small.report.claims)[0].reservations[-1]
+    assert "SRResNet ×2 on embedded-test" in judge(results, small)[0].reservations[-1]

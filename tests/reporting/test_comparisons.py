@@ -1,13 +1,17 @@
+"""The pictures of a made-up run, the regions that they show, and the colours of their errors."""
+
 import json
+import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.errors import InputError
 from pipeline.metrics import luma, psnr, ssim
-from pipeline.reporting.comparisons import make_pictures
-from pipeline.reporting.error_maps import error_map
+from pipeline.reporting.comparisons import SIDE, best_region, error_map, error_range, gradient, make_pictures
 from pipeline.reporting.results import read_results
 from tests.reporting.synthetic_run import make_params, write_run
 
@@ -103,3 +107,50 @@ def test_a_malformed_list_is_named(tmp_path, params):
     path.write_text(json.dumps([{"choice": "middle", "image": "cat", "gaps": {}}]))
     with pytest.raises(InputError, match=r"x3/pictures.json: 0.choice: "):
         pictures_of(tmp_path, params)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 4), st.integers(0, 3), st.integers(0, 5), st.integers(0, 2**32 - 1))
+def test_best_region_is_the_best_of_all_positions(scale, rows, columns, seed):
+    side = SIDE // scale * scale
+    shape = (side + rows * scale, side + columns * scale)
+    gain = np.random.default_rng(seed).normal(size=shape)
+    region = best_region(gain, scale)
+    every = [
+        gain[top : top + side, left : left + side].mean()
+        for top in range(0, shape[0] - side + 1, scale)
+        for left in range(0, shape[1] - side + 1, scale)
+    ]
+    assert region.cut(gain).mean() == pytest.approx(max(every))
+    assert (region.top % scale, region.left % scale, region.side) == (0, 0, side)
+
+
+def test_a_small_image_gives_what_it_has():
+    region = best_region(np.ones((9, 30)), 3)
+    assert (region.top, region.side) == (0, 9)
+    assert region.share(9, 30) == (0, 0, 30, 100)
+
+
+def test_a_side_is_a_multiple_of_the_scale():
+    assert best_region(np.ones((500, 400)), 3).side == 318
+
+
+def test_colours_go_from_dark_to_bright_with_the_error():
+    errors = np.linspace(0, 25, 200)[None]
+    colours = np.asarray(error_map(errors, 20).convert("RGB")).astype(int)[0]
+    brightness = colours @ [0.299, 0.587, 0.114]
+    assert (np.diff(brightness) >= 0).all() and brightness[0] < 5 and brightness[-1] > 200
+    assert (colours[errors[0] >= 20] == colours[-1]).all()  # the range and beyond
+
+
+def test_the_range_is_of_all_errors_and_leaves_out_the_rarest():
+    small, large = np.full((100, 100), 2.5), np.full((100, 100), 9.2)
+    large[0, 0] = 200
+    assert error_range([small, large]) == 10
+    assert error_range([np.zeros((4, 4))]) == 1
+
+
+def test_the_gradient_has_the_colours_of_the_map():
+    ends = np.asarray(error_map(np.array([[0.0, 1.0]]), 1).convert("RGB"))[0]
+    stops = re.findall(r"#(\w{6})", gradient())
+    assert [stops[0], stops[-1]] == [bytes(colour).hex() for colour in ends]
