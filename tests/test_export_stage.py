@@ -56,7 +56,7 @@ def missing_record(place):
 
 def cut_record(place):
     (place / RUN.training_record).write_text('{"iterations": ')
-    return f"{RUN.training_record}: file: "
+    return f"{RUN.training_record}: whole file: "
 
 
 @pytest.mark.parametrize("damage", [missing_weights, cut_weights, other_sizes, missing_record, cut_record])

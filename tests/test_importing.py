@@ -265,7 +265,7 @@ def test_what_is_no_such_network_is_refused_in_one_line(tmp_path):
         ("folder.pt", "edsr", None, "no such file"),
         ("list.pt", "edsr", None, "holds no dictionary of tensors"),
         ("numbers.pt", "edsr", None, "holds no dictionary of tensors"),
-        ("other.pt", "edsr", None, "a.weight: is no tensor of EDSR-PyTorch's or BasicSR's EDSR"),
+        ("other.pt", "edsr", None, "a.weight: is not a tensor of EDSR-PyTorch's or BasicSR's EDSR"),
         ("other.mat", "vdsr", None, "is not a VDSR of caffe-vdsr"),
         ("vdsr.safetensors", "edsr", None, "is not a float edsr"),
         ("vdsr.safetensors", "srresnet", None, "is not a float srresnet"),

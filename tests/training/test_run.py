@@ -118,7 +118,9 @@ def test_the_teacher_is_the_network_that_was_started_from(tmp_path, place):
 )
 def test_a_start_of_other_sizes_is_refused_in_one_line(tmp_path, place, weights, start):
     planned = replace(plan(weights=weights, start=start), overrides=plan(weights=weights).overrides)
-    with pytest.raises(InputError, match=r"^a\.safetensors: is no float edsr of the sizes in params\.yaml; ") as error:
+    with pytest.raises(
+        InputError, match=r"^a\.safetensors: is not a float edsr of the sizes in params\.yaml; "
+    ) as error:
         train_planned(planned, tmp_path / "a", ALONE)
     assert "\n" not in str(error.value) and not (tmp_path / "a").exists()
 
