@@ -20,7 +20,7 @@ class InputError(Exception):
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK = (*FULL, errno.EROFS)  # how writing fails on a disk that takes nothing more
-PLACE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def unwritten(path: object, error: OSError) -> InputError:
@@ -43,7 +43,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (*DISK, *PLACE):  # as of what is read in the meantime
+        if error.errno not in (*DISK, *UNWRITABLE):  # as of what is read in the meantime
             raise
         raise unwritten(path, error) from error
 

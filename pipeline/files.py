@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def _here() -> str:
+def _machine() -> str:
     """Return what tells this machine from others that may write into a shared folder, containers included."""
     try:
         processes = os.readlink("/proc/self/ns/pid")
@@ -30,7 +30,7 @@ def _here() -> str:
     return f"{zlib.crc32(f'{platform.node()}{processes}'.encode()):08x}"
 
 
-MACHINE = _here()
+MACHINE = _machine()
 LONGEST = 200  # bytes of a name that a temporary name can contain: file systems allow 255
 TEMPORARY = re.compile(rf"\..+\.{MACHINE}\.(\d+)\.tmp(\.yaml)?")  # .yaml: of a writer that goes by the suffix
 

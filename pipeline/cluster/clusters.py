@@ -20,6 +20,7 @@ from pipeline.provenance import available_cores
 from pipeline.reading import read_yaml
 
 CONNECT_SECONDS = 10
+UNREACHABLE = (OSError, ValueError, TypeError, RuntimeError, ImportError)  # the last three: of tls:// and ucx://
 
 
 class WithoutInterruption(WorkerPlugin):
@@ -73,13 +74,7 @@ def _connection(scheduler: str | None, local: int | None, slurm: Path | None) ->
     if scheduler is not None:
         try:
             connection = Client(scheduler, timeout=CONNECT_SECONDS)
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            RuntimeError,
-            ImportError,
-        ) as error:  # the last three: of tls:// and ucx://
+        except UNREACHABLE as error:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"--scheduler: {scheduler}: cannot be reached ({reason:.200}); start one with `dask scheduler`"

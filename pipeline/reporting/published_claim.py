@@ -164,9 +164,9 @@ def _reservations(compared: Sequence[PublishedNetwork], models: Sequence[Publish
     reasons = []
     if short:
         span = labels.span([model.training["iterations"] for model in short], "{:,}".format)
-        batches = sorted({model.training["batch"] for model in short})
+        batches = labels.listing([str(batch) for batch in sorted({model.training["batch"] for model in short})])
         reasons.append(
-            f"Short runs: {span} iterations of {labels.listing([str(batch) for batch in batches])} crops each, where "
+            f"Short runs: {span} iterations with batches of {batches} crops, where "
             f"{papers_train(dict.fromkeys(model.model for model in short))}."
         )
     seeded = [network for network, several in seed_pairs(models).items() if len(several) > 1]
