@@ -97,7 +97,7 @@ def test_the_verdict_names_the_commit_that_froze_it_and_counts_the_pair_alone(re
     assert claim.headline == "0.18 dB" and "0.09 to 0.27 dB" in claim.headline_label
     assert "commit abcdef0123." in claim.rule and "equal terms" in claim.conditions
     (short,) = claim.reservations
-    assert short.startswith("Short runs: 6,000 iterations of 8 crops")
+    assert short.startswith("Short runs: 6,000 iterations with batches of 8 crops")
 
 
 def test_a_training_image_among_the_test_images_is_said(results, params, monkeypatch):
