@@ -50,9 +50,20 @@ def export(
     """
     packed = pack(module, metadata, float_type)
     if packed.binary:
-        scale, side, count = packed.config["scale"], settings.calibration_crop, settings.calibration_images
-        ranges = calibrate(packed, lr_crops(training_set, scale, side, count, seed), settings.calibration_percentiles)
-        packed = replace(packed, metadata={**packed.metadata, "activations": ranges})
-        packed = replace(packed, metadata={**packed.metadata, "mode": default_mode(packed, validation)})
+        packed = calibrated(packed, settings, training_set, validation, seed)
     write(packed, path)
     return packed
+
+
+def calibrated(
+    packed: PackedNetwork,
+    settings: Export,
+    training_set: PreparedSet,
+    validation: Sequence[ImagePair],
+    seed: int,
+) -> PackedNetwork:
+    """Return a binary network with its ranges and its default mode; the parameters are those of `export`."""
+    scale, side, count = packed.config["scale"], settings.calibration_crop, settings.calibration_images
+    ranges = calibrate(packed, lr_crops(training_set, scale, side, count, seed), settings.calibration_percentiles)
+    packed = replace(packed, metadata={**packed.metadata, "activations": ranges})
+    return replace(packed, metadata={**packed.metadata, "mode": default_mode(packed, validation)})

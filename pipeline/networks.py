@@ -23,6 +23,9 @@ class Facts:
     on_luma : bool
         Its input is the luma of the bicubic image, at any scale, and its output the luma of the SR image. The others
         take the LR image in RGB.
+    exact : int
+        How many of its binary layers, from the first, the engine's modes that round do not round for: what they lose,
+        all layers after them amplify. In VDSR, whose layers no skip connection passes by, more do than in the others.
     """
 
     title: str
@@ -30,6 +33,7 @@ class Facts:
     iterations: int
     parameters: int
     on_luma: bool = False
+    exact: int = 1
 
     @property
     def channels(self) -> int:
@@ -42,5 +46,5 @@ NETWORKS = {
     "edsr": Facts(
         "EDSR", {"blocks": 1, "channels": 1, "residual_scale": 0.0}, iterations=300_000, parameters=1_369_859
     ),
-    "vdsr": Facts("VDSR", {"layers": 3, "channels": 1}, iterations=80_000, parameters=665_921, on_luma=True),
+    "vdsr": Facts("VDSR", {"layers": 3, "channels": 1}, iterations=80_000, parameters=665_921, on_luma=True, exact=3),
 }

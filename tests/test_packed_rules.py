@@ -124,7 +124,7 @@ def test_a_lie_is_refused_at_once_by_both(networks, tmp_path, change):
 
 
 @pytest.mark.parametrize(
-    "ends", [[0, 1e-44], [0, 10**400], [float("nan"), 1], [1, 0, 2], "01", [True, 2], [0, 1e308], None, [-1e-300, 0]]
+    "ends", [[0, 1e-44], [0, 10**400], [float("nan"), 1], [1, 0, 2], "01", [True, 2], [0, 1e308], {}, [-1e-300, 0]]
 )
 def test_ranges_that_hold_nothing_are_refused(networks, tmp_path, ends):
     def change(tensors, header):

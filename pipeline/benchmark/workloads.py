@@ -81,7 +81,10 @@ def network(model: str, scale: int, overrides: Mapping[str, Any], binarization: 
     real = build(model, scale, "float", **overrides).eval()
     binary = build(model, scale, "binary", **overrides, **binarization).eval()
     packed = pack(binary)
-    return _workload(real, binary, packed, Architecture.of(packed), scale if NETWORKS[model].on_luma else 1)
+    facts = NETWORKS[model]
+    return _workload(
+        real, binary, packed, Architecture.of(packed), scale if facts.on_luma else 1, exact_layers=facts.exact
+    )
 
 
 def body(whole: Workload) -> Workload:
@@ -173,11 +176,12 @@ def _workload(
     architecture: Forward,
     enlarged: int = 1,
     layers: int = 1,
+    exact_layers: int = 0,
 ) -> Workload:
     """Return a workload whose packed network holds the ranges of its activations."""
     rng = np.random.default_rng(0)
     size = (architecture.channels, CALIBRATION_SIZE, CALIBRATION_SIZE)
     inputs = [rng.random(size, np.float32) for _ in range(CALIBRATION_INPUTS)]
-    ranges = calibrate_inputs(packed, cast(Architecture, architecture), inputs)
+    ranges = calibrate_inputs(packed, cast(Architecture, architecture), inputs, exact_layers=exact_layers)
     packed = replace(packed, metadata={**packed.metadata, "activations": ranges})
     return Workload(real, binary, packed, architecture, enlarged, layers, inputs)

@@ -14,6 +14,7 @@ from pipeline.engine.layers import Layer, layers_of
 from pipeline.engine.networks import Architecture, Array
 from pipeline.engine.runner import FLOAT_LAYERS, Activations, Engine, EngineOps
 from pipeline.errors import InputError
+from pipeline.networks import NETWORKS
 from pipeline.packed import PackedNetwork, read
 from pipeline.upscaling import upscale_image
 
@@ -42,7 +43,8 @@ def calibrate(
     -------
     dict
         "int8", "int6" and "int1": the range of each binary layer's input as [low, high]; for int1, minus and plus the
-        mean absolute value. "float_layers": see `measure_channels`. `pipeline.packing.save` takes it as
+        mean absolute value; for int8 and int6 None for the first layers, whose inputs stay in float32 (see
+        `pipeline.networks.Facts.exact`). "float_layers": see `measure_channels`. `pipeline.packing.save` takes it as
         ``metadata["activations"]``.
 
     Raises
@@ -63,13 +65,20 @@ def calibrate(
 
     for image in images:
         upscale_image(run, image, architecture.model, architecture.scale)
-    return calibrate_inputs(packed, architecture, inputs, percentiles)
+    return calibrate_inputs(packed, architecture, inputs, percentiles, NETWORKS[architecture.model].exact)
 
 
 def calibrate_inputs(
-    packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array], percentiles: Sequence[float] = (100.0,)
+    packed: PackedNetwork,
+    architecture: Architecture,
+    inputs: Sequence[Array],
+    percentiles: Sequence[float] = (100.0,),
+    exact_layers: int = 0,
 ) -> dict[str, Ranges]:
-    """Calibrate any architecture on network inputs: float32 of shape (C, h, w)."""
+    """Calibrate any architecture on network inputs: float32 of shape (C, h, w).
+
+    The first `exact_layers` of its binary layers, but at most half of them, keep their inputs in float32.
+    """
     if not percentiles:
         raise InputError("percentiles: none given; name at least one, such as 100")
     kinds: tuple[Activations, ...] = ("int8", "int6")
@@ -77,10 +86,15 @@ def calibrate_inputs(
         "int1": measure_magnitudes(packed, architecture, inputs),
         FLOAT_LAYERS: measure_channels(packed, architecture, inputs),
     }
+
+    def measured(inputs: Sequence[Array], percentile: float) -> Ranges:
+        ranges = measure_ranges(packed, architecture, inputs, percentile)
+        return ranges | dict.fromkeys(list(ranges)[: min(exact_layers, len(ranges) // 2)])
+
     if len(percentiles) == 1 or not packed.binary:
-        return {kind: measure_ranges(packed, architecture, inputs, percentiles[0]) for kind in kinds} | kept
+        return {kind: measured(inputs, percentiles[0]) for kind in kinds} | kept
     some, others = inputs[::2], inputs[1::2] or inputs
-    candidates = [measure_ranges(packed, architecture, some, percentile) for percentile in percentiles]
+    candidates = [measured(some, percentile) for percentile in percentiles]
     exact = _outputs(packed, architecture, others, "float32")
     for kind in kinds:
         losses = []
@@ -90,7 +104,7 @@ def calibrate_inputs(
             losses.append(sum(float(((a - b) ** 2).sum()) for a, b in zip(outputs, exact, strict=True)))
         widest, least = int(np.argmax(percentiles)), int(np.argmin(losses))
         best = least if losses[least] <= CLEAR_GAIN * losses[widest] else widest
-        kept[kind] = measure_ranges(packed, architecture, inputs, percentiles[best])
+        kept[kind] = measured(inputs, percentiles[best])
     return kept
 
 
@@ -128,24 +142,25 @@ def measure_ranges(
 
 
 def measure_channels(packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array]) -> Ranges:
-    """Measure the largest absolute value in each input channel of each float layer; see `measure_ranges`.
+    """Measure the range of each input channel of each float layer but the first; see `measure_ranges`.
 
     Returns
     -------
     dict of str to dict
-        ``largest``: one value per channel, to four digits; ``signed``: whether any activation is negative.
+        ``low`` and ``high``: one value per channel, to four digits.
     """
-    by_layer: dict[str, tuple[Array, bool]] = {}
+    by_layer: dict[str, tuple[Array, Array]] = {}
 
     def widen(layer: str, values: Array) -> None:
-        largest, signed = by_layer.get(layer, (np.zeros(len(values), np.float32), False))
-        peaks = np.abs(values).max(axis=(1, 2))
-        by_layer[layer] = (np.maximum(largest, peaks), signed or bool((values < 0).any()))
+        low, high = by_layer.get(layer, (np.zeros(len(values), np.float32),) * 2)
+        by_layer[layer] = np.minimum(low, values.min(axis=(1, 2))), np.maximum(high, values.max(axis=(1, 2)))
 
     _observe(packed, architecture, inputs, widen)
     return {
-        layer: {"largest": [float(f"{value:.4g}") for value in largest], "signed": signed}
-        for layer, (largest, signed) in by_layer.items()
+        layer: {
+            end: [float(f"{value:.4g}") for value in values] for end, values in zip(("low", "high"), ends, strict=True)
+        }
+        for layer, ends in list(by_layer.items())[1:]
         if layer not in packed.binary
     }
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
+SMALLEST_STEP = 1e-8  # of a channel that is all zero
+
 
 @dataclass(frozen=True)
 class Quantization:
@@ -44,11 +46,25 @@ class Quantization:
         return cls(step, lowest, lowest + intervals)
 
     @classmethod
-    def of_channels(cls, largest: Array, signed: bool) -> Quantization:
-        """Return 8-bit levels, from -128 if `signed`, else from 0; a step per channel, from its largest magnitude."""
-        highest = 127 if signed else 255
-        steps = np.maximum(largest, np.float32(1e-6)).astype(np.float32) / np.float32(highest)
-        return cls(steps, -128 if signed else 0, highest)
+    def of_channels(cls, low: Array, high: Array) -> Quantization:
+        """Return 256 levels with a step per channel, for activations in low..high, which are widened to contain zero.
+
+        All channels have the same lowest level: the one with the smallest sum of squared steps. With PReLU, activations
+        reach much farther above zero than below, and levels that are symmetric would leave half of them unused.
+
+        Parameters
+        ----------
+        low, high : float32, shape (C,)
+        """
+        below, above = -np.minimum(low, 0).astype(np.float64), np.maximum(high, 0).astype(np.float64)
+        lowest = np.arange(-255, 1)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            down, up = (
+                np.where(reach > 0, reach / levels, 0) for reach, levels in ((below, -lowest), (above, 255 + lowest))
+            )
+        steps = np.maximum(np.maximum(down, up), SMALLEST_STEP)
+        best = int(np.argmin(np.square(steps).sum(axis=1)))
+        return cls(steps[best].astype(np.float32), best - 255, best)
 
     @property
     def inverse_step(self) -> np.float32 | Array:

@@ -35,7 +35,6 @@ FloatLayers = Literal["float32", "bfloat16", "int8"]
 BITS = {"int8": 8, "int6": 6, "int1": 1}
 SMALLEST_RANGE = 1e-30  # of activations: float32 holds its steps and their inverses
 FLOAT_LAYERS = "float_layers"  # key of their input ranges in the metadata
-LEAST_INPUTS = 16  # of layers in bfloat16: those with fewer take little time, and pixels have more than its 8 bits
 TILE = 560  # with the networks of the papers, a pass then takes less than 1 GiB
 SHUFFLED_TILE = 192  # of the part of a network from its first pixel shuffle on
 
@@ -99,9 +98,10 @@ class Engine:
         network's metadata (see `pipeline.engine.calibration`); or signs, for networks trained with them (W1A1). "auto"
         is the mode in the network's metadata (see `pipeline.default_mode`), and float32 without one.
     float_layers : {"float32", "bfloat16", "int8"}, optional
-        Arithmetic of the other convolutions: float32; bfloat16, except for layers with fewer than 16 input channels,
-        with sums in float32, on processors with AVX-512 BF16; or activations and filters rounded to 8 bits. By default
-        float32, or that of the mode in the metadata if `activations` is "auto".
+        Arithmetic of the other convolutions: float32; bfloat16 with sums in float32, on processors with AVX-512 BF16;
+        or activations and filters rounded to 8 bits. The first layer always computes in float32: it takes little time,
+        and what it loses, all others amplify. By default float32, or that of the mode in the metadata if `activations`
+        is "auto".
     threads : int, optional
         Number of threads; by default that of Numba.
     architecture : Architecture, optional
@@ -296,26 +296,29 @@ def roundings_of(
     Raises
     ------
     InputError
-        If there are no binary layers to round for, or the range of a layer is missing.
+        If there are no binary layers to round for, or the range of a layer is missing; None is that of a layer whose
+        input stays in float32.
     """
     binary = [name for name, layer in layers.items() if layer.binary]
     if activations != "float32" and not binary:
         raise InputError(f"activations: {activations} needs binary layers, and the network has none; choose float32")
     roundings: dict[str, Rounding] = {}
     if activations != "float32":
-        roundings = {name: Quantization.of(*_range(packed, activations, name), BITS[activations]) for name in binary}
-    others = {name: layer for name, layer in layers.items() if not layer.binary}
+        ranges = {name: _range(packed, activations, name) for name in binary}
+        roundings = {name: Quantization.of(*ends, BITS[activations]) for name, ends in ranges.items() if ends}
+    others = [name for name in list(layers)[1:] if not layers[name].binary]
     if float_layers == "bfloat16":
-        rounding = Bfloat16()
-        roundings |= {name: rounding for name, layer in others.items() if layer.filters.shape[1] >= LEAST_INPUTS}
+        roundings |= dict.fromkeys(others, Bfloat16())
     elif float_layers == "int8":
-        roundings |= {name: _by_channel(packed, name, layer.filters.shape[1]) for name, layer in others.items()}
+        roundings |= {name: _by_channel(packed, name, layers[name].filters.shape[1]) for name in others}
     return roundings
 
 
-def _range(packed: PackedNetwork, kind: str, layer: str) -> tuple[float, float]:
+def _range(packed: PackedNetwork, kind: str, layer: str) -> tuple[float, float] | None:
     field = f"metadata.activations.{kind}.{layer}"
-    ends = ((packed.metadata.get("activations") or {}).get(kind) or {}).get(layer)
+    ranges = (packed.metadata.get("activations") or {}).get(kind) or {}
+    if (ends := ranges.get(layer)) is None and layer in ranges:
+        return None
     remedy = f"export with calibration for {kind}"
     if not isinstance(ends, list | tuple) or len(ends) != 2:
         raise InputError(f"{field}: {ends!r:.60} is not a range; {remedy}")
@@ -331,14 +334,17 @@ def _by_channel(packed: PackedNetwork, layer: str, channels: int) -> Quantizatio
     field = f"metadata.activations.{FLOAT_LAYERS}.{layer}"
     ranges = ((packed.metadata.get("activations") or {}).get(FLOAT_LAYERS) or {}).get(layer)
     remedy = "export with calibration for int8"
-    if not isinstance(ranges, dict) or not isinstance(ranges.get("signed"), bool):
+    if not isinstance(ranges, dict):
         raise InputError(f"{field}: {ranges!r:.60} has no ranges; {remedy}")
-    largest = ranges.get("largest")
-    if not isinstance(largest, list) or len(largest) != channels:
-        raise InputError(f"{field}.largest: not a list of {channels} numbers; {remedy}")
-    if not all(finite(value) and value >= 0 for value in largest):
-        raise InputError(f"{field}.largest: {largest!r:.60} must all be finite and at least 0; {remedy}")
-    return Quantization.of_channels(np.array(largest, np.float32), ranges["signed"])
+    ends = []
+    for end in ("low", "high"):
+        values = ranges.get(end)
+        if not isinstance(values, list) or len(values) != channels:
+            raise InputError(f"{field}.{end}: not a list of {channels} numbers; {remedy}")
+        if not all(map(finite, values)):
+            raise InputError(f"{field}.{end}: {values!r:.60} must all be finite; {remedy}")
+        ends.append(np.array(values, np.float32))
+    return Quantization.of_channels(*ends)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from tests.engine.random_networks import save_random
 
 TINY = {"blocks": 1, "channels": 8}
 CHANNELS = {"head": 3, "conv": 8, "upsample.0.conv": 8, "tail": 8}
-FLOAT_LAYERS = {name: {"signed": True, "largest": [2.0] * count} for name, count in CHANNELS.items()}
+FLOAT_LAYERS = {name: {"low": [-2.0] * count, "high": [2.0] * count} for name, count in CHANNELS.items()}
 RANGES = {"int8": {f"blocks.0.conv{i}": [-2.0, 2.0] for i in (1, 2)}}
 
 

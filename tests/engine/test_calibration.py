@@ -42,10 +42,28 @@ def test_ranges_are_percentiles_of_the_inputs(tmp_path, model, overrides, percen
         upscale(module, image)
     ranges = calibrate(path, IMAGES, [percentile])
     assert ranges.keys() == {"int8", "int6", "int1", "float_layers"} and ranges["int8"] == ranges["int6"]
-    assert ranges["int8"].keys() == seen.keys()
-    for name, found in ranges["int8"].items():
-        np.testing.assert_allclose(found, seen[name], rtol=1e-4, atol=1e-5)
+    first, *others = seen
+    assert list(ranges["int8"]) == [first, *others] and ranges["int8"][first] is None
+    for name in others:
+        np.testing.assert_allclose(ranges["int8"][name], seen[name], rtol=1e-4, atol=1e-5)
     assert calibrate(read(path), IMAGES, [percentile]) == ranges
+
+
+@pytest.mark.parametrize(("model", "sizes", "exact"), [
+    ("srresnet", {"blocks": 3}, 1), ("edsr", {"blocks": 2}, 1), ("vdsr", {"layers": 8}, 3), ("vdsr", {"layers": 5}, 1),
+])  # fmt: skip
+def test_the_first_layers_stay_in_float32(tmp_path, model, sizes, exact):
+    save_random(tmp_path / "network.safetensors", model, 2, channels=6, **sizes)
+    packed = read(tmp_path / "network.safetensors")
+    ranges = calibrate(packed, IMAGES, [100.0, 99.0])
+    for kind in ("int8", "int6"):
+        assert [ends is None for ends in ranges[kind].values()] == [True] * exact + [False] * (
+            len(packed.binary) - exact
+        )
+    assert None not in ranges["int1"].values()
+    engine = Engine(replace(packed, metadata={"activations": ranges}), "int8", float_layers="int8")
+    quantized = [c.rounding is not None for c in engine.ops.convolutions.values()]
+    assert quantized[: exact + 1] == [False] * (exact + 1) and all(quantized[exact + 1 :])
 
 
 def test_buffers_of_other_sizes_are_not_kept(tmp_path, monkeypatch):
@@ -64,7 +82,7 @@ def test_buffers_of_other_sizes_are_not_kept(tmp_path, monkeypatch):
     assert several == one
 
 
-def test_float_layers_have_a_magnitude_for_each_channel(tmp_path):
+def test_float_layers_but_the_first_have_a_range_for_each_channel(tmp_path):
     path = tmp_path / "network.safetensors"
     module = save_random(path, "srresnet", 2, channels=6, blocks=1).float()
     seen: dict[str, list[np.ndarray]] = {}
@@ -75,11 +93,12 @@ def test_float_layers_have_a_magnitude_for_each_channel(tmp_path):
     for image in IMAGES:
         upscale(module, image)
     found = calibrate(path, IMAGES, [99.0])["float_layers"]
-    assert found.keys() == seen.keys() == {"head", "conv", "upsample.0.conv", "tail"}
-    for name, values in seen.items():
-        largest = np.max([np.abs(v).max(axis=(1, 2)) for v in values], axis=0)
-        np.testing.assert_allclose(found[name]["largest"], largest, rtol=1e-3)
-        assert found[name]["signed"] == (min(v.min() for v in values) < 0) == (name != "head")
+    assert found.keys() == seen.keys() - {"head"} == {"conv", "upsample.0.conv", "tail"}
+    for name, ranges in found.items():
+        low = np.min([v.min(axis=(1, 2)) for v in seen[name]], axis=0)
+        high = np.max([v.max(axis=(1, 2)) for v in seen[name]], axis=0)
+        np.testing.assert_allclose(ranges["low"], np.minimum(low, 0), rtol=1e-3)
+        np.testing.assert_allclose(ranges["high"], np.maximum(high, 0), rtol=1e-3)
 
 
 def test_signs_stand_for_the_mean_magnitude(tmp_path):
@@ -115,16 +134,16 @@ def test_the_percentile_is_kept_that_clearly_loses_least(tmp_path):
 def test_an_input_of_zeros_has_a_range_too(tmp_path):
     module = build("edsr", 2, "binary", blocks=1, channels=4)
     with torch.no_grad():
-        module.head.weight.zero_(), module.head.bias.zero_()
+        module.blocks[0].conv1.alpha.zero_(), module.blocks[0].conv1.bias.zero_()
     save(module, tmp_path / "network.safetensors")
-    assert calibrate(tmp_path / "network.safetensors", IMAGES)["int8"]["blocks.0.conv1"] == [0.0, SMALLEST_RANGE]
+    assert calibrate(tmp_path / "network.safetensors", IMAGES)["int8"]["blocks.0.conv2"] == [0.0, SMALLEST_RANGE]
 
 
 def test_a_float_network_has_ranges_for_its_float_layers(tmp_path):
     path = tmp_path / "network.safetensors"
     save_random(path, "vdsr", 2, "float", layers=3, channels=4)
     ranges = calibrate(path, IMAGES, [100.0, 99.9])
-    assert not ranges["int8"] and ranges["float_layers"].keys() == {"head", "blocks.0", "tail"}
+    assert not ranges["int8"] and ranges["float_layers"].keys() == {"blocks.0", "tail"}
     packed = replace(read(path), metadata={"activations": ranges})
     exact, rounded = Engine(packed).upscale(IMAGES[0]), Engine(packed, float_layers="int8").upscale(IMAGES[0])
     assert 0 < np.abs(exact.astype(int) - rounded).mean() < 3

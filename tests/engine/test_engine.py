@@ -125,7 +125,7 @@ def test_a_view_and_a_read_only_array_run_too(saved):
             "metadata.activations.int8.blocks.0.conv1: None is not a range; export with cal",
         ),
         ("float", {"activations": "int8"}, "activations: int8 needs binary layers"),
-        ("bare", {"float_layers": "int8"}, "metadata.activations.float_layers.head: None has no ranges; export with"),
+        ("bare", {"float_layers": "int8"}, "metadata.activations.float_layers.conv: None has no ranges; export with"),
         ("bare", {"activations": "int4"}, "activations: 'int4' is unknown; choose"),
         ("bare", {"float_layers": "int6"}, "float_layers: 'int6' is unknown; choose"),
         ("bare", {"tile": 0}, "tile: 0 is too small; choose"),
@@ -140,7 +140,7 @@ def test_loading_errors_name_the_file_and_the_field(saved, name, arguments, mess
     assert message in str(error.value) and f"{name}.safetensors" in str(error.value)
 
 
-@pytest.mark.parametrize("range_", [0, 1.5, None, [1.0], [0, 0], [-1, float("nan")], [0, float("inf")], ["0", "1"]])
+@pytest.mark.parametrize("range_", [0, 1.5, [1.0], [0, 0], [-1, float("nan")], [0, float("inf")], ["0", "1"]])
 def test_a_range_must_be_two_numbers_apart(saved, range_):
     packed = read(saved / "calibrated.safetensors")
     ranges = packed.metadata["activations"]["int8"] | {"blocks.0.conv2": range_}
@@ -149,19 +149,36 @@ def test_a_range_must_be_two_numbers_apart(saved, range_):
         Engine(PackedNetwork(packed.config, metadata, packed.binary, packed.tensors), "int8")
 
 
+def test_a_layer_without_a_range_keeps_its_input_in_float32(saved):
+    packed = read(saved / "calibrated.safetensors")
+    x = np.random.default_rng(0).random((3, 20, 30), np.float32)
+
+    def run(activations, **changed):
+        ranges = packed.metadata["activations"]["int6"] | changed
+        metadata = {"activations": packed.metadata["activations"] | {"int6": ranges}}
+        return Engine(PackedNetwork(packed.config, metadata, packed.binary, packed.tensors), activations).forward(x)
+
+    exact, some = run("float32"), run("int6", **{"blocks.0.conv1": None})
+    every = run("int6", **{"blocks.0.conv1": [-1, 1]})
+    assert not np.array_equal(some, exact) and not np.array_equal(some, every)
+    np.testing.assert_array_equal(run("int6", **dict.fromkeys(packed.binary)), exact)
+
+
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        ([0, 1], "head: [0, 1] has no ranges"),
-        ({"largest": [1.0] * 3}, "has no ranges"),
-        ({"largest": [1.0] * 4, "signed": True}, "head.largest: not a list of 3 numbers"),
-        ({"largest": [1.0, -1.0, 1.0], "signed": True}, "must all be finite and at least 0"),
-        ({"largest": [1.0, float("nan"), 1.0], "signed": True}, "must all be finite and at least 0"),
+        (lambda ones: [0, 1], "conv: [0, 1] has no ranges"),
+        (lambda ones: {"high": ones}, "conv.low: not a list of"),
+        (lambda ones: {"low": ones, "high": [*ones, 1.0]}, "conv.high: not a list of"),
+        (lambda ones: {"low": ones[1:], "high": ones}, "conv.low: not a list of"),
+        (lambda ones: {"low": ones, "high": [*ones[1:], float("nan")]}, "conv.high: [1.0"),
+        (lambda ones: {"low": [*ones[1:], "1"], "high": ones}, "must all be finite"),
     ],
 )
 def test_ranges_by_channel_must_be_numbers(saved, found, message):
     packed = read(saved / "calibrated.safetensors")
-    ranges = packed.metadata["activations"]["float_layers"] | {"head": found}
+    ones = [1.0] * packed.tensors["conv.weight"].shape[1]
+    ranges = packed.metadata["activations"]["float_layers"] | {"conv": found(ones)}
     metadata = {"activations": {"float_layers": ranges}}
     with pytest.raises(InputError, match=re.escape(message)):
         Engine(PackedNetwork(packed.config, metadata, packed.binary, packed.tensors), float_layers="int8")
@@ -260,10 +277,14 @@ def test_results_do_not_depend_on_what_lies_in_freed_memory(saved):
 
 def test_a_long_value_is_cut_in_the_message(saved):
     packed = read(saved / "calibrated.safetensors")
-    for kind, arguments in (("float_layers", {"float_layers": "int8"}), ("int8", {"activations": "int8"})):
+    wrong = {"9" * 5000: 1}
+    for kind, layer, value, arguments in (
+        ("float_layers", "conv", wrong, {"float_layers": "int8"}),
+        ("float_layers", "conv", {"low": [wrong] * 8}, {"float_layers": "int8"}),
+        ("int8", "blocks.0.conv2", wrong, {"activations": "int8"}),
+    ):
         ranges = packed.metadata["activations"][kind]
-        layer = next(iter(ranges))
-        metadata = {"activations": {**packed.metadata["activations"], kind: {**ranges, layer: {"9" * 5000: 1}}}}
-        with pytest.raises(InputError, match=f"metadata.activations.{kind}.{layer}: ") as caught:
+        metadata = {"activations": {**packed.metadata["activations"], kind: {**ranges, layer: value}}}
+        with pytest.raises(InputError, match=f"metadata.activations.{kind}.{layer}") as caught:
             Engine(PackedNetwork(packed.config, metadata, packed.binary, packed.tensors), **arguments)
         assert len(str(caught.value)) < 200

@@ -105,14 +105,17 @@ def test_integer_sums_are_exact(engine, bits, size, inputs, outputs, k, positive
 
 @both
 @settings(max_examples=60)
-@given(SIZES, st.integers(1, 70), OUTPUTS, KERNELS, SEEDS)
-def test_integer_sums_of_float_filters_are_exact(engine, size, inputs, outputs, k, seed):
+@given(SIZES, st.integers(1, 70), OUTPUTS, KERNELS, st.integers(-255, 0), SEEDS)
+def test_integer_sums_of_float_filters_are_exact(engine, size, inputs, outputs, k, lowest, seed):
     rng = np.random.default_rng(seed)
     filters = rng.integers(-127, 128, (outputs, inputs, k, k))
     filters[:, 0, 0, 0] = 127  # so that rounding to int8 leaves them as they are
-    levels = rng.integers(-90, 166, (inputs, *size))
+    levels = rng.integers(lowest, lowest + 256, (inputs, *size))
     sums = convolution(levels, filters)
-    layer, unscaled = Layer(filters.astype(np.float32), sums_only(outputs)), Quantization(np.float32(1), -90, 165)
+    layer, unscaled = (
+        Layer(filters.astype(np.float32), sums_only(outputs)),
+        Quantization(np.float32(1), lowest, lowest + 255),
+    )
     got = run(engine, layer, unscaled, levels.astype(np.float32))
     np.testing.assert_array_equal(got, sums.astype(np.float32))
 
@@ -126,8 +129,8 @@ def test_steps_of_each_channel(engine, size, inputs, outputs, k, shuffle, signed
     x = rng.standard_normal((3, *size)).astype(np.float32)
     first = random_layer(rng, inputs * shuffle**2, 3, 1, False, shuffle=shuffle)
     layer = random_layer(rng, outputs, inputs, k, False)
-    largest = np.exp(rng.standard_normal(inputs)).astype(np.float32)
-    quantization = Quantization.of_channels(largest, signed)
+    high, low = np.exp(rng.standard_normal((2, inputs))).astype(np.float32)
+    quantization = Quantization.of_channels(-low if signed else np.zeros_like(low), high)
     planes = run(engine, first, None, x)
     expected = expected_of(layer, quantization, planes)
     np.testing.assert_allclose(run(engine, layer, quantization, planes), expected, rtol=1e-4, atol=1e-3)

@@ -1,0 +1,81 @@
+"""Measure the ranges of the published binary networks again, as after a change of the calibration.
+
+The weights stay as they are, and with them the scores of PyTorch and of the engine's modes that do not round; those of
+the other modes are dropped, and `make publish` makes them anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.data.prepared import PreparedSet
+from pipeline.data.ready import ready
+from pipeline.exporting import calibrated
+from pipeline.files import write_json
+from pipeline.packed import read, write
+from pipeline.params import Params, load_params
+from pipeline.program import run_program
+from pipeline.records import EXACT_MODES
+from pipeline.runs import prepared_folder
+from pipeline.zoo.catalogue import (
+    ZOO,
+    PublishedNetwork,
+    PublishedScores,
+    read_index,
+    read_published,
+    scores_of,
+    write_index,
+)
+
+UNAFFECTED = ("torch", *EXACT_MODES)
+
+
+def recalibrate(zoo: Path, params: Params) -> None:
+    """Rewrite the files whose ranges or default mode change, with their hashes and scores."""
+    for name in (params.data.train, params.data.validation):
+        ready(name)
+    for network in read_index(zoo):
+        if network.weights == "binary":
+            changed = _changed(network, zoo, params)
+            print(f"{network.name}: {'other ranges' if changed else 'as before'}", flush=True)
+
+
+def _changed(network: PublishedNetwork, zoo: Path, params: Params) -> bool:
+    """Write a network with the ranges that its calibration gives now; return whether they are others."""
+    path = network.path(zoo)
+    before = read(path)
+    images = PreparedSet.open(prepared_folder(params.data.validation))
+    after = calibrated(
+        before,
+        params.export,
+        PreparedSet.open(prepared_folder(network.training.get("training_set", params.data.train))),
+        images.pairs(params.data.validation_images, (network.scale,)),
+        network.training.get("seed", params.seed),
+    )
+    if after.metadata == before.metadata:
+        return False
+    write(after, path)
+    published = read_published(zoo)
+    if scores := scores_of(network, published):
+        kept = {test_set: {by: means[by] for by in UNAFFECTED if by in means} for test_set, means in scores.items()}
+        published[network.name] = PublishedScores(sha256(path.read_bytes()).hexdigest(), kept)
+        methods = {name: asdict(scores) for name, scores in published.items()}
+        write_json(zoo / "results.json", {"format": 1, "methods": methods})
+    write_index(zoo)
+    return True
+
+
+def main(
+    params_file: Annotated[Path, typer.Option("--params", help="Resolved parameters.")] = Path("zoo", "cpu.yaml"),
+    zoo: Annotated[Path, typer.Option(help="The zoo's folder.")] = ZOO,
+) -> None:
+    recalibrate(zoo, load_params(params_file))
+
+
+if __name__ == "__main__":
+    run_program(main)
