@@ -27,7 +27,7 @@ lint: setup
 	$(ACTIVATED) ruff check . && ruff format --check . && mypy
 
 test: lint
-	$(ACTIVATED) python -m pytest --numprocesses 2 --dist loadfile
+	$(ACTIVATED) python -m pytest --numprocesses 3 --dist loadfile
 
 torture: setup
 	$(ACTIVATED) python -m tests.torture

@@ -23,6 +23,7 @@ from pipeline.packed import read
 from pipeline.packing import load
 from pipeline.params import load_params
 from pipeline.profiles import compose
+from pipeline.records import EXACT_MODES
 from pipeline.zoo.catalogue import pairs, read_index, seed_pairs, twin_of
 from pipeline.zoo.queue import load_queue
 from tests.conftest import ROOT
@@ -35,6 +36,10 @@ STATUS = ("--params", "params.yaml", "--queue", "queue.yaml")
 
 def results(place):
     return json.loads((place.folder / "zoo/results.json").read_text())["methods"]
+
+
+def digest(zoo, name):
+    return sha256((zoo / f"{name}.safetensors").read_bytes()).hexdigest()
 
 
 def test_the_queue_is_trained_whole(published):
@@ -232,6 +237,34 @@ def test_publishing_again_runs_nothing_and_a_new_network_alone(published, tmp_pa
         (place.folder / f"zoo/{name}.safetensors").unlink()
     place.run("publish", "--sets", "embedded-test")
     assert set(results(place)) == {"bicubic-x2", *NAMES[:4]}
+
+
+def test_after_a_change_of_the_calibration_only_what_depends_on_it_is_scored_again(published, tmp_path):
+    place = published.copy(tmp_path / "place")
+    binary = [name for name in NAMES if "binary" in name]
+    zoo, before = place.folder / "zoo", results(place)
+    lines = place.run("recalibrate", "--params", "params.yaml").splitlines()
+    assert sorted(lines) == sorted(f"{name}: as before" for name in binary)
+    assert results(place) == before
+    place.change(lambda params: params["export"].update(calibration_percentiles=[90.0]))
+    output = place.run("recalibrate", "--params", "params.yaml")
+    changed = [name for name in binary if f"{name}: other ranges" in output]
+    assert "edsr-x2-binary" in changed
+    for name in changed:
+        old, new = (read(folder / f"{name}.safetensors") for folder in (published.folder / "zoo", zoo))
+        assert old.metadata["activations"]["int8"] != new.metadata["activations"]["int8"]
+        assert all(np.array_equal(new.tensors[key], value) for key, value in old.tensors.items())
+        assert {by for means in results(place)[name]["sets"].values() for by in means} <= {"torch", *EXACT_MODES}
+    output = place.run("publish", "--sets", "embedded-test")
+    after = results(place)
+    assert "edsr-x2-binary on embedded-test by engine_int6_all" in output and "by torch" not in output
+    assert after.keys() == before.keys()
+    for name, entry in after.items():
+        assert entry["sha256"] == (before[name]["sha256"] if name not in changed else digest(zoo, name))
+        for test_set, means in entry["sets"].items():
+            assert means.keys() == before[name]["sets"][test_set].keys()
+            kept = means.keys() if name not in changed else means.keys() & {"torch", *EXACT_MODES}
+            assert all(means[by] == before[name]["sets"][test_set][by] for by in kept)
 
 
 def test_a_zoo_without_networks_is_not_published(published, tmp_path):
