@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline import labels
 from pipeline.params import Thresholds
 from pipeline.records import INT8
 from pipeline.reporting.reservations import reduced_networks
 from pipeline.reporting.results import Results
 from pipeline.reporting.verdicts import Claim, Measure, Verdict, at_least, count
+from pipeline.runs import Run
 
 
 def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Claim:
@@ -46,7 +49,8 @@ def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Clai
             f"float network in the fastest float32 runtime of this run ({_baselines(results)}) against the binary "
             "network in this project’s engine, both keeping "
             "their memory from image to image. The weights are untrained, since time does not depend on them. The loss "
-            "by rounding is the largest of this run’s network and the published ones of the same model."
+            "by rounding is the largest of the published networks of the same model and of this run’s, if that is as "
+            "large as the network timed or none is published."
         )
     return Claim(
         key="speed",
@@ -68,23 +72,32 @@ def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Clai
 def further_loss(results: Results, engine: str, pair: tuple[str, int] | None = None) -> float | None:
     """Return the largest loss of PSNR-Y by an engine mode beside PyTorch, over this run's and the published networks.
 
-    `pair` is one of this run's networks, with which go the published ones of its model at every scale: this run's may
-    be reduced, and the published ones are as large as those that are timed. Variants, binarized otherwise than those
-    that are timed, do not count. By default all networks do. None where none was evaluated.
+    `pair` is one of this run's networks, with which go the published ones of its model at every scale. Where there are
+    any, one of this run's that is smaller than the network that is timed does not count. Neither do variants, binarized
+    otherwise than those that are timed. By default all other networks do. None where none was evaluated.
     """
+    published = [model for model in results.zoo.models if model.weights == "binary" and not model.variant]
+    covered = {model.model for model in published if results.zoo.published[model.name]}
     means = [
         evaluation.means
         for (_, run), evaluation in results.evaluations.items()
         if run.weights == "binary" and pair in (None, (run.model, run.scale))
+        if run.model not in covered or not _smaller_than_timed(results, run)
     ]
     means += [
         means_of_set
-        for model in results.zoo.models
-        if model.weights == "binary" and not model.variant and (pair is None or model.model == pair[0])
+        for model in published
+        if pair is None or model.model == pair[0]
         for means_of_set in results.zoo.published[model.name].values()
     ]
     losses = [mean["torch"].psnr_y - mean[engine].psnr_y for mean in means if engine in mean]
     return max(0.0, *losses) if losses else None
+
+
+def _smaller_than_timed(results: Results, run: Run) -> bool:
+    """Return whether this run's network has fewer parameters than the one of its name that was timed."""
+    timed = results.benchmarks.get((run.model, run.scale))
+    return timed is not None and results.exports[replace(run, weights="float")].parameters < timed.parameters
 
 
 def times(ratio: float) -> str:

@@ -128,6 +128,19 @@ def test_what_a_mode_costs_a_published_network_counts_too_and_what_nobody_measur
     assert speed_claim(results, limits, 0.05).value == pytest.approx(4.0 / 1.6)
 
 
+def test_a_network_smaller_than_the_one_timed_does_not_count_beside_published_ones(tmp_path, small):
+    results = results_of(tmp_path, small, speedup=4.0)
+    means = results.zoo.published["srresnet-x4-binary"]["Set14"]
+    means["engine_int8"] = replace(means["torch"], psnr_y=means["torch"].psnr_y - 0.001)
+    assert further_loss(results, "engine_int8", ("srresnet", 2)) == pytest.approx(0.004)  # this run's
+    for pair, timed in results.benchmarks.items():
+        results.benchmarks[pair] = replace(timed, parameters=timed.parameters + 1)
+    assert further_loss(results, "engine_int8", ("srresnet", 2)) == pytest.approx(0.001)
+    assert not any(model.model == "vdsr" for model in results.zoo.models)
+    assert further_loss(results, "engine_int8", ("vdsr", 2)) == pytest.approx(0.004)  # none is published
+    assert further_loss(results, "engine_int8") == pytest.approx(0.004)
+
+
 def test_one_bad_test_set_decides_the_accuracy_verdict(tmp_path, small):
     results = results_of(tmp_path, small, gap=0.1)
     key = ("embedded-test", Run("vdsr", 2, "binary"))
