@@ -23,9 +23,9 @@ class Facts:
     on_luma : bool
         Its input is the luma of the bicubic image, at any scale, and its output the luma of the SR image. The others
         take the LR image in RGB.
-    exact : int
-        How many of its binary layers, from the first, the engine's modes that round do not round for: what they lose,
-        all layers after them amplify. In VDSR, whose layers no skip connection passes by, more do than in the others.
+    exact_layers : int
+        How many of its binary layers, from the first, keep float32 inputs in the engine's modes that round: all later
+        layers amplify their errors. VDSR needs more of them, since no skip connections bypass its layers.
     """
 
     title: str
@@ -33,7 +33,7 @@ class Facts:
     iterations: int
     parameters: int
     on_luma: bool = False
-    exact: int = 1
+    exact_layers: int = 1
 
     @property
     def channels(self) -> int:
@@ -46,5 +46,7 @@ NETWORKS = {
     "edsr": Facts(
         "EDSR", {"blocks": 1, "channels": 1, "residual_scale": 0.0}, iterations=300_000, parameters=1_369_859
     ),
-    "vdsr": Facts("VDSR", {"layers": 3, "channels": 1}, iterations=80_000, parameters=665_921, on_luma=True, exact=3),
+    "vdsr": Facts(
+        "VDSR", {"layers": 3, "channels": 1}, iterations=80_000, parameters=665_921, on_luma=True, exact_layers=3
+    ),
 }

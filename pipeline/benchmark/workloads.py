@@ -83,7 +83,7 @@ def network(model: str, scale: int, overrides: Mapping[str, Any], binarization: 
     packed = pack(binary)
     facts = NETWORKS[model]
     return _workload(
-        real, binary, packed, Architecture.of(packed), scale if facts.on_luma else 1, exact_layers=facts.exact
+        real, binary, packed, Architecture.of(packed), scale if facts.on_luma else 1, exact_layers=facts.exact_layers
     )
 
 

@@ -43,8 +43,8 @@ def calibrate(
     -------
     dict
         "int8", "int6" and "int1": the range of each binary layer's input as [low, high]; for int1, minus and plus the
-        mean absolute value; for int8 and int6 None for the first layers, whose inputs stay in float32 (see
-        `pipeline.networks.Facts.exact`). "float_layers": see `measure_channels`. `pipeline.packing.save` takes it as
+        mean absolute value; for int8 and int6 None for the first layers, whose inputs stay in float32
+        (see `pipeline.networks.Facts.exact_layers`). "float_layers": see `measure_channels`. `pipeline.packing.save` takes it as
         ``metadata["activations"]``.
 
     Raises
@@ -65,7 +65,7 @@ def calibrate(
 
     for image in images:
         upscale_image(run, image, architecture.model, architecture.scale)
-    return calibrate_inputs(packed, architecture, inputs, percentiles, NETWORKS[architecture.model].exact)
+    return calibrate_inputs(packed, architecture, inputs, percentiles, NETWORKS[architecture.model].exact_layers)
 
 
 def calibrate_inputs(

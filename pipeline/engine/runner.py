@@ -296,8 +296,8 @@ def roundings_of(
     Raises
     ------
     InputError
-        If there are no binary layers to round for, or the range of a layer is missing; None is that of a layer whose
-        input stays in float32.
+        If there are no binary layers to round for, or the range of a layer is missing. A range of None is not
+        missing: it keeps the layer's input in float32.
     """
     binary = [name for name, layer in layers.items() if layer.binary]
     if activations != "float32" and not binary:

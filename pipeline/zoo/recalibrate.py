@@ -41,11 +41,11 @@ def recalibrate(zoo: Path, params: Params) -> None:
         ready(name)
     for network in read_index(zoo):
         if network.weights == "binary":
-            changed = _changed(network, zoo, params)
+            changed = _rewritten(network, zoo, params)
             print(f"{network.name}: {'other ranges' if changed else 'as before'}", flush=True)
 
 
-def _changed(network: PublishedNetwork, zoo: Path, params: Params) -> bool:
+def _rewritten(network: PublishedNetwork, zoo: Path, params: Params) -> bool:
     """Write a network with the ranges that its calibration gives now; return whether they are others."""
     path = network.path(zoo)
     before = read(path)
