@@ -44,8 +44,8 @@ def calibrate(
     dict
         "int8", "int6" and "int1": the range of each binary layer's input as [low, high]; for int1, minus and plus the
         mean absolute value; for int8 and int6 None for the first layers, whose inputs stay in float32
-        (see `pipeline.networks.Facts.exact_layers`). "float_layers": see `measure_channels`. `pipeline.packing.save` takes it as
-        ``metadata["activations"]``.
+        (see `pipeline.networks.Facts.exact_layers`). "float_layers": see `measure_channels`. `pipeline.packing.save`
+        takes it as ``metadata["activations"]``.
 
     Raises
     ------
