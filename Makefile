@@ -2,13 +2,14 @@
 # `make ratios` measures every speed ratio three times, held to AVX2 and with AVX-512 where there is one, and writes
 # ratios/<instruction set>/*.json: twenty minutes each.
 # `make large` upscales an image of 24 megapixels and writes the peak memory to docs/large.json and docs/large.md.
+# `make rounding` measures what rounding the input of each layer costs and writes docs/rounding.csv and docs/rounding.md.
 # `make verify` re-evaluates the published networks; `make train MINUTES=60` trains the next ones of the queue,
 # `make status` shows their progress, and `make publish` scores them.
 # `make torture` tries to break it all, thousands of times, and writes docs/faults.json and docs/faults.md.
 # `make audit` writes a bill of materials of what is installed, bom.json (CycloneDX), and asks for known vulnerabilities.
 # `make readme` updates the README's verdicts and picture from the last report.
 .NOTPARALLEL: # what is timed runs alone
-.PHONY: setup repro test torture lint ratios large verify train status publish readme audit
+.PHONY: setup repro test torture lint ratios large rounding verify train status publish readme audit
 
 PYTHON ?= python3
 ACTIVATED = . .venv/bin/activate &&
@@ -52,6 +53,10 @@ publish: setup
 
 large: setup
 	$(ACTIVATED) python -m pipeline.commands.large
+
+rounding: setup
+	$(ACTIVATED) python -m pipeline.profiles cpu zoo/cpu.yaml
+	$(ACTIVATED) python -m pipeline.commands.rounding
 
 readme: setup
 	$(ACTIVATED) python -m pipeline.commands.readme

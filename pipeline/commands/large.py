@@ -25,7 +25,7 @@ from pipeline.files import write_json, write_text
 from pipeline.program import run_program
 from pipeline.provenance import environment
 from pipeline.tables import Column, table
-from pipeline.zoo.catalogue import ZOO, read_index
+from pipeline.zoo.catalogue import ZOO, chosen_networks
 
 HEIGHT, WIDTH = 4000, 6000
 WARM_UP_SIZE = 16  # side of the image that is upscaled first, so that compiling does not count
@@ -128,11 +128,7 @@ def main(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where large.json and large.md are written.")] = Path("docs"),
 ) -> None:
-    published = {network.name: network for network in read_index(ZOO)}
-    if unknown := [name for name in models or () if name not in published]:
-        raise InputError(f"--models: {unknown[0]} is not published; see binsr models")
-    kinds = {(each.model, each.scale): each for each in reversed(published.values()) if each.weights == "binary"}
-    chosen = [published[name] for name in models or ()] or sorted(kinds.values(), key=lambda each: each.name)
+    chosen = chosen_networks(ZOO, models)
     measured = []
     with tempfile.TemporaryDirectory() as folder:
         for network in chosen:

@@ -25,7 +25,10 @@ SMALLEST_RANGE = 1e-6  # for a layer whose input is all zero, which any non-empt
 
 
 def calibrate(
-    network: str | Path | PackedNetwork, images: Sequence[NDArray[np.uint8]], percentiles: Sequence[float] = (100.0,)
+    network: str | Path | PackedNetwork,
+    images: Sequence[NDArray[np.uint8]],
+    percentiles: Sequence[float] = (100.0,),
+    exact_layers: int | None = None,
 ) -> dict[str, Ranges]:
     """Measure the range of each layer's input, with the best percentile for each bit width.
 
@@ -38,14 +41,15 @@ def calibrate(
         Candidates, see `measure_ranges`; 100 is from minimum to maximum. Ranges are measured on every other image, and
         outputs on the rest are compared with those for float32 activations, so that clipping shows. The percentile
         with the smallest mean squared error is kept; the widest range unless another is clearly better.
+    exact_layers : int, optional
+        How many binary layers keep float32 inputs; by default see `pipeline.networks.Facts.exact_layers`.
 
     Returns
     -------
     dict
         "int8", "int6" and "int1": the range of each binary layer's input as [low, high]; for int1, minus and plus the
-        mean absolute value; for int8 and int6 None for the first layers, whose inputs stay in float32
-        (see `pipeline.networks.Facts.exact_layers`). "float_layers": see `measure_channels`. `pipeline.packing.save`
-        takes it as ``metadata["activations"]``.
+        mean absolute value; for int8 and int6 None for the first `exact_layers`. "float_layers": see
+        `measure_channels`. `pipeline.packing.save` takes it as ``metadata["activations"]``.
 
     Raises
     ------
@@ -65,7 +69,9 @@ def calibrate(
 
     for image in images:
         upscale_image(run, image, architecture.model, architecture.scale)
-    return calibrate_inputs(packed, architecture, inputs, percentiles, NETWORKS[architecture.model].exact_layers)
+    if exact_layers is None:
+        exact_layers = NETWORKS[architecture.model].exact_layers
+    return calibrate_inputs(packed, architecture, inputs, percentiles, exact_layers)
 
 
 def calibrate_inputs(

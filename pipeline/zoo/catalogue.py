@@ -117,6 +117,24 @@ def read_index(zoo: Path = ZOO) -> list[PublishedNetwork]:
         raise InputError(f"{path}: is not the index of a zoo; run `python -m pipeline.zoo.publish`") from error
 
 
+def chosen_networks(zoo: Path, names: Sequence[str] | None) -> list[PublishedNetwork]:
+    """Return the named networks, by default a binary one of each model and scale, without a variant if there is one.
+
+    Raises
+    ------
+    InputError
+        If a name is not published.
+    """
+    published = {network.name: network for network in read_index(zoo)}
+    if unknown := [name for name in names or () if name not in published]:
+        raise InputError(f"--models: {unknown[0]} is not published; see binsr models")
+    if names:
+        return [published[name] for name in names]
+    binary = [network for network in published.values() if network.weights == "binary"]
+    ordered = sorted(binary, key=lambda network: network.variant, reverse=True)  # the one without a variant last
+    return sorted({(each.model, each.scale): each for each in ordered}.values(), key=lambda each: each.name)
+
+
 def read_published(zoo: Path = ZOO) -> dict[str, PublishedScores]:
     """Read the published scores, by network name or ``bicubic-x<scale>``.
 

@@ -1,11 +1,14 @@
 """Which networks of a zoo are a pair, on made-up records."""
 
 import copy
+import json
 import random
+from dataclasses import asdict
 
 import pytest
 
-from pipeline.zoo.catalogue import PublishedNetwork, measured_pairs, pairs, seed_pairs, twin_of
+from pipeline.errors import InputError
+from pipeline.zoo.catalogue import PublishedNetwork, chosen_networks, measured_pairs, pairs, seed_pairs, twin_of
 
 SIZES = {"blocks": 16, "channels": 64}
 
@@ -139,6 +142,17 @@ def test_seeds_are_listed_by_network():
     assert seed_pairs(models) == {("edsr", 4): seeds, ("edsr", 2): [small]}
     assert seed_pairs(pair("edsr", 4)) == {}
     assert [binary.training["plan"]["seed"] for _, binary in seed_pairs(models)["edsr", 4]] == [0, 1, 2]
+
+
+def test_by_default_a_binary_network_of_each_model_and_scale_is_chosen(tmp_path):
+    models = [*imported(2), *pair("vdsr", 2), *imported(3), *pair("edsr", 4, "seed1", seed=1)]
+    entries = [asdict(model) for model in models]
+    (tmp_path / "index.json").write_text(json.dumps({"format": 1, "models": entries}))
+    names = [model.name for model in chosen_networks(tmp_path, None)]
+    assert names == ["edsr-x4-binary-seed1", "vdsr-x2-binary", "vdsr-x3-binary-imported"]
+    assert [model.name for model in chosen_networks(tmp_path, names[:1])] == names[:1]
+    with pytest.raises(InputError, match="--models: nothing is not published; see binsr models"):
+        chosen_networks(tmp_path, [*names, "nothing"])
 
 
 def test_the_records_stay_as_they_are():
