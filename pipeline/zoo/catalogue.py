@@ -17,6 +17,7 @@ from pipeline.runs import Run, Weights, is_brief
 
 ZOO = Path("zoo")
 FORMAT = 1
+RESULTS = "results.json"
 IMPORTED = "imported"  # variant and profile of networks that others trained
 Means = dict[str, dict[str, Quality]]  # by test set and backend
 
@@ -143,12 +144,18 @@ def read_published(zoo: Path = ZOO) -> dict[str, PublishedScores]:
     InputError
         If the file is missing or malformed.
     """
-    path = zoo / "results.json"
+    path = zoo / RESULTS
     try:
         methods = json.loads(path.read_text(encoding="utf-8"))["methods"]
         return {name: _published_scores(**entry) for name, entry in methods.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: is not a results file of a zoo; run `python -m pipeline.zoo.publish`") from error
+
+
+def write_published(zoo: Path, published: Mapping[str, PublishedScores]) -> None:
+    """Write the published scores; see `read_published`."""
+    methods = {name: asdict(scores) for name, scores in published.items()}
+    write_json(zoo / RESULTS, {"format": FORMAT, "methods": methods})
 
 
 def scores_of(network: PublishedNetwork, published: Mapping[str, PublishedScores]) -> Means:

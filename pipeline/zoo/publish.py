@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,11 +16,20 @@ import typer
 
 from pipeline.data.ready import ready
 from pipeline.errors import InputError
-from pipeline.files import sweep, write_csv, write_json
+from pipeline.files import sweep, write_csv
 from pipeline.program import run_program
 from pipeline.records import score_rows
 from pipeline.zoo.cards import write_cards
-from pipeline.zoo.catalogue import ZOO, Means, PublishedNetwork, PublishedScores, read_published, write_index
+from pipeline.zoo.catalogue import (
+    RESULTS,
+    ZOO,
+    Means,
+    PublishedNetwork,
+    PublishedScores,
+    read_published,
+    write_index,
+    write_published,
+)
 from pipeline.zoo.gaps import gap_rows
 from pipeline.zoo.scores import BACKENDS, Task, backends_here, in_parallel, mean_scores, published_backends
 
@@ -42,7 +50,7 @@ def publish(zoo: Path, sets: Sequence[str]) -> None:
         for backend in backends_here(network, name)
     ]
     hashes = {task.method: None if task.network is None else task.network.sha256 for task in every}
-    published = read_published(zoo) if (zoo / "results.json").exists() else {}
+    published = read_published(zoo) if (zoo / RESULTS).exists() else {}
     results = {name: PublishedScores(sha256, {}) for name, sha256 in hashes.items()}
     by_name = {network.name: network for network in networks}
     for name, known in published.items():
@@ -90,12 +98,12 @@ def _write(zoo: Path, results: dict[str, PublishedScores], rows: list[dict[str, 
 
     rows.sort(key=lambda row: tuple(position(row[key]) for key in ("method", "set", "backend")))
     write_csv(zoo / "results.csv", rows)
-    methods = {}
+    ordered = {}
     for name, scores in results.items():
         sets = {test_set: scores.sets[test_set] for test_set in sorted(scores.sets, key=position)}
         sets = {test_set: {by: means[by] for by in sorted(means, key=position)} for test_set, means in sets.items()}
-        methods[name] = asdict(PublishedScores(scores.sha256, sets))
-    write_json(zoo / "results.json", {"format": 1, "methods": methods})
+        ordered[name] = PublishedScores(scores.sha256, sets)
+    write_published(zoo, ordered)
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:

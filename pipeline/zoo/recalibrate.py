@@ -6,7 +6,6 @@ the other modes are dropped, and `make publish` makes them anew.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +15,6 @@ import typer
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.ready import ready
 from pipeline.exporting import calibrated
-from pipeline.files import write_json
 from pipeline.packed import read, write
 from pipeline.params import Params, load_params
 from pipeline.program import run_program
@@ -30,6 +28,7 @@ from pipeline.zoo.catalogue import (
     read_published,
     scores_of,
     write_index,
+    write_published,
 )
 
 UNAFFECTED = ("torch", *EXACT_MODES)
@@ -64,8 +63,7 @@ def _rewritten(network: PublishedNetwork, zoo: Path, params: Params) -> bool:
     if scores := scores_of(network, published):
         kept = {test_set: {by: means[by] for by in UNAFFECTED if by in means} for test_set, means in scores.items()}
         published[network.name] = PublishedScores(sha256(path.read_bytes()).hexdigest(), kept)
-        methods = {name: asdict(scores) for name, scores in published.items()}
-        write_json(zoo / "results.json", {"format": 1, "methods": methods})
+        write_published(zoo, published)
     write_index(zoo)
     return True
 

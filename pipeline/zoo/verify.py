@@ -20,7 +20,7 @@ from pipeline.engine.runner import modes_here
 from pipeline.errors import InputError
 from pipeline.program import run_program
 from pipeline.records import Quality, Score
-from pipeline.zoo.catalogue import ZOO, read_index, read_published, scores_of
+from pipeline.zoo.catalogue import RESULTS, ZOO, read_index, read_published, scores_of
 from pipeline.zoo.progress import Progress
 from pipeline.zoo.publish import TEST_SETS
 from pipeline.zoo.scores import Task, in_parallel, mean_scores
@@ -74,7 +74,7 @@ def tasks_of(zoo: Path, sets: Sequence[str], modes: Sequence[str], only: Sequenc
     chosen = [model for model in models if only is None or model.name in only]
     if not chosen:
         raise InputError(f"{zoo / 'index.json'}: lists no networks; train and publish one")
-    results = zoo / "results.json"
+    results = zoo / RESULTS
     for network in chosen:
         if not scores_of(network, published):
             raise InputError(f"{results}: {network.name}: its scores belong to another file; run `make publish`")
@@ -144,7 +144,7 @@ def verify(
         print("\n".join(f"{number:3}/{len(tasks)}  {check}" for check in checks), flush=True)
     different = sum(bool(check.apart) for check in compared)
     if different:
-        print(f"error: {different} of {len(compared)} differ from {zoo / 'results.json'}", file=sys.stderr)
+        print(f"error: {different} of {len(compared)} differ from {zoo / RESULTS}", file=sys.stderr)
         return 1
     print(f"all {len(compared)} equal: within {TOLERANCES['psnr_y']} dB and {TOLERANCES['ssim_y']} of SSIM")
     return 0
