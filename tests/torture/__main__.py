@@ -19,6 +19,7 @@ from pipeline.errors import InputError
 from pipeline.files import write_json, write_text
 from pipeline.program import run_program
 from pipeline.provenance import available_cores, environment
+from pipeline.threads import set_threads
 from tests.torture.suites import SUITES, run_suite
 
 PARTS = 10  # of each suite, which the cores share
@@ -39,7 +40,8 @@ def main(
     about = environment()
     counted = _counted(out / RECORD)
     failed = False
-    with ProcessPoolExecutor(available_cores(), get_context("spawn")) as pool:
+    # One thread each: the threads of several processes would wait for each other's.
+    with ProcessPoolExecutor(available_cores(), get_context("spawn"), set_threads, (1,)) as pool:
         parts = {name: _parts(count) for name, count in counts.items()}
         running = {name: [pool.submit(run_suite, name, seeds) for seeds in parts[name]] for name in counts}
         for name, count in counts.items():
