@@ -173,5 +173,6 @@ def _reservations(compared: Sequence[PublishedNetwork], models: Sequence[Publish
     once = dict.fromkeys((m.model, m.scale) for m in compared if (m.model, m.scale) not in seeded)
     if once:
         names = labels.listing([labels.network(*network) for network in once])
-        reasons.append(ONE_SEED if not seeded else ONE_SEED.replace("Trained", f"{names}: trained"))
+        were = "was" if len(once) == 1 else "were"
+        reasons.append(ONE_SEED if not seeded else ONE_SEED.replace("Trained", f"{names} {were} trained"))
     return reasons
