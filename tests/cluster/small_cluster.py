@@ -26,9 +26,7 @@ class Cluster:
         self.folder, self.workers = folder, {}
         file = folder / "scheduler.json"
         self._scheduler = self._start("scheduler", "--scheduler-file", file, "--port", "0", "--no-dashboard")
-        while not file.exists():
-            time.sleep(0.05)
-        self.address = json.loads(file.read_text())["address"]
+        self.address = self._address_in(file)
 
     def add(self, name, threads=1):
         options = ("--no-nanny", "--nthreads", threads, "--name", name)
@@ -42,6 +40,15 @@ class Cluster:
     def name_of(self, address):
         with Client(self.address, set_as_default=False) as client:
             return client.scheduler_info()["workers"][address]["name"]
+
+    def _address_in(self, file):
+        """Wait for the scheduler's file; the scheduler writes it in place, so that it may be there but unfinished."""
+        while self._scheduler.poll() is None:
+            try:
+                return json.loads(file.read_text())["address"]
+            except (FileNotFoundError, json.JSONDecodeError):
+                time.sleep(0.05)
+        raise RuntimeError(f"the scheduler ended with exit code {self._scheduler.returncode}")
 
     def _start(self, kind, *arguments):
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", "127.0.0.1", *map(str, arguments)]
