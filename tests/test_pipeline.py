@@ -123,10 +123,11 @@ def test_a_wrong_field_stops_it_before_anything_runs(done):
         path.write_bytes(before)
 
 
-def test_a_kill_in_the_middle_of_training_and_a_rerun_end_as_one_run(done):
+def test_a_kill_in_the_middle_of_training_and_a_rerun_end_as_one_run(repository, tmp_path):
     def longer(params):
         params["train"]["edsr"] |= {"iterations": 300, "checkpoint_every": 20}
 
+    done = repository.copy(tmp_path / "repository")  # its params stay changed
     weights, checkpoint = "models/edsr-x2-float.safetensors", done.folder / "checkpoints/quick/edsr-x2-float/state.json"
     done.change(longer)
     process = done.start("repro", "train@edsr-2-float")
