@@ -129,26 +129,25 @@ def _runs(place, command: str) -> None:
     assert re.search(SHOWS.get(command, ""), done.stdout), f"{command}\n{done.stdout}"
 
 
-@pytest.mark.skipif(not MIRROR.is_dir(), reason="needs the image sets in ../shared/mirror")
-def test_the_command_on_a_published_network_runs(tmp_path):
-    assert any(ON_THE_ZOO in sequence for sequence in sequences())
+@pytest.fixture
+def beside_the_zoo(tmp_path):
+    """A folder with the published networks, and the environment of commands that run there."""
     (tmp_path / "zoo").symlink_to(ROOT / "zoo")
-    environment = ENVIRONMENT | {"PYTHONPATH": str(ROOT), "SR_MIRROR": str(MIRROR)}
-    done = subprocess.run(ON_THE_ZOO.split(), cwd=tmp_path, env=environment, capture_output=True, text=True)
+    return {"cwd": tmp_path, "env": ENVIRONMENT | {"PYTHONPATH": str(ROOT), "SR_MIRROR": str(MIRROR)}}
+
+
+@pytest.mark.skipif(not MIRROR.is_dir(), reason="needs the image sets in ../shared/mirror")
+def test_the_command_on_a_published_network_runs(beside_the_zoo):
+    assert any(ON_THE_ZOO in sequence for sequence in sequences())
+    done = subprocess.run(ON_THE_ZOO.split(), **beside_the_zoo, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert re.search(r"all \d+ equal", done.stdout)
 
 
-def test_the_python_runs(place):
+def test_the_python_runs(beside_the_zoo):
     (code,) = blocks("python")
-    shutil.copy2(ROOT / "zoo/srresnet-x4-binary.safetensors", place.folder / "zoo")
     lr = "import numpy as np\nlr = np.zeros((8, 9, 3), np.uint8)\n"
-    subprocess.run(
-        [sys.executable, "-c", f"{lr}{code}\nassert sr.shape == (32, 36, 3)"],
-        cwd=place.folder,
-        env=ENVIRONMENT,
-        check=True,
-    )
+    subprocess.run([sys.executable, "-c", f"{lr}{code}\nassert sr.shape == (32, 36, 3)"], **beside_the_zoo, check=True)
 
 
 def test_the_table_of_verdicts_is_that_of_the_record():
