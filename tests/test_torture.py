@@ -17,6 +17,7 @@ FEW = {
 }  # fmt: skip
 ELSEWHERE = {
     "large",  # in small, below
+    "random-order",  # of these tests themselves
     "guard-pages",  # in test_guard_pages
     "killed-pipeline",
     "lost-outputs",  # both in test_pipeline, which has a repository in which the pipeline has run

@@ -18,6 +18,7 @@ from tests.torture import (
     packed_files,
     parameters,
     repositories,
+    shuffled,
 )
 
 Attempt = Callable[[int, Path], str]
@@ -28,6 +29,7 @@ SUITES: dict[str, tuple[str, int, Attempt]] = {
     "numbers": ("weights are zero, equal, negative or huge, images of one colour or pixel", 1_000, numbers.attempt),
     "large": ("`binsr upscale` of 10,000 files, one of them damaged, and of 100 megapixels", 4, large.attempt),
     "guard-pages": ("the kernels' tests, with guard pages around every array", 12, guarded.attempt),
+    "random-order": ("all tests, in random order", 2, shuffled.attempt),
     "downloads": ("the server cuts, lies, sends wrong bytes, redirects in circles, refuses", 1_000, downloads.attempt),
     "full-disk": ("the disk becomes full while a program writes", 100, disk.attempt_full),
     "read-only-disk": ("a program must write to a disk that is read-only", 50, disk.attempt_read_only),
