@@ -21,6 +21,8 @@ ELSEWHERE = {
     "guard-pages",  # in test_guard_pages
     "killed-pipeline",
     "lost-outputs",  # both in test_pipeline, which has a repository in which the pipeline has run
+    "killed-verification",  # in zoo/test_zoo and cluster/test_zoo
+    "killed-cluster",  # in cluster/test_zoo
 }
 
 

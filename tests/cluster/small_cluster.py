@@ -25,7 +25,7 @@ class Cluster:
     def __init__(self, folder):
         self.folder, self.workers = folder, {}
         file = folder / "scheduler.json"
-        self._scheduler = self._start("scheduler", "--scheduler-file", file, "--port", "0", "--no-dashboard")
+        self.scheduler = self._start("scheduler", "--scheduler-file", file, "--port", "0", "--no-dashboard")
         self.address = self._address_in(file)
 
     def add(self, name, threads=1):
@@ -33,7 +33,7 @@ class Cluster:
         self.workers[name] = self._start("worker", self.address, *options)
 
     def close(self):
-        for process in (*self.workers.values(), self._scheduler):
+        for process in (*self.workers.values(), self.scheduler):
             process.kill()
             process.wait()
 
@@ -43,12 +43,12 @@ class Cluster:
 
     def _address_in(self, file):
         """Wait for the scheduler's file; the scheduler writes it in place, so that it may be there but unfinished."""
-        while self._scheduler.poll() is None:
+        while self.scheduler.poll() is None:
             try:
                 return json.loads(file.read_text())["address"]
             except (FileNotFoundError, json.JSONDecodeError):
                 time.sleep(0.05)
-        raise RuntimeError(f"the scheduler ended with exit code {self._scheduler.returncode}")
+        raise RuntimeError(f"the scheduler ended with exit code {self.scheduler.returncode}")
 
     def _start(self, kind, *arguments):
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", "127.0.0.1", *map(str, arguments)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -41,9 +42,10 @@ def main(
     counted = _counted(out / RECORD)
     failed = False
     # One thread each: the threads of several processes would wait for each other's.
-    with ProcessPoolExecutor(available_cores(), get_context("spawn"), set_threads, (1,)) as pool:
+    workers = ProcessPoolExecutor(available_cores(), get_context("spawn"), set_threads, (1,))
+    with tempfile.TemporaryDirectory(prefix="torture-") as root, workers as pool:
         parts = {name: _parts(count) for name, count in counts.items()}
-        running = {name: [pool.submit(run_suite, name, seeds) for seeds in parts[name]] for name in counts}
+        running = {name: [pool.submit(run_suite, name, seeds, Path(root)) for seeds in parts[name]] for name in counts}
         for name, count in counts.items():
             outcomes, faults = Counter[str](), []
             for future in tqdm(running[name], desc=name, disable=None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from tests.torture import (
     parameters,
     repositories,
     shuffled,
+    zoo_kills,
 )
 
 Attempt = Callable[[int, Path], str]
@@ -41,6 +43,16 @@ SUITES: dict[str, tuple[str, int, Attempt]] = {
     ),
     "killed-upscaling": ("`binsr upscale` gets SIGKILL, SIGTERM, SIGINT or SIGHUP", 50, kills.attempt_upscaling),
     "killed-training": ("a training gets one of these signals, sometimes twice", 50, kills.attempt_training),
+    "killed-verification": (
+        "`make verify` gets one of these signals, sometimes twice",
+        30,
+        zoo_kills.attempt_verifying,
+    ),
+    "killed-cluster": (
+        "a worker or the scheduler of a cluster gets SIGKILL or SIGTERM during `make train`",
+        20,
+        zoo_kills.attempt_cluster,
+    ),
 }
 
 
@@ -57,7 +69,8 @@ def run(attempt: Attempt, seeds: range, folder: Path) -> tuple[Counter[str], lis
     return outcomes, faults
 
 
-def run_suite(name: str, seeds: range) -> tuple[Counter[str], list[str]]:
-    """Make the attempts of a suite with these seeds, see `run`."""
-    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
-        return run(SUITES[name][2], seeds, Path(folder))
+def run_suite(name: str, seeds: range, root: Path) -> tuple[Counter[str], list[str]]:
+    """Make the attempts of a suite with these seeds, see `run`; each process prepares the suite's folder once."""
+    folder = root / f"{name}-{os.getpid()}"
+    folder.mkdir(exist_ok=True)
+    return run(SUITES[name][2], seeds, folder)
