@@ -14,7 +14,7 @@ from pipeline.evaluation.backends import upscalers
 from pipeline.evaluation.protocol import score
 from pipeline.params import load_params
 from pipeline.profiles import compose
-from pipeline.records import EXACT_MODES, INT8
+from pipeline.records import INT8
 from pipeline.runs import SCALES
 from pipeline.zoo.catalogue import pairs, read_index, read_published
 from pipeline.zoo.gaps import gap_rows
@@ -25,6 +25,7 @@ from tests.conftest import ROOT, SHARED
 
 ZOO = ROOT / "zoo"
 MODELS = read_index(ZOO)
+LOSSES = {"engine_float32": 0.001, "engine_bfloat16": 0.005}  # at most, dB of PSNR-Y; the largest published is 0.002
 
 
 def test_every_network_that_started_from_another_has_it_beside_it():
@@ -63,7 +64,8 @@ def test_every_network_has_its_scores_card_and_curve(model):
     for name, backends in scores.sets.items():
         assert list(backends) == published_backends(model, name)
         torch, exact = backends["torch"], backends.get("engine_float32", backends["torch"])
-        assert all(abs(backends[mode].psnr_y - torch.psnr_y) < 0.001 for mode in EXACT_MODES if mode in backends)
+        for mode in LOSSES.keys() & backends.keys():
+            assert abs(backends[mode].psnr_y - torch.psnr_y) < LOSSES[mode], (mode, name)
         assert torch.psnr_y > bicubic.sets[name]["bicubic"].psnr_y
         assert all(abs(getattr(exact, key) - getattr(torch, key)) <= far for key, far in TOLERANCES.items())
     assert model.training["float16_loss_db"] < 0.005
