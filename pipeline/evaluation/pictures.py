@@ -100,4 +100,4 @@ def write_pictures(folder: Path, images: PreparedSet, scale: int, pairs: Sequenc
 
 
 def _save(image: Image, path: Path) -> None:
-    write_image(path, Pillow.fromarray(image), "PNG")
+    write_image(path, Pillow.fromarray(image), "PNG", compress_level=1)  # three times as fast as by default
