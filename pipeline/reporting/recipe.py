@@ -57,10 +57,13 @@ def trial_table(trials: Sequence[SearchTrial]) -> Table:
 
 
 def describe(changes: Mapping[str, Any]) -> str:
-    """Return the changes in words, as `optimizer muon, learning rate 0.001`."""
+    """Return the changes in words, as `optimizer Muon, learning rate 0.001`."""
     parts = []
     for key, value in changes.items():
-        text = " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+        if key == "optimizer":
+            _, text = OPTIMIZERS[value]
+        else:
+            text = " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
         parts.append(f"{key.replace('_', ' ')} {text}")
     return ", ".join(parts) or "nothing"
 

@@ -20,9 +20,9 @@ def trials(tmp_path_factory):
 def test_trials_with_the_same_changes_share_a_row_and_the_best_of_each_kind_is_marked(trials):
     rows = [row.cells for row in trial_table(trials).rows]
     assert [[cell.text for cell in row] for row in rows] == [
-        ["EDSR ×4", "optimizer muon, learning rate 0.001", "400", "26.70", "26.50", "4.8"],
-        ["EDSR ×4", "optimizer muon, learning rate 0.002", "400", "26.60", "26.55", "4.8"],
-        ["EDSR ×4", "optimizer adam, learning rate 0.001", "400", "26.10", "26.00", "4.8"],
+        ["EDSR ×4", "optimizer Muon, learning rate 0.001", "400", "26.70", "26.50", "4.8"],
+        ["EDSR ×4", "optimizer Muon, learning rate 0.002", "400", "26.60", "26.55", "4.8"],
+        ["EDSR ×4", "optimizer Adam, learning rate 0.001", "400", "26.10", "26.00", "4.8"],
     ]
     assert [[cell.kind for cell in row[3:5]] for row in rows] == [["strong", ""], ["", "strong"], ["", ""]]
 
