@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.packed import read
 from tests.small_zoo import NAMES, Place
 
+if TYPE_CHECKING:
+    from tests.cluster.small_cluster import Cluster
+
+WORKERS = ("one", "two")
 QUEUE = ("--params", "params.yaml", "--queue", "queue.yaml")
 VERIFY = ("--all", "--sets", "embedded-test")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -28,22 +36,36 @@ def _untrained(root: Path) -> Place:
     return Place.prepared(root / "untrained")
 
 
+@contextmanager
+def _cluster(folder: Path) -> Iterator[Cluster]:
+    """A scheduler and two workers."""
+    from tests.cluster.small_cluster import Cluster  # which skips where the extra `cluster` is missing
+
+    cluster = Cluster(folder)
+    try:
+        for name in WORKERS:
+            cluster.add(name)
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def _train(folder: Path, *where: str) -> subprocess.Popen[str]:
+    """Start the training of the queue."""
+    from tests.cluster.small_cluster import start
+
+    return start(folder, "train", *QUEUE, *where)
+
+
 @cache
 def _trained(root: Path) -> tuple[Place, Networks, float]:
     """A place whose queue has been trained undisturbed on a cluster, its networks, and the seconds that it took."""
-    from tests.cluster.small_cluster import Cluster, start  # which skips where the extra `cluster` is missing
-
     place = _untrained(root).copy(root / "trained")
-    cluster = Cluster(place.folder)
-    try:
-        for name in ("one", "two"):
-            cluster.add(name)
+    with _cluster(place.folder) as cluster:
         begin = time.perf_counter()
-        process = start(place.folder, "train", *QUEUE, "--scheduler", cluster.address)
+        process = _train(place.folder, "--scheduler", cluster.address)
         said, _ = process.communicate()
         seconds = time.perf_counter() - begin
-    finally:
-        cluster.close()
     assert process.returncode == 0, said
     return place, _networks(place.folder), seconds
 
@@ -95,32 +117,27 @@ def attempt_verifying(seed: int, folder: Path) -> str:
 
 
 def attempt_cluster(seed: int, folder: Path) -> str:
-    from tests.cluster.small_cluster import Cluster, start
-
     _, expected, seconds = _trained(folder.parent)
     rng = np.random.default_rng(seed)
     place = _untrained(folder.parent).copy(folder / "place")
-    cluster = Cluster(place.folder)
-    try:
-        for name in ("one", "two"):
-            cluster.add(name)
-        name, number = rng.choice(["scheduler", "one", "two"]), int(rng.choice(OF_SERVERS))
-        process = start(place.folder, "train", *QUEUE, "--scheduler", cluster.address)
+    killed = ("scheduler", *WORKERS)[seed % 3]  # in turns, so that few attempts try all
+    with _cluster(place.folder) as cluster:
+        server = cluster.scheduler if killed == "scheduler" else cluster.workers[killed]
+        process = _train(place.folder, "--scheduler", cluster.address)
         time.sleep(rng.uniform(0, seconds))
         ended = process.poll() is not None
-        (cluster.scheduler if name == "scheduler" else cluster.workers[name]).send_signal(number)
+        server.send_signal(int(rng.choice(OF_SERVERS)))
         said, _ = process.communicate()
-    finally:
-        cluster.close()
     assert "Traceback" not in said, said[-300:]
     completed = process.returncode == 0
     if not completed:
-        assert name == "scheduler" and process.returncode == 2 and said.count("error: ") == 1, said[-300:]
-        process = start(place.folder, "train", *QUEUE, "--local", "1")
+        assert killed == "scheduler" and process.returncode == 2 and said.count("error: ") == 1, said[-300:]
+        process = _train(place.folder, "--local", "1")
         said, _ = process.communicate()
         assert process.returncode == 0, said[-300:]
     assert _networks(place.folder) == expected
     assert not _temporary(place.folder)
     if ended:
         return "ended before the signal"
-    return f"the {'same' if completed else 'next'} call completed it: the same networks"
+    what = "the scheduler" if killed == "scheduler" else "a worker"
+    return f"{what} died; the {'same' if completed else 'next'} call completed it: the same networks"
