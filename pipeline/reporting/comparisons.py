@@ -23,7 +23,7 @@ KINDS = {"float": "float", "binary": "binary", "int8": "engine int8"}  # the ima
 OVERVIEW = 640  # longest side of the overview, pixels
 SIDE = 320  # of a crop, HR pixels, at most; cut to a multiple of the scale
 LEVELS = 32  # colours of an error map; few enough that the files stay small
-EFFORT = 50  # of the encoder, of 100: 1.5 % more bytes than all of it, in a third of the time
+WEBP_EFFORT = 50  # of 100, which makes lossless files 1.5 % smaller but takes three times as long
 PERCENTILE = 99.5  # percentage of the errors within the range; larger errors have the last colour
 _COLOURS = (colormaps["inferno"](np.linspace(0, 1, LEVELS))[:, :3] * 255).round().astype(np.uint8)
 
@@ -189,8 +189,8 @@ def _comparison(folder: Path, record: PictureRecord, scale: int, assets: Path, p
     sources = []
     for key, (name, image) in images.items():
         crop, error = assets / f"{prefix}-{key}.webp", assets / f"{prefix}-{key}-error.webp"
-        write_image(crop, Image.fromarray(region.cut(image)), "WEBP", lossless=True, quality=EFFORT)
-        write_image(error, error_map(region.cut(errors[key]), top), "WEBP", lossless=True, quality=EFFORT)
+        write_image(crop, Image.fromarray(region.cut(image)), "WEBP", lossless=True, quality=WEBP_EFFORT)
+        write_image(error, error_map(region.cut(errors[key]), top), "WEBP", lossless=True, quality=WEBP_EFFORT)
         scores = {} if key == "hr" else _scores(region.cut(image), region.cut(hr))
         sources.append(Source(key, name, f"{assets.name}/{crop.name}", f"{assets.name}/{error.name}", **scores))
     overview = Image.fromarray(hr).convert("RGB")
