@@ -101,6 +101,9 @@ def quantize(x: Array, quantization: Quantization) -> NDArray[np.int16]:
 def quantize_filters(filters: Array) -> tuple[NDArray[np.int8], Array]:
     """Round float filters to int8, symmetrically, with one scale per filter.
 
+    Neighbouring activations are alike, so that the errors of a filter's k·k values for one input channel add up: a few
+    of the values are rounded to the farther integer, until their sum is within a half of the exact one.
+
     Parameters
     ----------
     filters : float32, shape (O, I, k, k)
@@ -114,7 +117,18 @@ def quantize_filters(filters: Array) -> tuple[NDArray[np.int8], Array]:
     largest = np.abs(filters).max(axis=(1, 2, 3))
     scales = (largest / np.float32(127)).astype(np.float32)
     scales[scales == 0] = 1  # of filters of zeros, or so near to zero that the scale underflows
-    return np.rint(filters / scales[:, None, None, None]).astype(np.int8), scales
+    exact = filters / scales[:, None, None, None]
+    return _rounded_with_sum(exact.reshape(*filters.shape[:2], -1)).reshape(filters.shape), scales
+
+
+def _rounded_with_sum(exact: Array) -> NDArray[np.int8]:
+    """Round numbers in -127..127 so that the sums over the last axis change by at most a half."""
+    rounded = np.rint(exact)
+    errors = rounded - exact
+    excess = np.rint(errors.sum(axis=-1, dtype=np.float64, keepdims=True))
+    order = np.argsort(-np.sign(excess) * errors, axis=-1, kind="stable")  # those rounded farthest the wrong way first
+    rank = np.argsort(order, axis=-1, kind="stable")
+    return (rounded - np.where(rank < np.abs(excess), np.sign(excess), 0)).astype(np.int8)
 
 
 def with_steps(filters: NDArray, quantization: Quantization) -> tuple[NDArray, np.float32 | Array]:

@@ -14,6 +14,19 @@ def test_filters_too_small_for_a_scale_become_zeros():
     assert levels.ravel().tolist() == [0, 0, 0, 127] and np.isfinite(scales).all() and (scales > 0).all()
 
 
+@given(st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_rounded_filters_keep_the_sum_of_each_input_channel(k, seed):
+    rng = np.random.default_rng(seed)
+    filters = (rng.standard_normal((3, 4, k, k)) * np.exp(rng.standard_normal((3, 4, 1, 1)))).astype(np.float32)
+    levels, scales = quantize_filters(filters)
+    errors = levels - filters / scales[:, None, None, None]
+    assert np.abs(errors.sum(axis=(2, 3))).max() <= 0.5 + 1e-4
+    assert np.abs(errors).max() < 1 and np.abs(levels.astype(int)).max() == 127
+    kept = np.abs(np.rint(filters / scales[:, None, None, None]) - levels)
+    nearest = np.rint(filters / scales[:, None, None, None]) - filters / scales[:, None, None, None]
+    assert kept.sum() == np.abs(np.rint(nearest.sum(axis=(2, 3)))).sum()  # no more than are needed differ
+
+
 def test_the_levels_of_channels_divide_by_what_lies_below_and_above_zero():
     for low, high, lowest in ((0, 2, 0), (-1, 1, -128), (-2, 0, -255), (-1, 50, -5), (-3, 1, -191)):
         made = Quantization.of_channels(np.full(4, low, np.float32), np.full(4, high, np.float32))
