@@ -9,7 +9,7 @@ from typing import Literal
 from pipeline.engine.layers import Layer
 from pipeline.engine.quantization import Rounding
 
-Method = Literal["tables", "popcount"]
+Method = Literal["auto", "tables", "popcount"]
 
 
 @dataclass(frozen=True)

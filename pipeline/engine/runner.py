@@ -63,13 +63,11 @@ class EngineOps:
     layers : mapping of str to Layer
     roundings : mapping of str to Rounding
         Of the inputs of the layers that do not compute in float32.
-    method : {"tables", "popcount"}
+    method : {"auto", "tables", "popcount"}
         See `Engine`.
     """
 
-    def __init__(
-        self, layers: Mapping[str, Layer], roundings: Mapping[str, Rounding], method: Method = "tables"
-    ) -> None:
+    def __init__(self, layers: Mapping[str, Layer], roundings: Mapping[str, Rounding], method: Method = "auto") -> None:
         self.workspace = Workspace()
         kind: Any = pixel_convolutions.Convolution
         if channel_kernels.supported():
@@ -109,9 +107,10 @@ class Engine:
     tile : int, optional
         Side of the tiles that larger images are cut into, in pixels of the network's input; from the first pixel
         shuffle on, tiles are smaller. It bounds the memory, and results are the same bit for bit. None for no tiles.
-    method : {"tables", "popcount"}
-        Algorithm of binary layers for rounded activations: look-ups in tables of signed sums, or population counts of
-        bit planes, the textbook method, as a baseline. Results are the same bit for bit.
+    method : {"auto", "tables", "popcount"}
+        Algorithm of binary layers: look-ups in tables of signed sums; for rounded activations also population counts of
+        bit planes, the textbook method, as a baseline. "auto" is tables, and matrix products in tile registers on
+        processors with AMX. With rounded activations, results are the same bit for bit.
 
     Raises
     ------
@@ -128,7 +127,7 @@ class Engine:
         architecture: Architecture | None = None,
         float_layers: FloatLayers | None = None,
         tile: int | None = TILE,
-        method: Method = "tables",
+        method: Method = "auto",
     ) -> None:
         if activations == "auto":
             mode = packed.metadata.get("mode") or {}

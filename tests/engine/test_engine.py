@@ -76,11 +76,12 @@ def test_rounded_is_what_the_definitions_give(tmp_path, model, mode):
 
 @pytest.mark.skipif(not channel_kernels.supported(), reason="counting bits needs AVX-512 VBMI and VNNI here")
 @pytest.mark.parametrize("activations", ["int8", "int6"])
-def test_counting_bits_gives_what_tables_give(saved, activations):
+def test_counting_bits_gives_what_tables_give_and_products(saved, activations):
     x = np.random.default_rng(0).random((3, 20, 30), np.float32)
     path = saved / "calibrated.safetensors"
-    tables = Engine.load(path, activations).forward(x)
+    tables = Engine(read(path), activations, method="tables").forward(x)
     np.testing.assert_array_equal(Engine(read(path), activations, method="popcount").forward(x), tables)
+    np.testing.assert_array_equal(Engine.load(path, activations).forward(x), tables)
 
 
 @pytest.mark.parametrize("model", ["edsr", "vdsr"])

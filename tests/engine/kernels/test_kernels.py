@@ -1,4 +1,7 @@
-"""Every kernel against the NumPy definitions, on both kinds of processor that the engine knows."""
+"""Every kernel against the NumPy definitions, on all kinds of processor that the engine knows and this one can be."""
+
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,16 +27,24 @@ SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40)) | st.sampled_from(
 OUTPUTS = st.integers(1, 9) | st.sampled_from([16, 31, 64, 70, 130])
 PLANES = OutputFormat(planes=True)
 
-both = pytest.mark.parametrize(
+with_tables = SimpleNamespace(Convolution=partial(channel_convolutions.Convolution, method="tables"))
+with_tiles = channel_convolutions
+
+every = pytest.mark.parametrize(
     "engine",
     [
         pytest.param(pixel_convolutions, id="pixels"),
         pytest.param(
-            channel_convolutions,
+            with_tables,
             id="channels",
             marks=pytest.mark.skipif(
                 not channel_kernels.supported(), reason="a processor without AVX-512 VBMI and VNNI"
             ),
+        ),
+        pytest.param(
+            with_tiles,
+            id="tiles",
+            marks=pytest.mark.skipif(not channel_kernels.tiles_supported(), reason="a processor without AMX"),
         ),
     ],
 )
@@ -73,7 +84,7 @@ def assert_within_rounding(got, layer, x, expected):
     assert (np.abs(got - expected) <= 2e-6 * magnitude + 1e-30).all()
 
 
-@both
+@every
 @pytest.mark.parametrize("binary", [False, True])
 @settings(max_examples=60)
 @given(SIZES, st.integers(1, 70), OUTPUTS, KERNELS, st.sampled_from([0.0, 0.5, 1.0]), SEEDS)
@@ -86,7 +97,7 @@ def test_float32_sums(engine, binary, size, inputs, outputs, k, positive, seed):
     assert_within_rounding(got, layer, x, convolution(x, layer.filters))
 
 
-@both
+@every
 @pytest.mark.parametrize("bits", [8, 6])
 @settings(max_examples=60)
 @given(SIZES, st.integers(1, 70), OUTPUTS, KERNELS, st.sampled_from([0.0, 0.5, 1.0]), st.floats(-2, 0.5), SEEDS)
@@ -103,7 +114,7 @@ def test_integer_sums_are_exact(engine, bits, size, inputs, outputs, k, positive
     np.testing.assert_array_equal(got, convolution(levels, filters))
 
 
-@both
+@every
 @settings(max_examples=60)
 @given(SIZES, st.integers(1, 70), OUTPUTS, KERNELS, st.integers(-255, 0), SEEDS)
 def test_integer_sums_of_float_filters_are_exact(engine, size, inputs, outputs, k, lowest, seed):
@@ -120,7 +131,7 @@ def test_integer_sums_of_float_filters_are_exact(engine, size, inputs, outputs, 
     np.testing.assert_array_equal(got, sums.astype(np.float32))
 
 
-@both
+@every
 @settings(max_examples=40)
 @given(SIZES, st.integers(1, 70), OUTPUTS, KERNELS, st.sampled_from([1, 2]), st.booleans(), SEEDS)
 def test_steps_of_each_channel(engine, size, inputs, outputs, k, shuffle, signed, seed):
@@ -142,7 +153,7 @@ def test_steps_of_each_channel(engine, size, inputs, outputs, k, shuffle, signed
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
 
 
-@both
+@every
 @pytest.mark.parametrize("bits", [8, 6])
 @pytest.mark.parametrize("k", [1, 3, 9])
 @pytest.mark.parametrize("lowest_part", [0.0, 0.5, 1.0])
@@ -165,7 +176,7 @@ def test_the_bounds_on_int16_sums_are_tight():
         assert largest * safe <= 32767 < largest * (safe + 1)
 
 
-@both
+@every
 @kinds
 @settings(max_examples=25)
 @given(SIZES, st.sampled_from([1, 2, 3]), st.sampled_from([2, 20]), st.booleans(), SEEDS)
@@ -182,7 +193,7 @@ def test_epilogue_shuffle_and_residual(engine, binary, bits, size, shuffle, chan
     np.testing.assert_allclose(got, expected_of(layer, quantization, x, **then), rtol=1e-5, atol=1e-4)
 
 
-@both
+@every
 def test_rounding_is_half_to_even_and_saturates(engine):
     x = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 126.5, 127.5, 128.0, -1e30, 1e30], np.float32)
     quantization, expected = Quantization(np.float32(1), -127, 127), [0, 2, 2, 0, -2, 126, 127, 127, -127, 127]
@@ -196,7 +207,7 @@ def test_rounding_is_half_to_even_and_saturates(engine):
     assert last(first(x.reshape(1, 2, 5))).ravel().tolist() == expected
 
 
-@both
+@every
 @kinds
 @settings(max_examples=25)
 @given(SIZES, st.sampled_from([5, 16, 31, 70]), KERNELS, KERNELS, st.sampled_from([1, 2]), st.booleans(), SEEDS)
@@ -223,7 +234,7 @@ def test_readers_find_what_they_want(engine, binary, bits, size, outputs, k, oth
         np.testing.assert_allclose(added, 2 * planes, rtol=1e-6)
 
 
-@both
+@every
 @pytest.mark.parametrize(("bits", "other_bits", "k"), [(8, 8, 3), (8, 6, 3), (8, 8, 5), (8, 1, 3)])
 def test_every_reader_rounds_in_its_own_range(engine, bits, other_bits, k):
     """One layer's output read by two binary layers, of other ranges or other sizes: as each from its planes."""
@@ -240,7 +251,7 @@ def test_every_reader_rounds_in_its_own_range(engine, bits, other_bits, k):
         np.testing.assert_array_equal(got, run(engine, reader, rounding, planes))
 
 
-@both
+@every
 @kinds
 def test_layers_of_other_channels_do_not_leave_theirs_behind(engine, binary, bits):
     """Channels are filled up to whole groups: what lay there before must not matter."""
@@ -253,7 +264,7 @@ def test_layers_of_other_channels_do_not_leave_theirs_behind(engine, binary, bit
         np.testing.assert_array_equal(shared(x), run(engine, layer, quantization, x))
 
 
-@both
+@every
 @settings(max_examples=60)
 @given(SIZES, st.integers(1, 140), OUTPUTS, KERNELS, st.sampled_from([1, 1, 6, 8]), st.floats(-2, 0.5), SEEDS)
 @example((17, 31), 64, 64, 3, 1, -1.3, 0)
@@ -269,7 +280,7 @@ def test_counting_bits_is_exact(engine, size, inputs, outputs, k, bits, low, see
     np.testing.assert_allclose(got, expected_of(layer, quantization, x), rtol=1e-5, atol=1e-4)
 
 
-@both
+@every
 @pytest.mark.parametrize("value", [0.0, -0.0, 1e-30, -1e-30, 1e30, -1e30])
 def test_a_sign_is_plus_above_zero(engine, value):
     quantization, x = Quantization.of(-1.0, 1.0, 1), np.full((1, 1, 1), value, np.float32)

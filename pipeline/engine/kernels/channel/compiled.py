@@ -30,7 +30,10 @@ threads: the sums of a pixel are always added in the same order.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,9 +49,12 @@ LANES = 16  # float32 or int32 sums, one per output channel, in a register of 51
 VECTOR_BYTES = 64
 FEATURES = ("avx512f", "avx512bw", "avx512vbmi", "avx512vnni")
 BFLOAT16_FEATURE = "avx512bf16"
+TILE_FEATURES = ("amx-tile", "amx-int8", "amx-bf16")
+
+TILE_ROWS = 16  # of a tile register, 64 bytes each
 
 # Spare pixels after every image: a block of pixels may extend beyond the end of the last row.
-SLACK_PIXELS = 16
+SLACK_PIXELS = 33
 
 # Look-ups before an int16 sum can overflow: four channels are within ±128 of the middle, the fifth within 0..255.
 SAFE_LOOK_UPS = 32767 // (4 * 128 + 255)
@@ -64,6 +70,29 @@ def supported() -> bool:
 def bfloat16_supported() -> bool:
     """Whether Numba compiles for a processor that also multiplies in bfloat16."""
     return supported() and BFLOAT16_FEATURE in instructions()
+
+
+@cache
+def tiles_supported() -> bool:
+    """Whether Numba compiles for a processor with tile registers (AMX), and the system lets this process use them.
+
+    Linux gives them to a process that asks: `arch_prctl` with ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA.
+    """
+    if not (supported() and instructions().issuperset(TILE_FEATURES) and sys.platform == "linux"):
+        return False
+    return bool(ctypes.CDLL(None).syscall(158, 0x1023, 18) == 0)
+
+
+def _tile_configuration() -> NDArray[np.uint8]:
+    """Return the configuration of eight tile registers of 16 rows of 64 bytes, as ldtilecfg reads it."""
+    configuration = np.zeros(64, np.uint8)
+    configuration[0] = 1  # palette
+    configuration[16:32:2] = VECTOR_BYTES
+    configuration[48:56] = TILE_ROWS
+    return configuration
+
+
+TILE_CONFIGURATION = _tile_configuration()
 
 
 class EpilogueArguments(NamedTuple):
@@ -474,8 +503,9 @@ def _emit_finish(integers: bool, to_bfloat16: bool, builder: Any, arguments: Any
                 if to_bfloat16:
                     level = builder.fptrunc(both, ir.VectorType(_Bfloat16(), LANES))
                 else:
-                    level = _call(builder, "llvm.maxnum.v16f32", _VF, builder.fmul(both, inverse_step), lowest)
-                    level = _call(builder, "llvm.minnum.v16f32", _VF, level, highest)
+                    level = builder.fmul(both, inverse_step)
+                    level = builder.select(builder.fcmp_ordered(">", level, lowest), level, lowest)  # also of NaN
+                    level = builder.select(builder.fcmp_ordered("<", level, highest), level, highest)
                     level = builder.sub(_call(builder, "llvm.lrint.v16i32.v16f32", _V32, level), least)
                     level = builder.trunc(level, ir.VectorType(_I8, LANES))
                 builder.store(level, _at(builder, place(to_levels, levels_step), level.type), align=1)
@@ -602,6 +632,289 @@ def _convolve(image, halo, weights, size, pixels, vectors, epilogue, strip, sums
                         )  # fmt: skip
                     _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, left, stop - left, epilogue)
         top = rows * _take(counter.ctypes.data)
+
+
+def _tile(builder: Any, name: str, *arguments: Any) -> None:
+    """Emit an instruction of AMX; tile registers are numbers, which LLVM takes as constants."""
+    values = [ir.Constant(_I8, value) if isinstance(value, int) else value for value in arguments]
+    kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.{name}"), values)
+
+
+@intrinsic
+def _configure_tiles(typingctx, configuration):
+    """Give this thread tile registers, as the 64 bytes at an address describe them."""
+
+    def codegen(context, builder, signature, arguments):
+        _tile(builder, "ldtilecfg", _at(builder, arguments[0], _I8))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
+def _release_tiles(typingctx):
+    """Clear this thread's tile registers, so that the system need not save them."""
+
+    def codegen(context, builder, signature, arguments):
+        _tile(builder, "tilerelease")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def _multiply_tiles(
+    typingctx, like, groups, vectors, source, stride, offsets, weights, count, initial, sums, sums_stride
+):  # fmt: skip
+    """Store the sums of groups of 16 pixels × vectors of 16 outputs: those at `initial` plus `count` steps.
+
+    A step multiplies 64 bytes from each pixel with as many weights of each output. The tile registers 0 to 3 hold the
+    sums, 4 and 5 the pixels, 6 and 7 the weights.
+    """
+    pixel_tiles, vector_tiles = range(groups.count), range(vectors.count)
+    product = {types.int8: "tdpbusd", types.int16: "tdpbf16ps"}[like.dtype]
+
+    def codegen(context, builder, signature, arguments):
+        source, stride, offsets, weights, count, initial, sums, sums_stride = arguments[3:]
+
+        def total(group: int, v: int) -> int:
+            return group * len(vector_tiles) + v
+
+        for group in pixel_tiles:
+            for v in vector_tiles:
+                start = _at(builder, initial, _I8, VECTOR_BYTES * v)
+                _tile(builder, "tileloadd64", total(group, v), start, _constant(0))  # the same for all pixels
+        with cgutils.for_range(builder, count) as step:
+            offset = _load(builder, builder.add(offsets, builder.mul(step.index, _constant(8))), _I64, align=8)
+            pixel = builder.add(source, offset)
+            size = TILE_ROWS * VECTOR_BYTES
+            weight = builder.add(weights, builder.mul(step.index, _constant(len(vector_tiles) * size)))
+            for group in pixel_tiles:
+                first = builder.add(pixel, builder.mul(stride, _constant(TILE_ROWS * group)))
+                _tile(builder, "tileloadd64", 4 + group, _at(builder, first, _I8), stride)
+                for v in vector_tiles:
+                    if group == 0:
+                        place = _at(builder, weight, _I8, size * v)
+                        _tile(builder, "tileloadd64", 6 + v, place, _constant(VECTOR_BYTES))
+                    _tile(builder, product, total(group, v), 4 + group, 6 + v)
+        for group in pixel_tiles:
+            first = builder.add(sums, builder.mul(sums_stride, _constant(TILE_ROWS * group)))
+            for v in vector_tiles:
+                place = _at(builder, first, _I8, VECTOR_BYTES * v)
+                _tile(builder, "tilestored64", total(group, v), place, sums_stride)
+        return context.get_dummy_value()
+
+    return types.void(like, groups, vectors, *[types.int64] * 8), codegen
+
+
+@njit(cache=True, parallel=True)
+def convolve_tiles(
+    image: NDArray, halo: int, weights: NDArray, size: int, vectors: tuple, configuration: NDArray[np.uint8],
+    epilogue: EpilogueArguments, strip: int, sums: NDArray, rows: int, counter: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Convolve by matrix products of tiles (AMX).
+
+    Parameters are those of `convolve`, except
+
+    image : uint8 or int16 (bits of bfloat16), shape (rows, columns, channels)
+    weights : int8 or int16, shape (blocks, steps, V, 16, 64 or 32)
+        For each block of V vectors of outputs and each step, the weights of 64 bytes from the pixels: 16 times those of
+        four bytes for 16 outputs. A row of a filter reads contiguous bytes, those of neighbouring pixels; steps are in
+        the order (row, 64 bytes).
+    configuration : uint8, shape (64,)
+        `TILE_CONFIGURATION`.
+    strip : int
+        Columns per call of the epilogue, a multiple of 32.
+    """
+    for worker in prange(len(sums)):
+        _convolve_tiles(
+            image, halo, weights, size, vectors, configuration, epilogue, strip, sums[worker], rows, counter
+        )  # fmt: skip
+
+
+@njit(cache=True)
+def _convolve_tiles(image, halo, weights, size, vectors, configuration, epilogue, strip, sums, rows, counter):
+    blocks = len(weights)
+    _, columns, channels = image.shape
+    pixel_bytes, outputs = image.itemsize * channels, LANES * len(vectors)
+    offsets = _tile_offsets(image, weights, size)
+    margin = halo - size // 2
+    _configure_tiles(configuration.ctypes.data)
+    top = rows * _take(counter.ctypes.data)
+    while top < epilogue.height:
+        for y in range(top, min(top + rows, epilogue.height)):
+            for left in range(0, epilogue.width, strip):
+                stop = min(left + strip, epilogue.width)
+                source = image.ctypes.data + ((margin + y) * columns + margin + left) * pixel_bytes
+                for block in range(blocks):
+                    initial = epilogue.initial.ctypes.data + 4 * block * outputs
+                    _multiply_row(
+                        weights, block, vectors, source, pixel_bytes, stop - left, offsets, initial, sums.ctypes.data
+                    )  # fmt: skip
+                    _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, left, stop - left, epilogue)
+        top = rows * _take(counter.ctypes.data)
+    _release_tiles()
+
+
+@njit(cache=True)
+def _tile_offsets(image, weights, size):
+    """Return the byte offset of each step from a pixel at the top left of its filter."""
+    _, columns, channels = image.shape
+    steps = weights.shape[1]
+    offsets = np.empty(steps, np.int64)
+    for step in range(steps):
+        row, part = step // (steps // size), step % (steps // size)
+        offsets[step] = row * columns * channels * image.itemsize + VECTOR_BYTES * part
+    return offsets
+
+
+@njit(cache=True)
+def _multiply_row(weights, block, vectors, source, pixel_bytes, pixels, offsets, initial, sums):
+    """Store the sums of neighbouring pixels for the outputs of a block; source and targets are addresses."""
+    steps, sums_bytes = len(offsets), VECTOR_BYTES * len(vectors)
+    block_weights = weights.ctypes.data + block * steps * TILE_ROWS * sums_bytes
+    for x in range(0, pixels, 2 * TILE_ROWS):
+        if pixels - x > TILE_ROWS:
+            _multiply_tiles(
+                weights, (1, 1), vectors, source + x * pixel_bytes, pixel_bytes, offsets.ctypes.data, block_weights,
+                steps, initial, sums + x * sums_bytes, sums_bytes,
+            )  # fmt: skip
+        else:
+            _multiply_tiles(
+                weights, (1,), vectors, source + x * pixel_bytes, pixel_bytes, offsets.ctypes.data, block_weights,
+                steps, initial, sums + x * sums_bytes, sums_bytes,
+            )  # fmt: skip
+
+
+@intrinsic
+def _add_shifted(typingctx, like, sums, stride, shift, taps, pixels, initial, target):
+    """For each pixel, add up four neighbouring sums from each of `taps` pixels, `shift` bytes from one to the next.
+
+    Parameters are addresses, byte strides and counts; the four results of a pixel follow those of the one before.
+    """
+    kind = ir.VectorType(_I32 if like.dtype == types.int32 else _FLOAT, 4)
+
+    def codegen(context, builder, signature, arguments):
+        _, sums, stride, shift, taps, pixels, initial, target = arguments
+        add = builder.add if kind.element is _I32 else builder.fadd
+        first = _load(builder, initial, kind, align=4)
+        with cgutils.for_range(builder, pixels) as pixel:
+            place = builder.add(sums, builder.mul(pixel.index, stride))
+
+            def step(tap: Any, total: list[Any], place: Any = place) -> list[Any]:
+                return [add(total[0], _load(builder, builder.add(place, builder.mul(tap, shift)), kind, align=4))]
+
+            (total,) = _emit_loop(builder, taps, [first], step)
+            builder.store(total, _at(builder, builder.add(target, builder.mul(pixel.index, _constant(16))), kind), 4)
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 7), codegen
+
+
+@njit(cache=True, parallel=True)
+def convolve_few_tiles(
+    image: NDArray, halo: int, weights: NDArray, size: int, vectors: tuple, configuration: NDArray[np.uint8],
+    epilogue: EpilogueArguments, planes: Array, strip: int, sums: NDArray, rows: int, counter: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Convolve by matrix products of tiles (AMX) with few filters: each column of a filter is an output of its own.
+
+    Parameters are those of `convolve_tiles` and `convolve_few`, except
+
+    weights : int8 or int16, shape (1, steps, V, 16, 64 or 32)
+        The outputs are in the order (column, output).
+    sums : int32 or float32, shape (workers, at least (strip + 64) · 16 · V + 4 · strip), aligned
+    """
+    for worker in prange(len(sums)):
+        _convolve_few_tiles(
+            image, halo, weights, size, vectors, configuration, epilogue, planes, strip, sums[worker], rows, counter
+        )  # fmt: skip
+
+
+@njit(cache=True)
+def _convolve_few_tiles(
+    image, halo, weights, size, vectors, configuration, epilogue, planes, strip, sums, rows, counter
+):
+    outputs, zero = len(epilogue.scale), np.float32(0)
+    _, columns, channels = image.shape
+    pixel_bytes, sums_bytes = image.itemsize * channels, VECTOR_BYTES * len(vectors)
+    offsets = _tile_offsets(image, weights, size)
+    none = np.zeros(LANES * len(vectors), sums.dtype)
+    added = (strip + 64) * LANES * len(vectors)  # where the sums of all columns are
+    margin = halo - size // 2
+    _configure_tiles(configuration.ctypes.data)
+    top = rows * _take(counter.ctypes.data)
+    while top < epilogue.height:
+        for y in range(top, min(top + rows, epilogue.height)):
+            for left in range(0, epilogue.width, strip):
+                count = min(strip, epilogue.width - left)
+                source = image.ctypes.data + ((margin + y) * columns + margin + left) * pixel_bytes
+                _multiply_row(
+                    weights, 0, vectors, source, pixel_bytes, count + size - 1, offsets, none.ctypes.data,
+                    sums.ctypes.data,
+                )  # fmt: skip
+                _add_shifted(
+                    sums, sums.ctypes.data, sums_bytes, sums_bytes + 4 * outputs, size, count,
+                    epilogue.initial.ctypes.data, sums.ctypes.data + 4 * added,
+                )  # fmt: skip
+                for o in range(outputs):
+                    scale, bias, slope = epilogue.scale[o], epilogue.bias[o], epilogue.slope[o]
+                    for x in range(count):
+                        value = scale * np.float32(sums[added + 4 * x + o]) + bias
+                        value = value if value > zero else slope * value
+                        if epilogue.residual.size:
+                            before = epilogue.residual[epilogue.residual_halo + y, epilogue.residual_halo + left + x, o]
+                            value = before + epilogue.numbers[0] * value
+                        if planes.size:
+                            planes[o, y, left + x] = value
+                        else:
+                            epilogue.out[epilogue.out_halo + y, epilogue.out_halo + left + x, o] = value
+        top = rows * _take(counter.ctypes.data)
+    _release_tiles()
+
+
+_FULL = (1,) * LANES
+
+
+@intrinsic
+def _split(typingctx, lanes, source, target, stride):
+    """Split neighbouring float32 into three parts in bfloat16, `stride` bytes apart; see `split_bfloat16`."""
+    bits, values = ir.VectorType(_I32, lanes.count), ir.VectorType(_FLOAT, lanes.count)
+    halves = ir.VectorType(_I16, lanes.count)
+
+    def codegen(context, builder, signature, arguments):
+        _, start, first, step = arguments
+        rest = _load(builder, start, values, align=4)
+        for part in range(3):
+            upper = builder.and_(builder.bitcast(rest, bits), ir.Constant(bits, [0xFFFF0000] * lanes.count))
+            half = builder.trunc(builder.lshr(upper, ir.Constant(bits, [16] * lanes.count)), halves)
+            builder.store(half, _at(builder, builder.add(first, builder.mul(step, _constant(part))), halves), align=2)
+            rest = builder.fsub(rest, builder.bitcast(upper, values))
+        return context.get_dummy_value()
+
+    return types.void(lanes, *[types.int64] * 3), codegen
+
+
+@njit(cache=True, parallel=True)
+def split_bfloat16(image: Array, parts: NDArray[np.int16], rows: int) -> None:
+    """Split float32 into three numbers in bfloat16 with exactly this sum, except below about 1e-33.
+
+    Parameters
+    ----------
+    image : float32, shape (at least `rows`, columns, channels)
+    parts : int16, shape (at least `rows`, columns, 3 · channels)
+        Written: all channels' first parts, then the second and the third.
+    rows : int
+    """
+    columns, channels = image.shape[1:]
+    for row in prange(rows):
+        for column in range(columns):
+            source = image.ctypes.data + 4 * (row * columns + column) * channels
+            target = parts.ctypes.data + 6 * (row * columns + column) * channels
+            for channel in range(0, channels - LANES + 1, LANES):
+                _split(_FULL, source + 4 * channel, target + 2 * channel, 2 * channels)
+            for channel in range(channels // LANES * LANES, channels):
+                _split((1,), source + 4 * channel, target + 2 * channel, 2 * channels)
 
 
 @njit(cache=True, parallel=True)

@@ -6,8 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.epilogue import Epilogue
-from pipeline.engine.kernels.channel.compiled import LANES, EpilogueArguments, image_to_planes
-from pipeline.engine.kernels.channel.filters import FEW, BinaryFilters, BitFilters, FewFilters, Filters, FloatFilters
+from pipeline.engine.kernels.channel.compiled import LANES, EpilogueArguments, image_to_planes, tiles_supported
+from pipeline.engine.kernels.channel.filters import (
+    FEW,
+    BinaryFilters,
+    BitFilters,
+    FewFilters,
+    FewTileFilters,
+    Filters,
+    FloatFilters,
+    TileFilters,
+)
 from pipeline.engine.kernels.channel.images import (
     NO_LEVELS,
     NO_VALUES,
@@ -37,8 +46,8 @@ class Convolution:
     output_format : OutputFormat
     workspace : Workspace
         Buffers, shared with the other layers.
-    method : {"tables", "popcount"}
-        Algorithm of a binary layer for levels; signs always use popcount.
+    method : {"auto", "tables", "popcount"}
+        See `pipeline.engine.Engine`; signs always use popcount.
     """
 
     def __init__(
@@ -47,7 +56,7 @@ class Convolution:
         rounding: Rounding | None,
         output_format: OutputFormat,
         workspace: Workspace,
-        method: Method = "tables",
+        method: Method = "auto",
     ) -> None:
         self.rounding, self.output_format, self.images = rounding, output_format, Images(workspace)
         self.shuffle = layer.shuffle
@@ -61,10 +70,13 @@ class Convolution:
         elif rounding is not None:
             filters = bfloat16(filters)
         self.few = not layer.binary and count <= FEW and self.shuffle == 1 and output_format.rounding is None
+        tiles = method == "auto" and tiles_supported()
         self.filters: Filters
         self.inverse_steps = NO_STEPS
         if self.few:
-            self.filters, self.epilogue = FewFilters(filters, quantization), epilogue
+            in_tiles = tiles and rounding is not None and count * self.size <= 2 * LANES
+            self.filters = (FewTileFilters if in_tiles else FewFilters)(filters, quantization)
+            self.epilogue = epilogue
             return
         # The phases of the pixel shuffle in sequence, each padded to whole vectors.
         order = np.full((self.shuffle**2, padded(self.outputs)), -1)
@@ -72,6 +84,8 @@ class Convolution:
         arranged = _arranged(filters, order.ravel(), order.size)
         if quantization is not None and layer.binary and (quantization.signs or method == "popcount"):
             self.filters = BitFilters(arranged, quantization)
+        elif tiles and (layer.binary or rounding is not None):
+            self.filters = TileFilters(arranged, quantization)
         else:
             self.filters = (BinaryFilters if layer.binary else FloatFilters)(arranged, quantization)
         vectors = (epilogue.scale, epilogue.bias, epilogue.slope)
@@ -137,6 +151,8 @@ class Convolution:
         halo = self.size // 2
         if not isinstance(x, Activation):
             x = self.images.from_planes(x, halo)
+        if isinstance(self.filters, TileFilters):
+            x = self.images.with_whole_vectors(x)
         if self.rounding is None:
             x = self.images.with_values(x, halo)
             return x.values, x.halo, x

@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 
 from pipeline.engine.kernels.channel import compiled as kernels
 from pipeline.engine.kernels.channel.blocking import Kind, blocking
-from pipeline.engine.kernels.channel.compiled import LANES
+from pipeline.engine.kernels.channel.compiled import LANES, TILE_ROWS
 from pipeline.engine.kernels.channel.images import padded
 from pipeline.engine.kernels.channel.tables import index_float32, index_int6, index_int8
 from pipeline.engine.networks import Array
-from pipeline.engine.quantization import Quantization
+from pipeline.engine.quantization import Quantization, bfloat16
 from pipeline.engine.workspace import Workspace, aligned
 
 BLOCK = 64  # maximum outputs of a microkernel
 PARTS = 8  # row bands per worker, so that none waits long for a slower one
 LEAST_ROWS, MOST_ROWS = 4, 32
+TILE_STRIP = 128
 FEW = 4  # up to this many outputs, it is faster to use the lanes for input channels
 
 
@@ -107,6 +108,102 @@ class FloatFilters:
         kernels.convolve(
             image, halo, self.weights, self.size, self.pixels, self.vectors, epilogue, strip, sums, rows, counter
         )
+
+
+def _in_tiles(rows: NDArray, outputs: int, vectors: int) -> NDArray:
+    """Arrange filters for `kernels.convolve_tiles`.
+
+    Parameters
+    ----------
+    rows : int8 or int16, shape (k, weights, columns)
+        By row of the filters: the weights of contiguous elements of an image for each column of a matrix.
+    outputs : int
+        The columns padded to whole blocks.
+    vectors : int
+        Vectors of 16 outputs in a block.
+
+    Returns
+    -------
+    shape (blocks, steps, vectors, 16, 64 or 32)
+    """
+    size, weights, columns = rows.shape
+    in_word = 4 // rows.itemsize
+    whole = np.zeros((size, padded(weights, TILE_ROWS * in_word), outputs), rows.dtype)
+    whole[:, :weights, :columns] = rows
+    split = whole.reshape(-1, TILE_ROWS, in_word, outputs // (vectors * LANES), vectors, LANES)
+    blocks = split.transpose(3, 0, 4, 1, 5, 2)
+    return aligned(blocks.reshape(*blocks.shape[:4], LANES * in_word))
+
+
+class TileFilters:
+    """Filters for a processor with AMX: binary, or rounded to int8 or bfloat16.
+
+    Parameters
+    ----------
+    filters : bool, int8, or int16 (bits of bfloat16), shape (O, I, k, k)
+    quantization : Quantization, optional
+        Quantization of the input, if it is in levels. Without one, an input of binary filters is float32, and is split
+        into three numbers in bfloat16 with exactly the same sum.
+    """
+
+    def __init__(self, filters: NDArray, quantization: Quantization | None) -> None:
+        count, inputs, self.size, _ = filters.shape
+        self.parts = 1
+        if filters.dtype == np.bool_:
+            filters = np.where(filters, 1, -1).astype(np.int8)
+            if quantization is None:
+                filters, self.parts = bfloat16(filters), 3
+        vectors = 1 if count <= LANES else 2
+        self.outputs = padded(count, vectors * LANES)
+        self.initial = _initial(filters, self.outputs, quantization)
+        self.vectors = _length(vectors)
+        # As many channels as images of whole vectors have: the order of a sum must not depend on how they are stored.
+        taps = np.zeros((self.size, self.size, self.parts, padded(inputs), count), filters.dtype)
+        taps[:, :, :, :inputs] = filters.transpose(2, 3, 1, 0)[:, :, None]
+        self.weights = _in_tiles(taps.reshape(self.size, -1, count), self.outputs, vectors)
+
+    def run(
+        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    ) -> None:
+        workers, rows, counter = _shares(epilogue)
+        if self.parts == 3:
+            parts = workspace.array((*image.shape[:2], 3 * image.shape[2]), np.int16, "parts")
+            kernels.split_bfloat16(image, parts, epilogue.height + 2 * halo)
+            image = parts
+        strip = padded(min(TILE_STRIP, epilogue.width), 2 * TILE_ROWS)
+        sums = workspace.array((workers, strip * len(self.vectors) * LANES), self.initial.dtype.type, "sums")
+        kernels.convolve_tiles(
+            image, halo, self.weights, self.size, self.vectors, kernels.TILE_CONFIGURATION, epilogue, strip,
+            sums, rows, counter,
+        )  # fmt: skip
+
+
+class FewTileFilters:
+    """At most `FEW` filters for a processor with AMX; the parameters are those of `TileFilters`.
+
+    Each column of a filter is an output of its own, so that the tiles are full. At most 32 columns in all.
+    """
+
+    def __init__(self, filters: NDArray, quantization: Quantization | None) -> None:
+        count, inputs, self.size, _ = filters.shape
+        self.outputs = count
+        self.initial = _initial(filters, FEW, quantization)
+        columns = count * self.size
+        vectors = -(-columns // LANES)
+        rows = filters.transpose(2, 1, 3, 0).reshape(self.size, inputs, columns)
+        self.weights, self.vectors = _in_tiles(rows, vectors * LANES, vectors), _length(vectors)
+
+    def run(
+        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    ) -> None:
+        workers, rows, counter = _shares(epilogue)
+        strip = padded(min(TILE_STRIP, epilogue.width), 2 * TILE_ROWS)
+        shape = (workers, padded((strip + 4 * TILE_ROWS) * len(self.vectors) * LANES + FEW * strip))
+        sums = workspace.array(shape, self.initial.dtype.type, "sums")
+        kernels.convolve_few_tiles(
+            image, halo, self.weights, self.size, self.vectors, kernels.TILE_CONFIGURATION, epilogue, planes, strip,
+            sums, rows, counter,
+        )  # fmt: skip
 
 
 class FewFilters:

@@ -35,9 +35,18 @@ ROUNDING = Bfloat16()
 needs_bfloat16 = pytest.mark.skipif(not kernels.bfloat16_supported(), reason="a processor without AVX-512 BF16")
 
 
-def run(layer, rounding, x, output_format=PLANES, workspace=None, **arguments):
+methods = pytest.mark.parametrize(
+    "method",
+    [
+        "tables",  # without tile registers
+        pytest.param("auto", marks=pytest.mark.skipif(not kernels.tiles_supported(), reason="a processor without AMX")),
+    ],
+)
+
+
+def run(method, layer, rounding, x, output_format=PLANES, workspace=None, **arguments):
     workspace = workspace or Workspace()
-    return Convolution(layer, rounding, output_format, workspace)(x, shuffle=layer.shuffle, **arguments)
+    return Convolution(layer, rounding, output_format, workspace, method)(x, shuffle=layer.shuffle, **arguments)
 
 
 @settings(max_examples=60)
@@ -51,23 +60,25 @@ def test_the_bits_are_those_of_the_nearest(values):
 
 
 @needs_bfloat16
+@methods
 @settings(max_examples=60)
 @given(SIZES, st.integers(1, 70), OUTPUTS, KERNELS, SEEDS)
 @example((17, 31), 64, 64, 3, 0)
 @example((17, 31), 33, 3, 3, 0)
-def test_sums(size, inputs, outputs, k, seed):
+def test_sums(method, size, inputs, outputs, k, seed):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((inputs, *size)).astype(np.float32)
     layer = random_layer(rng, outputs, inputs, k, False)
     layer = type(layer)(layer.filters, sums_only(outputs))
     expected = convolution(to_bfloat16(x), to_bfloat16(layer.filters))
-    assert_within_rounding(run(layer, ROUNDING, x), layer, x, expected)
+    assert_within_rounding(run(method, layer, ROUNDING, x), layer, x, expected)
 
 
 @needs_bfloat16
+@methods
 @settings(max_examples=25)
 @given(SIZES, st.sampled_from([1, 2, 3]), st.sampled_from([2, 20]), st.booleans(), SEEDS)
-def test_epilogue_shuffle_and_residual(size, shuffle, channels, with_residual, seed):
+def test_epilogue_shuffle_and_residual(method, size, shuffle, channels, with_residual, seed):
     rng = np.random.default_rng(seed)
     layer = random_layer(rng, channels * shuffle**2, 5, 3, False, shuffle=shuffle)
     x = rng.standard_normal((5, *size)).astype(np.float32)
@@ -75,35 +86,41 @@ def test_epilogue_shuffle_and_residual(size, shuffle, channels, with_residual, s
     residual = rng.standard_normal(shape).astype(np.float32) if with_residual else None
     more = {"residual": residual, "residual_scale": 0.1 if with_residual else 1.0}
     expected = expected_of(layer, ROUNDING, x, **more)
-    np.testing.assert_allclose(run(layer, ROUNDING, x, **more), expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(run(method, layer, ROUNDING, x, **more), expected, rtol=1e-5, atol=1e-4)
 
 
 @needs_bfloat16
+@methods
 @settings(max_examples=25)
 @given(SIZES, st.sampled_from([16, 31, 70]), KERNELS, st.sampled_from([1, 2]), st.booleans(), st.booleans(), SEEDS)
-def test_readers_get_the_same_from_another_layer_as_from_planes(size, outputs, k, shuffle, binary, as_float, seed):
+def test_readers_get_the_same_from_another_layer_as_from_planes(
+    method, size, outputs, k, shuffle, binary, as_float, seed
+):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((5, *size)).astype(np.float32)
     first = random_layer(rng, outputs * shuffle**2, 5, 3, binary, shuffle=shuffle)
     reader, wide_reader = (random_layer(rng, count, outputs, k, False) for count in (3, 40))
     residual = rng.standard_normal((outputs, size[0] * shuffle, size[1] * shuffle)).astype(np.float32)
-    planes = run(first, None, x, residual=residual)
+    planes = run(method, first, None, x, residual=residual)
     output_format = OutputFormat(halo=0 if as_float else None, rounding=ROUNDING, levels_halo=k // 2)
     workspace = Workspace()
-    passed = run(first, None, x, output_format, workspace, residual=residual)
+    passed = run(method, first, None, x, output_format, workspace, residual=residual)
     for layer in (reader, wide_reader):
-        got = run(layer, ROUNDING, passed, workspace=workspace)
-        np.testing.assert_array_equal(got, run(layer, ROUNDING, planes))
+        got = run(method, layer, ROUNDING, passed, workspace=workspace)
+        np.testing.assert_array_equal(got, run(method, layer, ROUNDING, planes))
 
 
 @needs_bfloat16
+@methods
 @pytest.mark.parametrize("outputs", [3, 40])
-def test_layers_of_other_channels_leave_nothing_behind(outputs):
+def test_layers_of_other_channels_leave_nothing_behind(method, outputs):
     rng, workspace = np.random.default_rng(0), Workspace()
     for inputs in (18, 17, 33):
         x = rng.standard_normal((inputs, 7, 11)).astype(np.float32)
         layer = random_layer(rng, outputs, inputs, 3, False)
-        np.testing.assert_array_equal(run(layer, ROUNDING, x, workspace=workspace), run(layer, ROUNDING, x))
+        np.testing.assert_array_equal(
+            run(method, layer, ROUNDING, x, workspace=workspace), run(method, layer, ROUNDING, x)
+        )
 
 
 @needs_bfloat16
