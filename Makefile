@@ -1,6 +1,6 @@
 # `make repro` runs the pipeline and `make test` the tests; both set everything up first.
-# `make ratios` measures every speed ratio three times, held to AVX2 and with AVX-512 where there is one, and writes
-# ratios/<instruction set>/*.json: twenty minutes each.
+# `make ratios` measures every speed ratio three times, held to AVX2, to AVX-512 and with AMX where the processor has them,
+# and writes ratios/<instruction set>/*.json: twenty minutes each.
 # `make large` upscales an image of 24 megapixels and writes the peak memory to docs/large.json and docs/large.md.
 # `make rounding` measures what rounding the input of each layer costs and writes docs/rounding.csv and docs/rounding.md.
 # `make verify` re-evaluates the published networks; `make train MINUTES=60` trains the next ones of the queue,
@@ -71,7 +71,8 @@ audit: setup .venv/audit/ready
 	touch $@
 
 RATIOS = layer wide_layer $(foreach model,srresnet edsr vdsr,$(model)-body $(model))
-ISAS = avx2 $(if $(shell grep -m 1 -w avx512bw /proc/cpuinfo),avx512)
+ISAS = avx2 $(foreach set,avx512:avx512bw amx:amx_int8,\
+	$(if $(shell grep -m 1 -w $(word 2,$(subst :, ,$(set))) /proc/cpuinfo),$(word 1,$(subst :, ,$(set)))))
 ratios: setup $(foreach isa,$(ISAS),$(RATIOS:%=ratios/$(isa)/%.json))
 
 ratios/%.json: FORCE

@@ -52,7 +52,7 @@ def torch_avx2(network: Exports, x: NDArray[np.float32], threads: int) -> Backen
     """PyTorch channels_last in a process of its own, held to AVX2, where the processor has more."""
     if not narrower("avx2"):
         raise UnavailableError("this processor has nothing wider than AVX2")
-    if held():
+    if held() == "avx2":
         raise UnavailableError("all of this measurement is held to AVX2")
     return held_torch(network.module, x, threads, held_environment(), network.folder)
 

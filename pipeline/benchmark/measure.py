@@ -18,7 +18,7 @@ from pipeline.benchmark.backends import Backend, UnavailableError, one_line
 from pipeline.benchmark.baselines import PEERS
 from pipeline.benchmark.engines import ENGINES
 from pipeline.benchmark.exports import Exports
-from pipeline.benchmark.instruction_sets import NOT_HELD, held
+from pipeline.benchmark.instruction_sets import NOT_HELD, TITLES, held
 from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.benchmark.workloads import Workload
 from pipeline.engine.runner import MODES
@@ -102,8 +102,8 @@ def build(name: str, workload: Workload, exports: Exports, x: NDArray[np.float32
     """
     if name in ENGINES:
         return engines.bind(name, engines.load(name, workload.packed, workload.architecture, threads), x)
-    if held() and name.startswith(NOT_HELD):
-        raise UnavailableError("cannot be held to AVX2")
+    if (isa := held()) and name.startswith(NOT_HELD):
+        raise UnavailableError(f"cannot be held to {TITLES[isa]}")
     try:
         return PEERS[name](exports, x, threads)
     except UnavailableError:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import pipeline.benchmark  # noqa: F401  # first: it sets how idle threads wait
-from pipeline.benchmark.instruction_sets import InstructionSet, held, hold
+from pipeline.benchmark.instruction_sets import TITLES, InstructionSet, held, hold
 from pipeline.errors import InputError
 from pipeline.files import check_writable, write_json
 from pipeline.params import Params, load_params
@@ -46,8 +46,8 @@ def main(
     isa: Annotated[
         InstructionSet,
         typer.Option(
-            help="avx2: restrict every side to it; ONNX Runtime and torch.compile, which cannot be, are left out. "
-            "avx512: only require that the processor has it; what is wider is used too."
+            help="avx2, avx512: restrict every side to it, where the processor has more; ONNX Runtime and "
+            "torch.compile, which cannot be, are then left out. amx: only require that the processor has it."
         ),
     ] = "native",
     file: Annotated[Path | None, typer.Option("--json", help="The file to write all measurements to.")] = None,
@@ -71,7 +71,7 @@ def main(
     workload = _workload(model, scale, body, params)
     name = LAYERS.get(model, f"{model} ×{scale}{', body' if body else ''}")
     heading = f"{name}, LR image {height}×{width}, {threads} of {cores} cores of {machine['cpu']}"
-    heading += ", restricted to AVX2" if held() else ""
+    heading += f", restricted to {TITLES[restricted]}" if (restricted := held()) else ""
     names = (*BACKENDS, *POPCOUNT) if model in LAYERS else BACKENDS
     records = []
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +90,7 @@ def main(
             "scale": scale,
             "body": body,
             "layers": workload.layers,
-            "held_to": "avx2" if held() else None,
+            "held_to": held(),
         }
         fastest = ratios(records, "speedup_of_fastest")
         about |= {"environment": machine, "runs": [asdict(record) for record in records]}

@@ -10,7 +10,7 @@ from pipeline.records import INT8, Measurement, PublishedRatios
 from pipeline.reporting.speed_claim import times
 from pipeline.tables import Column, Table, table
 
-TITLES = {"avx512": "AVX-512", "avx2": "AVX2"}
+TITLES = {"amx": "AMX", "avx512": "AVX-512", "avx2": "AVX2"}
 
 
 def ratio_table(published: Mapping[str, Mapping[str, PublishedRatios]]) -> Table:

@@ -28,7 +28,7 @@ from pipeline.runs import MODELS, SCALES, Run, Weights, prepared_folder, seconds
 from pipeline.zoo.catalogue import ZOO, PublishedNetwork, measured_pairs, read_index, read_published, scores_of
 
 WEIGHTS: tuple[Weights, ...] = ("float", "binary")
-INSTRUCTION_SETS = ("avx512", "avx2")  # folders of `make ratios`, and the workloads in them
+INSTRUCTION_SETS = ("amx", "avx512", "avx2")  # folders of `make ratios`, and the workloads in them
 TIMED = (*MODELS, *(f"{model}-body" for model in MODELS), "layer", "wide_layer")
 ZOO_REMEDY = "restore it with git, or run `make publish`"
 

@@ -40,6 +40,13 @@ def test_only_a_processor_with_more_is_held(monkeypatch):
     assert narrower("avx2") and not narrower("avx512") and not narrower("native")
     processor(monkeypatch, avx2=True, fma=True, avxvnni=True)
     assert narrower("avx2")
+    wide = {"avx2": True, "avx512f": True, "avx512bw": True, "avx512vl": True, "avx512dq": True, "amx-int8": True}
+    processor(monkeypatch, **wide)
+    assert narrower("avx512")
+    assert "-amx-int8" in held_environment("avx512")["NUMBA_CPU_FEATURES"].split(",")
+    assert "+avx512f" in held_environment("avx512")["NUMBA_CPU_FEATURES"].split(",")
+    with pytest.raises(InputError, match="--isa: this processor has no amx; choose native"):
+        narrower("amx")
 
 
 def test_numba_and_pytorch_obey():

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.benchmark.instruction_sets import held_environment
+from pipeline.benchmark.instruction_sets import held_environment, narrower
 from tests.conftest import ROOT
 
 ENDS = ("after", "before")
@@ -15,8 +15,9 @@ TESTS = ("tests/engine/kernels", "tests/engine/test_networks.py", "tests/engine/
 
 
 def _instruction_sets() -> list[dict[str, str]]:
-    """What makes a process use the instruction sets that are tried: this processor's, AVX2, and those of any x86-64."""
-    return [{}, held_environment(), {"NUMBA_CPU_NAME": "generic"}]
+    """What makes a process use the instruction sets that are tried: this processor's, narrower ones, any x86-64's."""
+    without_amx = [held_environment("avx512")] if narrower("avx512") else []
+    return [{}, held_environment(), {"NUMBA_CPU_NAME": "generic"}, *without_amx]
 
 
 def attempt(seed: int, folder: Path) -> str:

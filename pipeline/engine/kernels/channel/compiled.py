@@ -788,15 +788,15 @@ def _multiply_row(weights, block, vectors, source, pixel_bytes, pixels, offsets,
 
 
 @intrinsic
-def _add_shifted(typingctx, like, sums, stride, shift, taps, pixels, initial, target):
+def _add_shifted(typingctx, like, sums, stride, shift, taps, pixels, initial, target, target_stride):
     """For each pixel, add up four neighbouring sums from each of `taps` pixels, `shift` bytes from one to the next.
 
-    Parameters are addresses, byte strides and counts; the four results of a pixel follow those of the one before.
+    Parameters are addresses, byte strides and counts. Results are by output, `target_stride` bytes apart.
     """
     kind = ir.VectorType(_I32 if like.dtype == types.int32 else _FLOAT, 4)
 
     def codegen(context, builder, signature, arguments):
-        _, sums, stride, shift, taps, pixels, initial, target = arguments
+        _, sums, stride, shift, taps, pixels, initial, target, target_stride = arguments
         add = builder.add if kind.element is _I32 else builder.fadd
         first = _load(builder, initial, kind, align=4)
         with cgutils.for_range(builder, pixels) as pixel:
@@ -806,10 +806,14 @@ def _add_shifted(typingctx, like, sums, stride, shift, taps, pixels, initial, ta
                 return [add(total[0], _load(builder, builder.add(place, builder.mul(tap, shift)), kind, align=4))]
 
             (total,) = _emit_loop(builder, taps, [first], step)
-            builder.store(total, _at(builder, builder.add(target, builder.mul(pixel.index, _constant(16))), kind), 4)
+            first_result = builder.add(target, builder.mul(pixel.index, _constant(4)))
+            for o in range(kind.count):
+                result = builder.add(first_result, builder.mul(target_stride, _constant(o)))
+                value = builder.extract_element(total, ir.Constant(_I32, o))
+                builder.store(value, _at(builder, result, kind.element), align=4)
         return context.get_dummy_value()
 
-    return types.void(like, *[types.int64] * 7), codegen
+    return types.void(like, *[types.int64] * 8), codegen
 
 
 @njit(cache=True, parallel=True)
@@ -839,7 +843,7 @@ def _convolve_few_tiles(
     _, columns, channels = image.shape
     pixel_bytes, sums_bytes = image.itemsize * channels, VECTOR_BYTES * len(vectors)
     offsets = _tile_offsets(image, weights, size)
-    none = np.zeros(LANES * len(vectors), sums.dtype)
+    none, values = np.zeros(LANES * len(vectors), sums.dtype), np.empty(strip, np.float32)
     added = (strip + 64) * LANES * len(vectors)  # where the sums of all columns are
     margin = halo - size // 2
     _configure_tiles(configuration.ctypes.data)
@@ -855,66 +859,110 @@ def _convolve_few_tiles(
                 )  # fmt: skip
                 _add_shifted(
                     sums, sums.ctypes.data, sums_bytes, sums_bytes + 4 * outputs, size, count,
-                    epilogue.initial.ctypes.data, sums.ctypes.data + 4 * added,
+                    epilogue.initial.ctypes.data, sums.ctypes.data + 4 * added, 4 * strip,
                 )  # fmt: skip
                 for o in range(outputs):
                     scale, bias, slope = epilogue.scale[o], epilogue.bias[o], epilogue.slope[o]
+                    first = added + o * strip
                     for x in range(count):
-                        value = scale * np.float32(sums[added + 4 * x + o]) + bias
-                        value = value if value > zero else slope * value
-                        if epilogue.residual.size:
-                            before = epilogue.residual[epilogue.residual_halo + y, epilogue.residual_halo + left + x, o]
-                            value = before + epilogue.numbers[0] * value
-                        if planes.size:
-                            planes[o, y, left + x] = value
-                        else:
-                            epilogue.out[epilogue.out_halo + y, epilogue.out_halo + left + x, o] = value
+                        value = scale * np.float32(sums[first + x]) + bias
+                        values[x] = value if value > zero else slope * value
+                    if epilogue.residual.size:
+                        row, column = epilogue.residual_halo + y, epilogue.residual_halo + left
+                        for x in range(count):
+                            values[x] = epilogue.residual[row, column + x, o] + epilogue.numbers[0] * values[x]
+                    if planes.size:
+                        planes[o, y, left : left + count] = values[:count]
+                    else:
+                        row, column = epilogue.out_halo + y, epilogue.out_halo + left
+                        epilogue.out[row, column : column + count, o] = values[:count]
         top = rows * _take(counter.ctypes.data)
     _release_tiles()
 
 
-_FULL = (1,) * LANES
-
-
 @intrinsic
-def _split(typingctx, lanes, source, target, stride):
-    """Split neighbouring float32 into three parts in bfloat16, `stride` bytes apart; see `split_bfloat16`."""
-    bits, values = ir.VectorType(_I32, lanes.count), ir.VectorType(_FLOAT, lanes.count)
-    halves = ir.VectorType(_I16, lanes.count)
+def _split(typingctx, source, target, stride):
+    """Split 16 float32 into three times 16 bfloat16, `stride` bytes apart: the upper bits, the next ones, the rest."""
+    kind = ir.VectorType(_I16, LANES)
 
     def codegen(context, builder, signature, arguments):
-        _, start, first, step = arguments
-        rest = _load(builder, start, values, align=4)
+        start, first, step = arguments
+        rest = _load(builder, start, _VF, align=4)
         for part in range(3):
-            upper = builder.and_(builder.bitcast(rest, bits), ir.Constant(bits, [0xFFFF0000] * lanes.count))
-            half = builder.trunc(builder.lshr(upper, ir.Constant(bits, [16] * lanes.count)), halves)
-            builder.store(half, _at(builder, builder.add(first, builder.mul(step, _constant(part))), halves), align=2)
-            rest = builder.fsub(rest, builder.bitcast(upper, values))
+            upper = builder.and_(builder.bitcast(rest, _V32), ir.Constant(_V32, [0xFFFF0000] * LANES))
+            half = builder.trunc(builder.lshr(upper, ir.Constant(_V32, [16] * LANES)), kind)
+            builder.store(half, _at(builder, builder.add(first, builder.mul(step, _constant(part))), kind), align=2)
+            rest = builder.fsub(rest, builder.bitcast(upper, _VF))
         return context.get_dummy_value()
 
-    return types.void(lanes, *[types.int64] * 3), codegen
+    return types.void(*[types.int64] * 3), codegen
 
 
 @njit(cache=True, parallel=True)
-def split_bfloat16(image: Array, parts: NDArray[np.int16], rows: int) -> None:
-    """Split float32 into three numbers in bfloat16 with exactly this sum, except below about 1e-33.
+def convolve_split_tiles(
+    image: Array, halo: int, weights: NDArray[np.int16], size: int, vectors: tuple, configuration: NDArray[np.uint8],
+    epilogue: EpilogueArguments, parts: NDArray[np.int16], strip: int, sums: Array, rows: int,
+    counter: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Convolve float32 with filters that bfloat16 represents exactly, by matrix products of tiles (AMX).
 
-    Parameters
-    ----------
-    image : float32, shape (at least `rows`, columns, channels)
-    parts : int16, shape (at least `rows`, columns, 3 · channels)
-        Written: all channels' first parts, then the second and the third.
-    rows : int
+    Each number of the image is split into three in bfloat16 with the same sum, so that all products are exact. Only
+    parts below about 1e-38 are lost. Parameters are those of `convolve_tiles`, except
+
+    image : float32, shape (rows, columns, channels), a multiple of 16 channels
+    weights : int16, shape (blocks, steps, V, 16, 32)
+        Those of a pixel's first parts, then of its second and third parts.
+    parts : int16, shape (workers, size · (strip + size + 32) · 3 · channels), aligned
+        Scratch memory for the parts of ``size`` rows of a strip.
     """
-    columns, channels = image.shape[1:]
-    for row in prange(rows):
-        for column in range(columns):
-            source = image.ctypes.data + 4 * (row * columns + column) * channels
-            target = parts.ctypes.data + 6 * (row * columns + column) * channels
-            for channel in range(0, channels - LANES + 1, LANES):
-                _split(_FULL, source + 4 * channel, target + 2 * channel, 2 * channels)
-            for channel in range(channels // LANES * LANES, channels):
-                _split((1,), source + 4 * channel, target + 2 * channel, 2 * channels)
+    for worker in prange(len(sums)):
+        _convolve_split_tiles(
+            image, halo, weights, size, vectors, configuration, epilogue, parts[worker], strip, sums[worker], rows,
+            counter,
+        )  # fmt: skip
+
+
+@njit(cache=True)
+def _convolve_split_tiles(
+    image, halo, weights, size, vectors, configuration, epilogue, parts, strip, sums, rows, counter
+):
+    blocks, steps = weights.shape[:2]
+    _, columns, channels = image.shape
+    pixel_bytes, outputs = 6 * channels, LANES * len(vectors)
+    row_bytes = (strip + size + 32) * pixel_bytes
+    offsets = np.empty((size, steps), np.int64)  # a ring buffer of rows: by the position of the first row
+    for turn in range(size):
+        for step in range(steps):
+            row, part = step // (steps // size), step % (steps // size)
+            offsets[turn, step] = (turn + row) % size * row_bytes + VECTOR_BYTES * part
+    margin = halo - size // 2
+    strips, bands = -(-epilogue.width // strip), -(-epilogue.height // rows)
+    _configure_tiles(configuration.ctypes.data)
+    taken = _take(counter.ctypes.data)
+    while taken < strips * bands:
+        left, top = taken // bands * strip, taken % bands * rows
+        bottom, count = min(top + rows, epilogue.height), min(strip, epilogue.width - left)
+        for row in range(top, bottom + size - 1):
+            source = image.ctypes.data + 4 * ((margin + row) * columns + margin + left) * channels
+            target = parts.ctypes.data + row % size * row_bytes
+            for column in range(count + size - 1):
+                for channel in range(0, channels, LANES):
+                    _split(
+                        source + 4 * (column * channels + channel), target + column * pixel_bytes + 2 * channel,
+                        2 * channels,
+                    )  # fmt: skip
+            y = row - size + 1
+            if y < top:
+                continue
+            for block in range(blocks):
+                initial = epilogue.initial.ctypes.data + 4 * block * outputs
+                _multiply_row(
+                    weights, block, vectors, parts.ctypes.data, pixel_bytes, count, offsets[y % size], initial,
+                    sums.ctypes.data,
+                )  # fmt: skip
+                _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, left, count, epilogue)
+        taken = _take(counter.ctypes.data)
+    _release_tiles()
 
 
 @njit(cache=True, parallel=True)

@@ -15,6 +15,7 @@ from pipeline.engine.kernels.channel.filters import (
     FewTileFilters,
     Filters,
     FloatFilters,
+    SplitTileFilters,
     TileFilters,
 )
 from pipeline.engine.kernels.channel.images import (
@@ -84,8 +85,10 @@ class Convolution:
         arranged = _arranged(filters, order.ravel(), order.size)
         if quantization is not None and layer.binary and (quantization.signs or method == "popcount"):
             self.filters = BitFilters(arranged, quantization)
-        elif tiles and (layer.binary or rounding is not None):
+        elif tiles and rounding is not None:
             self.filters = TileFilters(arranged, quantization)
+        elif tiles and layer.binary:
+            self.filters = SplitTileFilters(arranged)
         else:
             self.filters = (BinaryFilters if layer.binary else FloatFilters)(arranged, quantization)
         vectors = (epilogue.scale, epilogue.bias, epilogue.slope)
@@ -151,7 +154,7 @@ class Convolution:
         halo = self.size // 2
         if not isinstance(x, Activation):
             x = self.images.from_planes(x, halo)
-        if isinstance(self.filters, TileFilters):
+        if isinstance(self.filters, (TileFilters, SplitTileFilters)):
             x = self.images.with_whole_vectors(x)
         if self.rounding is None:
             x = self.images.with_values(x, halo)

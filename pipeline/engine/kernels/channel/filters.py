@@ -135,6 +135,22 @@ def _in_tiles(rows: NDArray, outputs: int, vectors: int) -> NDArray:
     return aligned(blocks.reshape(*blocks.shape[:4], LANES * in_word))
 
 
+def _tile_filters(filters: NDArray, parts: int) -> tuple[NDArray, tuple[int, ...]]:
+    """Return filters of int8 or int16 arranged for an image with `parts` numbers a channel; tuple as long as vectors.
+
+    The image has whole vectors of channels: the order of a sum must not depend on how it is stored.
+    """
+    count, inputs, k, _ = filters.shape
+    vectors = 1 if count <= LANES else 2
+    taps = np.zeros((k, k, parts, padded(inputs), count), filters.dtype)
+    taps[:, :, :, :inputs] = filters.transpose(2, 3, 1, 0)[:, :, None]
+    return _in_tiles(taps.reshape(k, -1, count), padded(count, vectors * LANES), vectors), _length(vectors)
+
+
+def _signs(filters: NDArray[np.bool_]) -> NDArray[np.int8]:
+    return np.where(filters, 1, -1).astype(np.int8)
+
+
 class TileFilters:
     """Filters for a processor with AMX: binary, or rounded to int8 or bfloat16.
 
@@ -142,38 +158,53 @@ class TileFilters:
     ----------
     filters : bool, int8, or int16 (bits of bfloat16), shape (O, I, k, k)
     quantization : Quantization, optional
-        Quantization of the input, if it is in levels. Without one, an input of binary filters is float32, and is split
-        into three numbers in bfloat16 with exactly the same sum.
+        Quantization of the input, if it is in levels.
     """
 
     def __init__(self, filters: NDArray, quantization: Quantization | None) -> None:
-        count, inputs, self.size, _ = filters.shape
-        self.parts = 1
         if filters.dtype == np.bool_:
-            filters = np.where(filters, 1, -1).astype(np.int8)
-            if quantization is None:
-                filters, self.parts = bfloat16(filters), 3
-        vectors = 1 if count <= LANES else 2
-        self.outputs = padded(count, vectors * LANES)
+            filters = _signs(filters)
+        self.size = filters.shape[2]
+        self.weights, self.vectors = _tile_filters(filters, 1)
+        self.outputs = len(self.weights) * len(self.vectors) * LANES
         self.initial = _initial(filters, self.outputs, quantization)
-        self.vectors = _length(vectors)
-        # As many channels as images of whole vectors have: the order of a sum must not depend on how they are stored.
-        taps = np.zeros((self.size, self.size, self.parts, padded(inputs), count), filters.dtype)
-        taps[:, :, :, :inputs] = filters.transpose(2, 3, 1, 0)[:, :, None]
-        self.weights = _in_tiles(taps.reshape(self.size, -1, count), self.outputs, vectors)
 
     def run(
         self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
     ) -> None:
         workers, rows, counter = _shares(epilogue)
-        if self.parts == 3:
-            parts = workspace.array((*image.shape[:2], 3 * image.shape[2]), np.int16, "parts")
-            kernels.split_bfloat16(image, parts, epilogue.height + 2 * halo)
-            image = parts
         strip = padded(min(TILE_STRIP, epilogue.width), 2 * TILE_ROWS)
         sums = workspace.array((workers, strip * len(self.vectors) * LANES), self.initial.dtype.type, "sums")
         kernels.convolve_tiles(
-            image, halo, self.weights, self.size, self.vectors, kernels.TILE_CONFIGURATION, epilogue, strip,
+            image, halo, self.weights, self.size, self.vectors, kernels.TILE_CONFIGURATION, epilogue, strip, sums, rows,
+            counter,
+        )  # fmt: skip
+
+
+class SplitTileFilters:
+    """Binary filters for an input of float32 and a processor with AMX.
+
+    Parameters
+    ----------
+    filters : bool, shape (O, I, k, k)
+    """
+
+    def __init__(self, filters: NDArray[np.bool_]) -> None:
+        self.size = filters.shape[2]
+        self.weights, self.vectors = _tile_filters(bfloat16(_signs(filters).astype(np.float32)), 3)
+        self.outputs = len(self.weights) * len(self.vectors) * LANES
+        self.initial = _initial(filters, self.outputs, None)
+
+    def run(
+        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    ) -> None:
+        strip = padded(min(TILE_STRIP, epilogue.width), 2 * TILE_ROWS)
+        workers, rows, counter = _shares(epilogue, -(-epilogue.width // strip))
+        sums = workspace.array((workers, strip * len(self.vectors) * LANES), np.float32, "sums")
+        shape = workers, self.size * (strip + self.size + 2 * TILE_ROWS) * 3 * image.shape[2]
+        parts = workspace.array(shape, np.int16, "parts")
+        kernels.convolve_split_tiles(
+            image, halo, self.weights, self.size, self.vectors, kernels.TILE_CONFIGURATION, epilogue, parts, strip,
             sums, rows, counter,
         )  # fmt: skip
 
