@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,11 @@ def calibrate(
     images : sequence of uint8, shape (h, w, 3) or (h, w)
         LR images that are representative of the input.
     percentiles : sequence of float
-        Candidates, see `measure_ranges`; 100 is from minimum to maximum. Ranges are measured on every other image, and
-        outputs on the rest are compared with those for float32 activations, so that clipping shows. The percentile
-        with the smallest mean squared error is kept; the widest range unless another is clearly better.
+        Candidates, above 50 and up to 100: for each image, this share of a layer's activations lies below the upper
+        end of the range, and this share above its lower end; 100 is from minimum to maximum. Ranges are measured on
+        every other image, and outputs on the rest are compared with those for float32 activations, so that clipping
+        shows. The percentile with the smallest mean squared error is kept; the widest range unless another is clearly
+        better.
     exact_layers : int, optional
         How many binary layers keep float32 inputs; by default see `pipeline.networks.Facts.exact_layers`.
 
@@ -48,8 +50,9 @@ def calibrate(
     -------
     dict
         "int8", "int6" and "int1": the range of each binary layer's input as [low, high]; for int1, minus and plus the
-        mean absolute value; for int8 and int6 None for the first `exact_layers`. "float_layers": see
-        `measure_channels`. `pipeline.packing.save` takes it as ``metadata["activations"]``.
+        mean absolute value; for int8 and int6 None for the first `exact_layers`. "float_layers": for
+        each but the first, ``low`` and ``high`` with a value per input channel.
+        `pipeline.packing.save` takes it as ``metadata["activations"]``.
 
     Raises
     ------
@@ -60,15 +63,15 @@ def calibrate(
         raise InputError("images: none given; calibration needs at least one")
     packed = network if isinstance(network, PackedNetwork) else read(network)
     architecture = Architecture.of(packed)
+    factor = 1 if NETWORKS[architecture.model].on_luma else architecture.scale
     inputs: list[Array] = []
-    exact = Engine(packed, "float32")
 
-    def run(x: Array) -> Array:
+    def keep(x: Array) -> Array:
         inputs.append(x)
-        return exact.forward(x)
+        return np.zeros((len(x), factor * x.shape[1], factor * x.shape[2]), np.float32)
 
     for image in images:
-        upscale_image(run, image, architecture.model, architecture.scale)
+        upscale_image(keep, image, architecture.model, architecture.scale)
     if exact_layers is None:
         exact_layers = NETWORKS[architecture.model].exact_layers
     return calibrate_inputs(packed, architecture, inputs, percentiles, exact_layers)
@@ -88,36 +91,77 @@ def calibrate_inputs(
     if not percentiles:
         raise InputError("percentiles: none given; name at least one, such as 100")
     kinds: tuple[Activations, ...] = ("int8", "int6")
+    statistics = measure(packed, architecture, inputs, percentiles)
+    in_levels = [layer for layer in statistics if layer in packed.binary]
+    in_float = set(in_levels[: min(exact_layers, len(in_levels) // 2)])
+
+    def ranges(percentile: int, every: int = 1) -> Ranges:
+        return {layer: None if layer in in_float else statistics[layer].range(percentile, every) for layer in in_levels}
+
     kept: dict[str, Ranges] = {
-        "int1": measure_magnitudes(packed, architecture, inputs),
-        FLOAT_LAYERS: measure_channels(packed, architecture, inputs),
+        "int1": {layer: statistics[layer].magnitudes for layer in in_levels},
+        FLOAT_LAYERS: {
+            layer: statistics[layer].by_channel for layer in list(statistics)[1:] if layer not in packed.binary
+        },
     }
-
-    def measured(inputs: Sequence[Array], percentile: float) -> Ranges:
-        ranges = measure_ranges(packed, architecture, inputs, percentile)
-        return ranges | dict.fromkeys(list(ranges)[: min(exact_layers, len(ranges) // 2)])
-
     if len(percentiles) == 1 or not packed.binary:
-        return {kind: measured(inputs, percentiles[0]) for kind in kinds} | kept
-    some, others = inputs[::2], inputs[1::2] or inputs
-    candidates = [measured(some, percentile) for percentile in percentiles]
+        return {kind: ranges(0) for kind in kinds} | kept
+    others = inputs[1::2] or inputs
+    candidates = [ranges(percentile, every=2) for percentile in range(len(percentiles))]
     exact = _outputs(packed, architecture, others, "float32")
     for kind in kinds:
         losses = []
-        for ranges in candidates:
-            ranged = replace(packed, metadata={"activations": {kind: ranges}})
+        for candidate in candidates:
+            ranged = replace(packed, metadata={"activations": {kind: candidate}})
             outputs = _outputs(ranged, architecture, others, kind)
             losses.append(sum(float(((a - b) ** 2).sum()) for a, b in zip(outputs, exact, strict=True)))
         widest, least = int(np.argmax(percentiles)), int(np.argmin(losses))
-        best = least if losses[least] <= CLEAR_GAIN * losses[widest] else widest
-        kept[kind] = measured(inputs, percentiles[best])
+        kept[kind] = ranges(least if losses[least] <= CLEAR_GAIN * losses[widest] else widest)
     return kept
 
 
-def measure_ranges(
-    packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array], percentile: float = 100.0
-) -> Ranges:
-    """Measure the range of each binary layer's input, running the network with float32 activations.
+@dataclass
+class Statistics:
+    """What was seen of one layer's input, by network input.
+
+    Attributes
+    ----------
+    ends : list of float32, shape (2, percentiles)
+        The values that 100 minus each percentile, and each percentile, lie below.
+    low, high : list of float32, shape (C,)
+        Smallest and largest value of each channel.
+    total, count : float
+        Sum of the absolute values of all inputs, and their number.
+    """
+
+    ends: list[Array] = field(default_factory=list)
+    low: list[Array] = field(default_factory=list)
+    high: list[Array] = field(default_factory=list)
+    total: float = 0.0
+    count: int = 0
+
+    def range(self, percentile: int, every: int) -> list[float]:
+        """Return the smallest range that contains zero and those of every so many inputs for a percentile."""
+        low, high = np.array(self.ends[::every])[:, :, percentile].T
+        return [min(0.0, float(low.min())), max(SMALLEST_RANGE, float(high.max()))]
+
+    @property
+    def by_channel(self) -> dict[str, list[float]]:
+        """The range of each channel, zero included, to four digits."""
+        low, high = np.minimum(np.min(self.low, axis=0), 0), np.maximum(np.max(self.high, axis=0), 0)
+        return {end: [float(f"{value:.4g}") for value in values] for end, values in (("low", low), ("high", high))}
+
+    @property
+    def magnitudes(self) -> list[float]:
+        """Minus and plus the mean absolute value."""
+        mean = max(self.total / self.count, SMALLEST_RANGE)
+        return [-mean, mean]
+
+
+def measure(
+    packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array], percentiles: Sequence[float]
+) -> dict[str, Statistics]:
+    """Run the network with float32 activations and collect statistics of each layer's input.
 
     Parameters
     ----------
@@ -125,64 +169,34 @@ def measure_ranges(
     architecture : Architecture
     inputs : sequence of float32, shape (C, h, w)
         Network inputs.
-    percentile : float
-        Above 50, up to 100. For each network input, this share of a layer's activations lies below the upper end of the
-        range, and this share above its lower end. The layer's range is the smallest that contains those of all inputs,
-        and zero.
+    percentiles : sequence of float
+        Above 50, up to 100.
 
     Returns
     -------
-    dict of str to [low, high]
+    dict of str to Statistics
+        In the order in which the layers run.
     """
-    if not 50 < percentile <= 100:
-        raise InputError(f"percentile: {percentile} is out of range; choose one above 50, up to 100")
-    ranges: Ranges = {}
+    for percentile in percentiles:
+        if not 50 < percentile <= 100:
+            raise InputError(f"percentile: {percentile} is out of range; choose one above 50, up to 100")
+    both = [100 - percentile for percentile in percentiles] + list(percentiles)
+    statistics: dict[str, Statistics] = {}
 
-    def widen(layer: str, values: Array) -> None:
-        low, high = (float(v) for v in np.percentile(values, [100 - percentile, percentile]))
-        lowest, highest = ranges.get(layer, [0.0, SMALLEST_RANGE])
-        ranges[layer] = [min(lowest, low), max(highest, high)]
+    def observe(layer: str, values: Array) -> None:
+        seen = statistics.setdefault(layer, Statistics())
+        seen.low.append(values.min(axis=(1, 2)))
+        seen.high.append(values.max(axis=(1, 2)))
+        if layer in packed.binary:
+            seen.ends.append(np.percentile(values, both).reshape(2, -1).astype(np.float32))
+            seen.total += float(np.abs(values).sum(dtype=np.float64))
+            seen.count += values.size
 
-    _observe(packed, architecture, inputs, widen)
-    return {layer: ends for layer, ends in ranges.items() if layer in packed.binary}
-
-
-def measure_channels(packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array]) -> Ranges:
-    """Measure the range of each input channel of each float layer but the first; see `measure_ranges`.
-
-    Returns
-    -------
-    dict of str to dict
-        ``low`` and ``high``: one value per channel, to four digits.
-    """
-    by_layer: dict[str, tuple[Array, Array]] = {}
-
-    def widen(layer: str, values: Array) -> None:
-        low, high = by_layer.get(layer, (np.zeros(len(values), np.float32),) * 2)
-        by_layer[layer] = np.minimum(low, values.min(axis=(1, 2))), np.maximum(high, values.max(axis=(1, 2)))
-
-    _observe(packed, architecture, inputs, widen)
-    return {
-        layer: {
-            end: [float(f"{value:.4g}") for value in values] for end, values in zip(("low", "high"), ends, strict=True)
-        }
-        for layer, ends in list(by_layer.items())[1:]
-        if layer not in packed.binary
-    }
-
-
-def measure_magnitudes(packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array]) -> Ranges:
-    """Measure minus and plus the mean absolute value of each binary layer's input; see `measure_ranges`."""
-    sums: dict[str, list[float]] = {}
-
-    def add(layer: str, values: Array) -> None:
-        total = sums.setdefault(layer, [0.0, 0.0])
-        total[0] += float(np.abs(values).sum(dtype=np.float64))
-        total[1] += values.size
-
-    _observe(packed, architecture, inputs, add)
-    means = {layer: max(total / count, SMALLEST_RANGE) for layer, (total, count) in sums.items()}
-    return {layer: [-mean, mean] for layer, mean in means.items() if layer in packed.binary}
+    ops = _ObservedOps(layers_of(packed, architecture), observe)
+    for x in inputs:
+        ops.workspace.clear()  # buffers of another size are of no further use
+        architecture.forward(ops, x)
+    return statistics
 
 
 def _outputs(
@@ -190,16 +204,6 @@ def _outputs(
 ) -> list[Array]:
     engine = Engine(packed, activations, architecture=architecture)
     return [engine.forward(x) for x in inputs]
-
-
-def _observe(
-    packed: PackedNetwork, architecture: Architecture, inputs: Sequence[Array], observe: Callable[[str, Array], None]
-) -> None:
-    """Run the network with float32 activations and pass each layer's input to `observe`."""
-    ops = _ObservedOps(layers_of(packed, architecture), observe)
-    for x in inputs:
-        ops.workspace.clear()  # buffers of another size are of no further use
-        architecture.forward(ops, x)
 
 
 class _ObservedOps(EngineOps):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.engine import Engine, runner
-from pipeline.engine.calibration import SMALLEST_RANGE, calibrate, measure_ranges
+from pipeline.engine.calibration import SMALLEST_RANGE, calibrate, measure
 from pipeline.engine.networks import Architecture
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
@@ -77,7 +77,7 @@ def test_buffers_of_other_sizes_are_not_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(runner, "Workspace", workspace)
     for some in (inputs, inputs[-1:]):
-        measure_ranges(packed, Architecture.of(packed), some)
+        measure(packed, Architecture.of(packed), some, [100.0])
     several, one = ([array.nbytes for kept in each._arrays.values() for array in kept] for each in workspaces)
     assert several == one
 
