@@ -105,6 +105,7 @@ def limits(measured: Mapping[str, float]) -> dict[str, str]:
             f"table_{k}_gmacs_per_s": f"tables in registers, {k}, 10⁹ multiply-adds/s"
             for k in ("float32", "int8", "int6")
         },
+        **{f"tiles_{k}_gmacs_per_s": f"products of tiles, {k}, 10⁹ multiply-adds/s" for k in ("float32", "int8")},
     }
     return {names.get(name, name): f"{value:,.0f}" for name, value in measured.items()}
 

@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from pipeline.benchmark.timing import alternate
 from pipeline.engine.kernels.channel import compiled as channel_kernels
 from pipeline.engine.kernels.channel.blocking import blocking
-from pipeline.engine.kernels.channel.compiled import LANES, _accumulate
+from pipeline.engine.kernels.channel.compiled import (
+    LANES,
+    TILE_CONFIGURATION,
+    TILE_ROWS,
+    _accumulate,
+    _configure_tiles,
+    _multiply_tiles,
+    _release_tiles,
+)
 from pipeline.engine.kernels.channel.filters import BLOCK
 from pipeline.engine.kernels.pixel import compiled as pixel_kernels
 from pipeline.engine.runner import most_threads
@@ -74,6 +82,18 @@ def _look_up(indices, pixels, vectors, tables, offsets, sums, repeats):
             )  # fmt: skip
 
 
+@njit(parallel=True)
+def _multiply(weights, pixels, offsets, initial, sums, configuration, repeats):
+    for worker in prange(len(sums)):
+        _configure_tiles(configuration.ctypes.data)
+        for _ in range(repeats):
+            _multiply_tiles(
+                weights, (1, 1), (1, 1), pixels[worker].ctypes.data, 64, offsets.ctypes.data, weights.ctypes.data,
+                offsets.size, initial.ctypes.data, sums[worker].ctypes.data, 128,
+            )  # fmt: skip
+        _release_tiles()
+
+
 def load_rate(threads: int) -> dict[str, float]:
     """Measure this machine's limits on `threads` threads, or as many as Numba has, with all data in first-level caches.
 
@@ -83,7 +103,7 @@ def load_rate(threads: int) -> dict[str, float]:
         ``load_gb_per_s``: loads of whole cache lines, each added up; ``pixel_table_gmacs_per_s``: what the tables in
         the first-level cache (`engine.kernels.pixel.compiled`) can reach at that rate with int16 sums, in 10⁹
         multiply-adds per second. Where the processor has them, ``table_<activations>_gmacs_per_s``: the microkernels of
-        `pipeline.engine.kernels.channel.compiled` alone, without the code around them.
+        `pipeline.engine.kernels.channel.compiled` alone, without the code around them; ``tiles_…``: of those for AMX.
     """
     threads_before, threads = numba.get_num_threads(), min(threads, most_threads())
     numba.set_num_threads(threads)
@@ -97,6 +117,8 @@ def load_rate(threads: int) -> dict[str, float]:
         }
         if channel_kernels.supported():
             rates |= {f"table_{name}_gmacs_per_s": _table_rate(name, threads) for name in ("float32", "int8", "int6")}
+        if channel_kernels.tiles_supported():
+            rates |= {f"tiles_{name}_gmacs_per_s": _tile_rate(name, threads) for name in ("float32", "int8")}
         return rates
     finally:
         numba.set_num_threads(threads_before)
@@ -115,6 +137,20 @@ def _table_rate(activations: str, threads: int) -> float:
     sums = aligned(np.zeros((threads, pixels * BLOCK), np.float32 if activations == "float32" else np.int32))
     seconds = _best(lambda: _look_up(indices, (1,) * pixels, (1,) * vectors, tables, offsets, sums, REPEATS))
     return round(multiply_adds * pixels * vectors * STEPS * REPEATS * threads / seconds / 1e9, 1)
+
+
+def _tile_rate(activations: str, threads: int) -> float:
+    # A product takes 64 bytes of each pixel: 64 levels, or a third of 32 numbers in float32.
+    dtype, multiply_adds = {"float32": (np.int16, 32 / 3), "int8": (np.int8, 64)}[activations]
+    steps = 9
+    weights = aligned(np.zeros((1, steps, 2, TILE_ROWS, 64 // np.dtype(dtype).itemsize), dtype))
+    pixels = aligned(np.zeros((threads, (2 * TILE_ROWS + steps) * 64), np.uint8))
+    offsets = 64 * np.arange(steps)
+    initial = aligned(np.zeros(2 * LANES, np.int32))
+    sums = aligned(np.zeros((threads, 4 * TILE_ROWS * LANES), np.int32))
+    repeats = REPEATS // 4
+    seconds = _best(lambda: _multiply(weights, pixels, offsets, initial, sums, TILE_CONFIGURATION, repeats))
+    return round(multiply_adds * 4 * TILE_ROWS * LANES * steps * repeats * threads / seconds / 1e9, 1)
 
 
 def _best(run: Any) -> float:

@@ -90,7 +90,8 @@ def limit_table(results: Results) -> Table:
         operations = 9 * chain.channels**2 * height * width * chain.layers
         for activations in ("float32", "int8", "int6"):
             mode = f"{ENGINE}_{activations}"
-            limit = results.layers.machine_limit.get(f"table_{activations}_gmacs_per_s")
+            limits, of_tiles = results.layers.machine_limit, "float32" if activations == "float32" else "int8"
+            limit = limits.get(f"tiles_{of_tiles}_gmacs_per_s") or limits.get(f"table_{activations}_gmacs_per_s")
             if limit is not None and mode in chain.backends:
                 rate = operations / chain.backends[mode].median_ms / 1e6
                 row = {"layer": labels.PIECES[name], "by": mode, "rate": rate, "limit": limit, "share": rate / limit}

@@ -118,6 +118,7 @@ def test_limits_are_rates():
     one = load_rate(1)
     assert 1 < one["load_gb_per_s"] < 2000 and one["pixel_table_gmacs_per_s"] > 0
     assert ("table_int8_gmacs_per_s" in one) == channel_kernels.supported()
+    assert ("tiles_int8_gmacs_per_s" in one) == channel_kernels.tiles_supported()
 
 
 def test_limits_are_of_no_more_threads_than_numba_has(monkeypatch):
@@ -126,4 +127,6 @@ def test_limits_are_of_no_more_threads_than_numba_has(monkeypatch):
 
 
 def test_the_limits_of_the_kernels_are_of_those_that_are_there_now():
-    assert limits._look_up.stats.cache_path is None  # Numba would not notice that they have changed in their own file
+    assert (
+        limits._look_up.stats.cache_path is limits._multiply.stats.cache_path is None
+    )  # Numba would not notice that they have changed in their own file
