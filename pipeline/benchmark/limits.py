@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numba
@@ -83,13 +84,13 @@ def _look_up(indices, pixels, vectors, tables, offsets, sums, repeats):
 
 
 @njit(parallel=True)
-def _multiply(weights, pixels, offsets, initial, sums, configuration, repeats):
+def _multiply(weights, products, pixels, offsets, initial, sums, configuration, repeats):
     for worker in prange(len(sums)):
         _configure_tiles(configuration.ctypes.data)
         for _ in range(repeats):
             _multiply_tiles(
-                weights, (1, 1), (1, 1), pixels[worker].ctypes.data, 64, offsets.ctypes.data, weights.ctypes.data,
-                offsets.size, initial.ctypes.data, sums[worker].ctypes.data, 128,
+                weights, products, (1, 1), (1, 1), pixels[worker].ctypes.data, 64, 0, offsets.ctypes.data,
+                weights.ctypes.data, offsets.size, initial.ctypes.data, sums[worker].ctypes.data, 128,
             )  # fmt: skip
         _release_tiles()
 
@@ -140,16 +141,16 @@ def _table_rate(activations: str, threads: int) -> float:
 
 
 def _tile_rate(activations: str, threads: int) -> float:
-    # A product takes 64 bytes of each pixel: 64 levels, or a third of 32 numbers in float32.
-    dtype, multiply_adds = {"float32": (np.int16, 32 / 3), "int8": (np.int8, 64)}[activations]
+    dtype, products, multiply_adds = {"float32": (np.int16, 3, 32), "int8": (np.int8, 1, 64)}[activations]
     steps = 9
-    weights = aligned(np.zeros((1, steps, 2, TILE_ROWS, 64 // np.dtype(dtype).itemsize), dtype))
+    weights = aligned(np.zeros((1, steps, 1, 2, TILE_ROWS, 64 // np.dtype(dtype).itemsize), dtype))
     pixels = aligned(np.zeros((threads, (2 * TILE_ROWS + steps) * 64), np.uint8))
     offsets = 64 * np.arange(steps)
     initial = aligned(np.zeros(2 * LANES, np.int32))
     sums = aligned(np.zeros((threads, 4 * TILE_ROWS * LANES), np.int32))
+    run = functools.partial(_multiply, weights, (1,) * products, pixels, offsets, initial, sums, TILE_CONFIGURATION)
     repeats = REPEATS // 4
-    seconds = _best(lambda: _multiply(weights, pixels, offsets, initial, sums, TILE_CONFIGURATION, repeats))
+    seconds = _best(lambda: run(repeats))
     return round(multiply_adds * 4 * TILE_ROWS * LANES * steps * repeats * threads / seconds / 1e9, 1)
 
 

@@ -667,20 +667,28 @@ def _release_tiles(typingctx):
     return types.void(), codegen
 
 
+# The products of parts that make one of two numbers, as (part of the weight, parts of the pixel), by their count: of
+# numbers that are not split; of a pixel in three parts with a weight of one; of both in three, without those products
+# that are less than a rounding of float32.
+_PRODUCTS = {1: ((0, (0,)),), 3: ((0, (0, 1, 2)),), 6: ((0, (0, 1, 2)), (1, (0, 1)), (2, (0,)))}
+
+
 @intrinsic
 def _multiply_tiles(
-    typingctx, like, groups, vectors, source, stride, offsets, weights, count, initial, sums, sums_stride
+    typingctx, like, products, groups, vectors, source, stride, plane_stride, offsets, weights, count, initial, sums,
+    sums_stride,
 ):  # fmt: skip
     """Store the sums of groups of 16 pixels × vectors of 16 outputs: those at `initial` plus `count` steps.
 
-    A step multiplies 64 bytes from each pixel with as many weights of each output. The tile registers 0 to 3 hold the
-    sums, 4 and 5 the pixels, 6 and 7 the weights.
+    A step multiplies 64 bytes from each pixel with as many weights of each output; parts of pixels lie in planes. The
+    tile registers 0 to 3 hold the sums, 4 and 5 the pixels, 6 and 7 the weights.
     """
     pixel_tiles, vector_tiles = range(groups.count), range(vectors.count)
     product = {types.int8: "tdpbusd", types.int16: "tdpbf16ps"}[like.dtype]
+    parts, size = _PRODUCTS[products.count], TILE_ROWS * VECTOR_BYTES
 
     def codegen(context, builder, signature, arguments):
-        source, stride, offsets, weights, count, initial, sums, sums_stride = arguments[3:]
+        source, stride, plane_stride, offsets, weights, count, initial, sums, sums_stride = arguments[4:]
 
         def total(group: int, v: int) -> int:
             return group * len(vector_tiles) + v
@@ -692,16 +700,19 @@ def _multiply_tiles(
         with cgutils.for_range(builder, count) as step:
             offset = _load(builder, builder.add(offsets, builder.mul(step.index, _constant(8))), _I64, align=8)
             pixel = builder.add(source, offset)
-            size = TILE_ROWS * VECTOR_BYTES
-            weight = builder.add(weights, builder.mul(step.index, _constant(len(vector_tiles) * size)))
-            for group in pixel_tiles:
-                first = builder.add(pixel, builder.mul(stride, _constant(TILE_ROWS * group)))
-                _tile(builder, "tileloadd64", 4 + group, _at(builder, first, _I8), stride)
-                for v in vector_tiles:
-                    if group == 0:
-                        place = _at(builder, weight, _I8, size * v)
-                        _tile(builder, "tileloadd64", 6 + v, place, _constant(VECTOR_BYTES))
-                    _tile(builder, product, total(group, v), 4 + group, 6 + v)
+            step_bytes = _constant(len(parts) * len(vector_tiles) * size)
+            weight = builder.add(weights, builder.mul(step.index, step_bytes))
+            for part, pixel_parts in parts:
+                for number, pixel_part in enumerate(pixel_parts):
+                    plane = builder.add(pixel, builder.mul(plane_stride, _constant(pixel_part)))
+                    for group in pixel_tiles:
+                        first = builder.add(plane, builder.mul(stride, _constant(TILE_ROWS * group)))
+                        _tile(builder, "tileloadd64", 4 + group, _at(builder, first, _I8), stride)
+                        for v in vector_tiles:
+                            if number == group == 0:
+                                place = _at(builder, weight, _I8, (part * len(vector_tiles) + v) * size)
+                                _tile(builder, "tileloadd64", 6 + v, place, _constant(VECTOR_BYTES))
+                            _tile(builder, product, total(group, v), 4 + group, 6 + v)
         for group in pixel_tiles:
             first = builder.add(sums, builder.mul(sums_stride, _constant(TILE_ROWS * group)))
             for v in vector_tiles:
@@ -709,86 +720,7 @@ def _multiply_tiles(
                 _tile(builder, "tilestored64", total(group, v), place, sums_stride)
         return context.get_dummy_value()
 
-    return types.void(like, groups, vectors, *[types.int64] * 8), codegen
-
-
-@njit(cache=True, parallel=True)
-def convolve_tiles(
-    image: NDArray, halo: int, weights: NDArray, size: int, vectors: tuple, configuration: NDArray[np.uint8],
-    epilogue: EpilogueArguments, strip: int, sums: NDArray, rows: int, counter: NDArray[np.int64],
-) -> None:  # fmt: skip
-    """Convolve by matrix products of tiles (AMX).
-
-    Parameters are those of `convolve`, except
-
-    image : uint8 or int16 (bits of bfloat16), shape (rows, columns, channels)
-    weights : int8 or int16, shape (blocks, steps, V, 16, 64 or 32)
-        For each block of V vectors of outputs and each step, the weights of 64 bytes from the pixels: 16 times those of
-        four bytes for 16 outputs. A row of a filter reads contiguous bytes, those of neighbouring pixels; steps are in
-        the order (row, 64 bytes).
-    configuration : uint8, shape (64,)
-        `TILE_CONFIGURATION`.
-    strip : int
-        Columns per call of the epilogue, a multiple of 32.
-    """
-    for worker in prange(len(sums)):
-        _convolve_tiles(
-            image, halo, weights, size, vectors, configuration, epilogue, strip, sums[worker], rows, counter
-        )  # fmt: skip
-
-
-@njit(cache=True)
-def _convolve_tiles(image, halo, weights, size, vectors, configuration, epilogue, strip, sums, rows, counter):
-    blocks = len(weights)
-    _, columns, channels = image.shape
-    pixel_bytes, outputs = image.itemsize * channels, LANES * len(vectors)
-    offsets = _tile_offsets(image, weights, size)
-    margin = halo - size // 2
-    _configure_tiles(configuration.ctypes.data)
-    top = rows * _take(counter.ctypes.data)
-    while top < epilogue.height:
-        for y in range(top, min(top + rows, epilogue.height)):
-            for left in range(0, epilogue.width, strip):
-                stop = min(left + strip, epilogue.width)
-                source = image.ctypes.data + ((margin + y) * columns + margin + left) * pixel_bytes
-                for block in range(blocks):
-                    initial = epilogue.initial.ctypes.data + 4 * block * outputs
-                    _multiply_row(
-                        weights, block, vectors, source, pixel_bytes, stop - left, offsets, initial, sums.ctypes.data
-                    )  # fmt: skip
-                    _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, left, stop - left, epilogue)
-        top = rows * _take(counter.ctypes.data)
-    _release_tiles()
-
-
-@njit(cache=True)
-def _tile_offsets(image, weights, size):
-    """Return the byte offset of each step from a pixel at the top left of its filter."""
-    _, columns, channels = image.shape
-    steps = weights.shape[1]
-    offsets = np.empty(steps, np.int64)
-    for step in range(steps):
-        row, part = step // (steps // size), step % (steps // size)
-        offsets[step] = row * columns * channels * image.itemsize + VECTOR_BYTES * part
-    return offsets
-
-
-@njit(cache=True)
-def _multiply_row(weights, block, vectors, source, pixel_bytes, pixels, offsets, initial, sums):
-    """Store the sums of neighbouring pixels for the outputs of a block; source and targets are addresses."""
-    steps, sums_bytes = len(offsets), VECTOR_BYTES * len(vectors)
-    block_weights = weights.ctypes.data + block * steps * TILE_ROWS * sums_bytes
-    for x in range(0, pixels, 2 * TILE_ROWS):
-        if pixels - x > TILE_ROWS:
-            _multiply_tiles(
-                weights, (1, 1), vectors, source + x * pixel_bytes, pixel_bytes, offsets.ctypes.data, block_weights,
-                steps, initial, sums + x * sums_bytes, sums_bytes,
-            )  # fmt: skip
-        else:
-            _multiply_tiles(
-                weights, (1,), vectors, source + x * pixel_bytes, pixel_bytes, offsets.ctypes.data, block_weights,
-                steps, initial, sums + x * sums_bytes, sums_bytes,
-            )  # fmt: skip
+    return types.void(like, products, groups, vectors, *[types.int64] * 9), codegen
 
 
 @intrinsic
@@ -820,82 +752,19 @@ def _add_shifted(typingctx, like, sums, stride, shift, taps, pixels, initial, ta
     return types.void(like, *[types.int64] * 8), codegen
 
 
-@njit(cache=True, parallel=True)
-def convolve_few_tiles(
-    image: NDArray, halo: int, weights: NDArray, size: int, vectors: tuple, configuration: NDArray[np.uint8],
-    epilogue: EpilogueArguments, planes: Array, strip: int, sums: NDArray, rows: int, counter: NDArray[np.int64],
-) -> None:  # fmt: skip
-    """Convolve by matrix products of tiles (AMX) with few filters: each column of a filter is an output of its own.
-
-    Parameters are those of `convolve_tiles` and `convolve_few`, except
-
-    weights : int8 or int16, shape (1, steps, V, 16, 64 or 32)
-        The outputs are in the order (column, output).
-    sums : int32 or float32, shape (workers, at least (strip + 64) · 16 · V + 4 · strip), aligned
-    """
-    for worker in prange(len(sums)):
-        _convolve_few_tiles(
-            image, halo, weights, size, vectors, configuration, epilogue, planes, strip, sums[worker], rows, counter
-        )  # fmt: skip
-
-
-@njit(cache=True)
-def _convolve_few_tiles(
-    image, halo, weights, size, vectors, configuration, epilogue, planes, strip, sums, rows, counter
-):
-    outputs, zero = len(epilogue.scale), np.float32(0)
-    _, columns, channels = image.shape
-    pixel_bytes, sums_bytes = image.itemsize * channels, VECTOR_BYTES * len(vectors)
-    offsets = _tile_offsets(image, weights, size)
-    none, values = np.zeros(LANES * len(vectors), sums.dtype), np.empty(strip, np.float32)
-    added = (strip + 64) * LANES * len(vectors)  # where the sums of all columns are
-    margin = halo - size // 2
-    _configure_tiles(configuration.ctypes.data)
-    top = rows * _take(counter.ctypes.data)
-    while top < epilogue.height:
-        for y in range(top, min(top + rows, epilogue.height)):
-            for left in range(0, epilogue.width, strip):
-                count = min(strip, epilogue.width - left)
-                source = image.ctypes.data + ((margin + y) * columns + margin + left) * pixel_bytes
-                _multiply_row(
-                    weights, 0, vectors, source, pixel_bytes, count + size - 1, offsets, none.ctypes.data,
-                    sums.ctypes.data,
-                )  # fmt: skip
-                _add_shifted(
-                    sums, sums.ctypes.data, sums_bytes, sums_bytes + 4 * outputs, size, count,
-                    epilogue.initial.ctypes.data, sums.ctypes.data + 4 * added, 4 * strip,
-                )  # fmt: skip
-                for o in range(outputs):
-                    scale, bias, slope = epilogue.scale[o], epilogue.bias[o], epilogue.slope[o]
-                    first = added + o * strip
-                    for x in range(count):
-                        value = scale * np.float32(sums[first + x]) + bias
-                        values[x] = value if value > zero else slope * value
-                    if epilogue.residual.size:
-                        row, column = epilogue.residual_halo + y, epilogue.residual_halo + left
-                        for x in range(count):
-                            values[x] = epilogue.residual[row, column + x, o] + epilogue.numbers[0] * values[x]
-                    if planes.size:
-                        planes[o, y, left : left + count] = values[:count]
-                    else:
-                        row, column = epilogue.out_halo + y, epilogue.out_halo + left
-                        epilogue.out[row, column : column + count, o] = values[:count]
-        top = rows * _take(counter.ctypes.data)
-    _release_tiles()
-
-
 @intrinsic
 def _split(typingctx, source, target, stride):
-    """Split 16 float32 into three times 16 bfloat16, `stride` bytes apart: the upper bits, the next ones, the rest."""
-    kind = ir.VectorType(_I16, LANES)
+    """Split 16 float32 into three times 16 bfloat16 with the same sums, `stride` bytes apart."""
+    kind = ir.VectorType(_Bfloat16(), LANES)
 
     def codegen(context, builder, signature, arguments):
         start, first, step = arguments
         rest = _load(builder, start, _VF, align=4)
         for part in range(3):
-            upper = builder.and_(builder.bitcast(rest, _V32), ir.Constant(_V32, [0xFFFF0000] * LANES))
-            half = builder.trunc(builder.lshr(upper, ir.Constant(_V32, [16] * LANES)), kind)
-            builder.store(half, _at(builder, builder.add(first, builder.mul(step, _constant(part))), kind), align=2)
+            rounded = builder.fptrunc(rest, kind)
+            builder.store(rounded, _at(builder, builder.add(first, builder.mul(step, _constant(part))), kind), align=2)
+            bits = builder.zext(builder.bitcast(rounded, ir.VectorType(_I16, LANES)), _V32)
+            upper = builder.shl(bits, ir.Constant(_V32, [16] * LANES))
             rest = builder.fsub(rest, builder.bitcast(upper, _VF))
         return context.get_dummy_value()
 
@@ -903,70 +772,152 @@ def _split(typingctx, source, target, stride):
 
 
 @njit(cache=True, parallel=True)
-def convolve_split_tiles(
-    image: Array, halo: int, weights: NDArray[np.int16], size: int, vectors: tuple, configuration: NDArray[np.uint8],
-    epilogue: EpilogueArguments, parts: NDArray[np.int16], strip: int, sums: Array, rows: int,
-    counter: NDArray[np.int64],
+def convolve_tiles(
+    image: NDArray, halo: int, weights: NDArray, size: int, vectors: tuple, products: tuple, few: int,
+    configuration: NDArray[np.uint8], epilogue: EpilogueArguments, planes: Array, parts: NDArray[np.int16], strip: int,
+    sums: NDArray, rows: int, counter: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Convolve float32 with filters that bfloat16 represents exactly, by matrix products of tiles (AMX).
+    """Convolve by matrix products of tiles (AMX).
 
-    Each number of the image is split into three in bfloat16 with the same sum, so that all products are exact. Only
-    parts below about 1e-38 are lost. Parameters are those of `convolve_tiles`, except
+    Numbers in float32 are split into three in bfloat16 with the same sum, except for what is below about 1e-38. Of the
+    nine products of two such numbers, three are left out: those below about 2⁻²⁶ of the whole.
 
-    image : float32, shape (rows, columns, channels), a multiple of 16 channels
-    weights : int16, shape (blocks, steps, V, 16, 32)
-        Those of a pixel's first parts, then of its second and third parts.
-    parts : int16, shape (workers, size · (strip + size + 32) · 3 · channels), aligned
-        Scratch memory for the parts of ``size`` rows of a strip.
+    Parameters are those of `convolve`, except
+
+    image : uint8, int16 (bits of bfloat16) or float32, shape (rows, columns, channels)
+        In float32 a multiple of 16 channels.
+    weights : int8 or int16, shape (blocks, steps, parts, V, 16, 64 or 32)
+        For each block of V vectors of outputs, each step and each part, the weights of 64 bytes from the pixels: 16
+        times those of four bytes for 16 outputs. A row of a filter reads contiguous bytes, those of neighbouring
+        pixels; steps are in the order (row, 64 bytes). With few filters, each of their columns is an output of its own,
+        in the order (column, output), and reads the channels of one pixel.
+    products : tuple of int
+        Its length is the number of products of parts: 1 if the image is not float32, 3 for weights that are exact in
+        bfloat16, 6 for others.
+    few : int
+        The number of filters if each of their columns is an output, otherwise 0.
+    configuration : uint8, shape (64,)
+        `TILE_CONFIGURATION`.
+    planes : float32, shape (few, height, width)
+        The output of few filters; if empty, ``epilogue.out`` is written instead.
+    parts : int16, shape (workers, 3 · size · (strip + size + 32) · channels), aligned
+        Scratch memory for the parts of ``size`` rows of a strip; empty rows for one product.
+    strip : int
+        Columns per call of the epilogue, a multiple of 32.
+    sums : int32 or float32, shape (workers, at least (strip + 64) · 16 · V + 4 · strip), aligned
+        Scratch memory; (strip · 16 · V) if there are not few filters.
+    rows : int
+        Rows of a strip that a worker takes at a time; ``size - 1`` more are split.
     """
     for worker in prange(len(sums)):
-        _convolve_split_tiles(
-            image, halo, weights, size, vectors, configuration, epilogue, parts[worker], strip, sums[worker], rows,
-            counter,
+        _convolve_tiles(
+            image, halo, weights, size, vectors, products, few, configuration, epilogue, planes, parts[worker], strip,
+            sums[worker], rows, counter,
         )  # fmt: skip
 
 
 @njit(cache=True)
-def _convolve_split_tiles(
-    image, halo, weights, size, vectors, configuration, epilogue, parts, strip, sums, rows, counter
-):
+def _convolve_tiles(
+    image, halo, weights, size, vectors, products, few, configuration, epilogue, planes, parts, strip, sums, rows,
+    counter,
+):  # fmt: skip
     blocks, steps = weights.shape[:2]
     _, columns, channels = image.shape
-    pixel_bytes, outputs = 6 * channels, LANES * len(vectors)
-    row_bytes = (strip + size + 32) * pixel_bytes
-    offsets = np.empty((size, steps), np.int64)  # a ring buffer of rows: by the position of the first row
-    for turn in range(size):
+    splits, outputs = len(products) > 1, LANES * len(vectors)
+    pixel_bytes = (2 if splits else image.itemsize) * channels
+    row_bytes = (strip + size + 32 if splits else columns) * pixel_bytes
+    turns = size if splits else 1  # the parts of rows are in a ring buffer: by the position of the first row
+    offsets = np.empty((turns, steps), np.int64)
+    for turn in range(turns):
         for step in range(steps):
             row, part = step // (steps // size), step % (steps // size)
-            offsets[turn, step] = (turn + row) % size * row_bytes + VECTOR_BYTES * part
-    margin = halo - size // 2
+            offsets[turn, step] = ((turn + row) % size) * row_bytes + VECTOR_BYTES * part
+    margin, values = halo - size // 2, np.empty(strip, np.float32)
+    none = np.zeros(outputs, sums.dtype)
     strips, bands = -(-epilogue.width // strip), -(-epilogue.height // rows)
     _configure_tiles(configuration.ctypes.data)
     taken = _take(counter.ctypes.data)
     while taken < strips * bands:
         left, top = taken // bands * strip, taken % bands * rows
         bottom, count = min(top + rows, epilogue.height), min(strip, epilogue.width - left)
-        for row in range(top, bottom + size - 1):
-            source = image.ctypes.data + 4 * ((margin + row) * columns + margin + left) * channels
-            target = parts.ctypes.data + row % size * row_bytes
-            for column in range(count + size - 1):
-                for channel in range(0, channels, LANES):
-                    _split(
-                        source + 4 * (column * channels + channel), target + column * pixel_bytes + 2 * channel,
-                        2 * channels,
-                    )  # fmt: skip
+        first_row = image.ctypes.data + image.itemsize * ((margin + top) * columns + margin + left) * channels
+        for row in range(top if splits else top + size - 1, bottom + size - 1):
+            source = first_row + image.itemsize * (row - top) * columns * channels
             y = row - size + 1
-            if y < top:
+            if splits:
+                target = parts.ctypes.data + row % size * row_bytes
+                for column in range(count + size - 1):
+                    for channel in range(0, channels, LANES):
+                        _split(
+                            source + 4 * (column * channels + channel), target + column * pixel_bytes + 2 * channel,
+                            size * row_bytes,
+                        )  # fmt: skip
+                if y < top:
+                    continue
+                source = parts.ctypes.data
+            else:
+                source -= (size - 1) * row_bytes
+            starts = offsets[y % turns]
+            if few > 0:
+                _multiply_row(
+                    weights, 0, products, vectors, source, pixel_bytes, size * row_bytes, count + size - 1, starts,
+                    none.ctypes.data, sums.ctypes.data,
+                )  # fmt: skip
+                _finish_few(
+                    sums, (strip + 64) * outputs, strip, few, outputs, size, y, left, count, values, epilogue, planes
+                )
                 continue
             for block in range(blocks):
-                initial = epilogue.initial.ctypes.data + 4 * block * outputs
                 _multiply_row(
-                    weights, block, vectors, parts.ctypes.data, pixel_bytes, count, offsets[y % size], initial,
-                    sums.ctypes.data,
+                    weights, block, products, vectors, source, pixel_bytes, size * row_bytes, count, starts,
+                    epilogue.initial.ctypes.data + 4 * block * outputs, sums.ctypes.data,
                 )  # fmt: skip
                 _finish_block(sums, sums.ctypes.data, 4 * outputs, block, outputs, y, left, count, epilogue)
         taken = _take(counter.ctypes.data)
     _release_tiles()
+
+
+@njit(cache=True)
+def _multiply_row(weights, block, products, vectors, source, pixel_bytes, plane_bytes, pixels, offsets, initial, sums):
+    """Store the sums of neighbouring pixels for the outputs of a block; source and targets are addresses."""
+    steps, sums_bytes = len(offsets), VECTOR_BYTES * len(vectors)
+    block_weights = weights.ctypes.data + block * steps * weights.shape[2] * TILE_ROWS * sums_bytes
+    for x in range(0, pixels, 2 * TILE_ROWS):
+        if pixels - x > TILE_ROWS:
+            _multiply_tiles(
+                weights, products, (1, 1), vectors, source + x * pixel_bytes, pixel_bytes, plane_bytes,
+                offsets.ctypes.data, block_weights, steps, initial, sums + x * sums_bytes, sums_bytes,
+            )  # fmt: skip
+        else:
+            _multiply_tiles(
+                weights, products, (1,), vectors, source + x * pixel_bytes, pixel_bytes, plane_bytes,
+                offsets.ctypes.data, block_weights, steps, initial, sums + x * sums_bytes, sums_bytes,
+            )  # fmt: skip
+
+
+@njit(cache=True)
+def _finish_few(sums, added, strip, few, outputs, size, y, left, count, values, epilogue, planes):
+    """Add up the columns of few filters, from `added` on in `sums`, and run the epilogue."""
+    zero = np.float32(0)
+    _add_shifted(
+        sums, sums.ctypes.data, 4 * outputs, 4 * (outputs + few), size, count, epilogue.initial.ctypes.data,
+        sums.ctypes.data + 4 * added, 4 * strip,
+    )  # fmt: skip
+    for o in range(few):
+        scale, bias, slope = epilogue.scale[o], epilogue.bias[o], epilogue.slope[o]
+        first = added + o * strip
+        for x in range(count):
+            value = scale * np.float32(sums[first + x]) + bias
+            values[x] = value if value > zero else slope * value
+        if epilogue.residual.size:
+            row, column = epilogue.residual_halo + y, epilogue.residual_halo + left
+            for x in range(count):
+                values[x] = epilogue.residual[row, column + x, o] + epilogue.numbers[0] * values[x]
+        if planes.size:
+            planes[o, y, left : left + count] = values[:count]
+        else:
+            row, column = epilogue.out_halo + y, epilogue.out_halo + left
+            epilogue.out[row, column : column + count, o] = values[:count]
 
 
 @njit(cache=True, parallel=True)

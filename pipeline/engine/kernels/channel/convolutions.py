@@ -12,10 +12,8 @@ from pipeline.engine.kernels.channel.filters import (
     BinaryFilters,
     BitFilters,
     FewFilters,
-    FewTileFilters,
     Filters,
     FloatFilters,
-    SplitTileFilters,
     TileFilters,
 )
 from pipeline.engine.kernels.channel.images import (
@@ -61,7 +59,7 @@ class Convolution:
     ) -> None:
         self.rounding, self.output_format, self.images = rounding, output_format, Images(workspace)
         self.shuffle = layer.shuffle
-        count, _, self.size, _ = layer.filters.shape
+        count, inputs, self.size, _ = layer.filters.shape
         self.outputs = count // self.shuffle**2  # channels after the pixel shuffle
         filters, epilogue = layer.filters, layer.epilogue
         quantization = rounding if isinstance(rounding, Quantization) else None
@@ -71,13 +69,16 @@ class Convolution:
         elif rounding is not None:
             filters = bfloat16(filters)
         self.few = not layer.binary and count <= FEW and self.shuffle == 1 and output_format.rounding is None
-        tiles = method == "auto" and tiles_supported()
+        # The first layer's few channels would leave most of a tile empty.
+        tiles = method == "auto" and tiles_supported() and (rounding is not None or inputs >= LANES or layer.binary)
         self.filters: Filters
         self.inverse_steps = NO_STEPS
         if self.few:
-            in_tiles = tiles and rounding is not None and count * self.size <= 2 * LANES
-            self.filters = (FewTileFilters if in_tiles else FewFilters)(filters, quantization)
             self.epilogue = epilogue
+            if tiles and count * self.size <= 2 * LANES:
+                self.filters = TileFilters(filters, quantization, few=True)
+            else:
+                self.filters = FewFilters(filters, quantization)
             return
         # The phases of the pixel shuffle in sequence, each padded to whole vectors.
         order = np.full((self.shuffle**2, padded(self.outputs)), -1)
@@ -85,10 +86,8 @@ class Convolution:
         arranged = _arranged(filters, order.ravel(), order.size)
         if quantization is not None and layer.binary and (quantization.signs or method == "popcount"):
             self.filters = BitFilters(arranged, quantization)
-        elif tiles and rounding is not None:
+        elif tiles:
             self.filters = TileFilters(arranged, quantization)
-        elif tiles and layer.binary:
-            self.filters = SplitTileFilters(arranged)
         else:
             self.filters = (BinaryFilters if layer.binary else FloatFilters)(arranged, quantization)
         vectors = (epilogue.scale, epilogue.bias, epilogue.slope)
@@ -154,7 +153,7 @@ class Convolution:
         halo = self.size // 2
         if not isinstance(x, Activation):
             x = self.images.from_planes(x, halo)
-        if isinstance(self.filters, (TileFilters, SplitTileFilters)):
+        if isinstance(self.filters, TileFilters):
             x = self.images.with_whole_vectors(x)
         if self.rounding is None:
             x = self.images.with_values(x, halo)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.engine.kernels.channel import compiled as kernels
 from pipeline.engine.kernels.channel.blocking import Kind, blocking
-from pipeline.engine.kernels.channel.compiled import LANES, TILE_ROWS
+from pipeline.engine.kernels.channel.compiled import LANES
 from pipeline.engine.kernels.channel.images import padded
 from pipeline.engine.kernels.channel.tables import index_float32, index_int6, index_int8
 from pipeline.engine.networks import Array
@@ -115,7 +115,7 @@ def _in_tiles(rows: NDArray, outputs: int, vectors: int) -> NDArray:
 
     Parameters
     ----------
-    rows : int8 or int16, shape (k, weights, columns)
+    rows : int8 or int16, shape (parts, k, weights, columns)
         By row of the filters: the weights of contiguous elements of an image for each column of a matrix.
     outputs : int
         The columns padded to whole blocks.
@@ -124,116 +124,74 @@ def _in_tiles(rows: NDArray, outputs: int, vectors: int) -> NDArray:
 
     Returns
     -------
-    shape (blocks, steps, vectors, 16, 64 or 32)
+    shape (blocks, steps, parts, vectors, 16, 64 or 32)
     """
-    size, weights, columns = rows.shape
+    parts, size, weights, columns = rows.shape
     in_word = 4 // rows.itemsize
-    whole = np.zeros((size, padded(weights, TILE_ROWS * in_word), outputs), rows.dtype)
-    whole[:, :weights, :columns] = rows
-    split = whole.reshape(-1, TILE_ROWS, in_word, outputs // (vectors * LANES), vectors, LANES)
-    blocks = split.transpose(3, 0, 4, 1, 5, 2)
-    return aligned(blocks.reshape(*blocks.shape[:4], LANES * in_word))
+    whole = np.zeros((parts, size, padded(weights, kernels.TILE_ROWS * in_word), outputs), rows.dtype)
+    whole[:, :, :weights, :columns] = rows
+    split = whole.reshape(parts, -1, kernels.TILE_ROWS, in_word, outputs // (vectors * LANES), vectors, LANES)
+    blocks = split.transpose(4, 1, 0, 5, 2, 6, 3)
+    return aligned(blocks.reshape(*blocks.shape[:5], LANES * in_word))
 
 
-def _tile_filters(filters: NDArray, parts: int) -> tuple[NDArray, tuple[int, ...]]:
-    """Return filters of int8 or int16 arranged for an image with `parts` numbers a channel; tuple as long as vectors.
-
-    The image has whole vectors of channels: the order of a sum must not depend on how it is stored.
-    """
-    count, inputs, k, _ = filters.shape
-    vectors = 1 if count <= LANES else 2
-    taps = np.zeros((k, k, parts, padded(inputs), count), filters.dtype)
-    taps[:, :, :, :inputs] = filters.transpose(2, 3, 1, 0)[:, :, None]
-    return _in_tiles(taps.reshape(k, -1, count), padded(count, vectors * LANES), vectors), _length(vectors)
-
-
-def _signs(filters: NDArray[np.bool_]) -> NDArray[np.int8]:
-    return np.where(filters, 1, -1).astype(np.int8)
+def _parts(filters: Array) -> NDArray[np.int16]:
+    """Split filters into three in bfloat16 with the same sum, or one if that is enough; shape (parts, O, I, k, k)."""
+    parts: list[NDArray[np.int16]] = []
+    rest = filters
+    while not parts or (rest.any() and len(parts) < 3):
+        parts.append(bfloat16(rest))
+        rest = rest - (parts[-1].view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return np.stack(parts + [np.zeros_like(parts[0])] * (2 if len(parts) == 2 else 0))[:3]
 
 
 class TileFilters:
-    """Filters for a processor with AMX: binary, or rounded to int8 or bfloat16.
+    """Filters for a processor with AMX.
 
     Parameters
     ----------
-    filters : bool, int8, or int16 (bits of bfloat16), shape (O, I, k, k)
+    filters : bool, int8, int16 (bits of bfloat16) or float32, shape (O, I, k, k)
+        int8 for an input in levels, int16 for one in bfloat16, float32 for one in float32, bool for levels or float32.
     quantization : Quantization, optional
         Quantization of the input, if it is in levels.
+    few : bool
+        Whether each column of a filter becomes an output of its own, so that the tiles of a few filters are full. At
+        most `FEW` filters with at most 32 columns in all.
     """
 
-    def __init__(self, filters: NDArray, quantization: Quantization | None) -> None:
+    def __init__(self, filters: NDArray, quantization: Quantization | None, few: bool = False) -> None:
         if filters.dtype == np.bool_:
-            filters = _signs(filters)
-        self.size = filters.shape[2]
-        self.weights, self.vectors = _tile_filters(filters, 1)
-        self.outputs = len(self.weights) * len(self.vectors) * LANES
-        self.initial = _initial(filters, self.outputs, quantization)
-
-    def run(
-        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
-    ) -> None:
-        workers, rows, counter = _shares(epilogue)
-        strip = padded(min(TILE_STRIP, epilogue.width), 2 * TILE_ROWS)
-        sums = workspace.array((workers, strip * len(self.vectors) * LANES), self.initial.dtype.type, "sums")
-        kernels.convolve_tiles(
-            image, halo, self.weights, self.size, self.vectors, kernels.TILE_CONFIGURATION, epilogue, strip, sums, rows,
-            counter,
-        )  # fmt: skip
-
-
-class SplitTileFilters:
-    """Binary filters for an input of float32 and a processor with AMX.
-
-    Parameters
-    ----------
-    filters : bool, shape (O, I, k, k)
-    """
-
-    def __init__(self, filters: NDArray[np.bool_]) -> None:
-        self.size = filters.shape[2]
-        self.weights, self.vectors = _tile_filters(bfloat16(_signs(filters).astype(np.float32)), 3)
-        self.outputs = len(self.weights) * len(self.vectors) * LANES
-        self.initial = _initial(filters, self.outputs, None)
-
-    def run(
-        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
-    ) -> None:
-        strip = padded(min(TILE_STRIP, epilogue.width), 2 * TILE_ROWS)
-        workers, rows, counter = _shares(epilogue, -(-epilogue.width // strip))
-        sums = workspace.array((workers, strip * len(self.vectors) * LANES), np.float32, "sums")
-        shape = workers, self.size * (strip + self.size + 2 * TILE_ROWS) * 3 * image.shape[2]
-        parts = workspace.array(shape, np.int16, "parts")
-        kernels.convolve_split_tiles(
-            image, halo, self.weights, self.size, self.vectors, kernels.TILE_CONFIGURATION, epilogue, parts, strip,
-            sums, rows, counter,
-        )  # fmt: skip
-
-
-class FewTileFilters:
-    """At most `FEW` filters for a processor with AMX; the parameters are those of `TileFilters`.
-
-    Each column of a filter is an output of its own, so that the tiles are full. At most 32 columns in all.
-    """
-
-    def __init__(self, filters: NDArray, quantization: Quantization | None) -> None:
+            filters = np.where(filters, 1, -1).astype(np.float32 if quantization is None else np.int8)
         count, inputs, self.size, _ = filters.shape
-        self.outputs = count
-        self.initial = _initial(filters, FEW, quantization)
-        columns = count * self.size
-        vectors = -(-columns // LANES)
-        rows = filters.transpose(2, 1, 3, 0).reshape(self.size, inputs, columns)
-        self.weights, self.vectors = _in_tiles(rows, vectors * LANES, vectors), _length(vectors)
+        split = filters.dtype == np.float32
+        parts = _parts(filters) if split else filters[None]
+        self.products = _length({1: 3, 3: 6}[len(parts)] if split else 1)
+        if few:  # part, row, input, column and output
+            rows = parts.transpose(0, 3, 2, 4, 1).reshape(len(parts), self.size, inputs, -1)
+        else:  # part, row, column and input, output
+            # As many channels as images of whole vectors have, so that the order of a sum is always the same.
+            whole = np.zeros((len(parts), self.size, self.size, padded(inputs), count), parts.dtype)
+            whole[..., :inputs, :] = parts.transpose(0, 3, 4, 2, 1)
+            rows = whole.reshape(len(parts), self.size, -1, count)
+        vectors = 1 if rows.shape[-1] <= LANES else 2
+        columns = padded(rows.shape[-1], vectors * LANES)
+        self.weights, self.vectors = _in_tiles(rows, columns, vectors), _length(vectors)
+        self.few = count if few else 0
+        self.outputs = count if few else columns
+        self.initial = _initial(filters, FEW if few else columns, quantization)
 
     def run(
         self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
     ) -> None:
-        workers, rows, counter = _shares(epilogue)
-        strip = padded(min(TILE_STRIP, epilogue.width), 2 * TILE_ROWS)
-        shape = (workers, padded((strip + 4 * TILE_ROWS) * len(self.vectors) * LANES + FEW * strip))
-        sums = workspace.array(shape, self.initial.dtype.type, "sums")
-        kernels.convolve_few_tiles(
-            image, halo, self.weights, self.size, self.vectors, kernels.TILE_CONFIGURATION, epilogue, planes, strip,
-            sums, rows, counter,
+        strip = padded(min(TILE_STRIP, epilogue.width), 2 * kernels.TILE_ROWS)
+        workers, rows, counter = _shares(epilogue, -(-epilogue.width // strip))
+        count = (strip + 4 * kernels.TILE_ROWS) * len(self.vectors) * LANES + FEW * strip
+        sums = workspace.array((workers, count), self.initial.dtype.type, "sums")
+        split = 3 * self.size * (strip + self.size + 2 * kernels.TILE_ROWS) * image.shape[2]
+        parts = workspace.array((workers, split if len(self.products) > 1 else 0), np.int16, "parts")
+        kernels.convolve_tiles(
+            image, halo, self.weights, self.size, self.vectors, self.products, self.few, kernels.TILE_CONFIGURATION,
+            epilogue, planes, parts, strip, sums, rows, counter,
         )  # fmt: skip
 
 
