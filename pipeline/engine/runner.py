@@ -96,7 +96,8 @@ class Engine:
         network's metadata (see `pipeline.engine.calibration`); or signs, for networks trained with them (W1A1). "auto"
         is the mode in the network's metadata (see `pipeline.default_mode`), and float32 without one.
     float_layers : {"float32", "bfloat16", "int8"}, optional
-        Arithmetic of the other convolutions: float32; bfloat16 with sums in float32, on processors with AVX-512 BF16;
+        Arithmetic of the other convolutions: float32 (on processors with AMX also by products of parts, each within a
+        rounding of float32); bfloat16 with sums in float32, on processors with AVX-512 BF16;
         or activations and filters rounded to 8 bits. The first layer always computes in float32: it takes little time,
         and what it loses, all others amplify. By default float32, or that of the mode in the metadata if `activations`
         is "auto".

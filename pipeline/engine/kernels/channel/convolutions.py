@@ -75,7 +75,7 @@ class Convolution:
         self.inverse_steps = NO_STEPS
         if self.few:
             self.epilogue = epilogue
-            if tiles and count * self.size <= 2 * LANES:
+            if tiles and rounding is not None and count * self.size <= 2 * LANES:
                 self.filters = TileFilters(filters, quantization, few=True)
             else:
                 self.filters = FewFilters(filters, quantization)
