@@ -19,9 +19,9 @@ determines what a step does:
   uint8   6 bits       4 × 16 × uint8  4 × 4     256                       int32
   ======  ===========  ==============  ========  ========================  ======================
 
-On processors with AMX, products of tiles take the place of all these steps but the first: 16 pixels × 64 bytes times
-64 bytes × 16 outputs, with binary filters as bytes again. That is more work than looking sums up, in a unit that does
-eight times as much.
+On processors with AMX, products of tiles (16 pixels × 64 bytes times 64 bytes × 16 outputs) take the place of most of
+these steps, with binary filters as bytes again and float32 in three parts. That is more work than looking sums up, in a
+unit that does eight times as much.
 
 Microkernels are emitted as LLVM vector code. All compiled code is in this one file, since Numba's cache on disk notices
 changes of the file that contains a kernel, but not of the files that it calls. Results do not depend on the number of
