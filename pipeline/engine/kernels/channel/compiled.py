@@ -21,7 +21,7 @@ determines what a step does:
 
 On processors with AMX, products of tiles (16 pixels × 64 bytes times 64 bytes × 16 outputs) take the place of most of
 these steps, with binary filters as bytes again and float32 in three parts. That is more work than looking sums up, in a
-unit that does eight times as much.
+unit that multiplies eight times as fast as VNNI.
 
 Microkernels are emitted as LLVM vector code. All compiled code is in this one file, since Numba's cache on disk notices
 changes of the file that contains a kernel, but not of the files that it calls. Results do not depend on the number of
@@ -801,11 +801,11 @@ def convolve_tiles(
     planes : float32, shape (few, height, width)
         The output of few filters; if empty, ``epilogue.out`` is written instead.
     parts : int16, shape (workers, 3 · size · (strip + size + 32) · channels), aligned
-        Scratch memory for the parts of ``size`` rows of a strip; empty rows for one product.
+        Scratch memory for the parts of ``size`` rows of a strip; nothing per worker if there is one product.
     strip : int
         Columns per call of the epilogue, a multiple of 32.
     sums : int32 or float32, shape (workers, at least (strip + 64) · 16 · V + 4 · strip), aligned
-        Scratch memory; (strip · 16 · V) if there are not few filters.
+        Scratch memory.
     rows : int
         Rows of a strip that a worker takes at a time; ``size - 1`` more are split.
     """
