@@ -68,7 +68,6 @@ def layer_losses(packed: PackedNetwork, crops: Sequence[Image], images: Sequence
     def quality(roundings: Mapping[str, Rounding]) -> float:
         values, ops = [], EngineOps(layers, roundings)
         for lr, hr in images:
-            ops.workspace.clear()  # buffers of another size are of no further use
             sr = upscale_image(partial(architecture.forward, ops), lr, architecture.model, architecture.scale)
             values.append(bounded_psnr(sr, hr, border=architecture.scale))
         return float(np.mean(values))

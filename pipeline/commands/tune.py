@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import Any, get_args
 
@@ -16,9 +17,11 @@ from pipeline.engine.kernels.channel import blocking as channel_blocking
 from pipeline.engine.kernels.channel import compiled as channel_kernels
 from pipeline.engine.kernels.channel.blocking import Blocking, Kind
 from pipeline.engine.kernels.channel.convolutions import Convolution
+from pipeline.engine.kernels.channel.images import Images
 from pipeline.engine.layers import Layer
 from pipeline.engine.output_formats import OutputFormat
 from pipeline.engine.quantization import Bfloat16, Quantization, Rounding
+from pipeline.engine.steps import Step
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 
@@ -81,10 +84,13 @@ def layer(kind: Kind, candidate: Blocking, rng: np.random.Generator) -> Convolut
 
 def _ready(convolution: Convolution, x: np.ndarray) -> Callable[[], Any]:
     """Return a call of the layer on its input in the form in which another layer passes it."""
-    images = convolution.images.from_planes(x, 1)
+    before = Step(convolution.workspace)
+    images = Images(before)
+    activation, before.load = images.from_planes(x.shape, 1)
     if convolution.rounding is not None:
-        images = convolution.images.with_levels(images, convolution.rounding, 1)
-    return lambda: convolution(images)
+        activation = images.with_levels(activation, convolution.rounding, 1)
+    before(x)
+    return partial(convolution.prepare(activation), activation)
 
 
 def main() -> None:

@@ -194,7 +194,6 @@ def measure(
 
     ops = _ObservedOps(layers_of(packed, architecture), observe)
     for x in inputs:
-        ops.workspace.clear()  # buffers of another size are of no further use
         architecture.forward(ops, x)
     return statistics
 

@@ -27,15 +27,15 @@ class Layer:
         Factor of the pixel shuffle after it; 1 for none.
     readers : tuple of str
         The layers whose input is its output.
-    added : bool
-        Whether its output is a residual of another layer. An output without any use is that of the network.
+    adders : tuple of str
+        The layers whose residual is its output. An output without any use is that of the network.
     """
 
     filters: NDArray
     epilogue: Epilogue
     shuffle: int = 1
     readers: tuple[str, ...] = ()
-    added: bool = False
+    adders: tuple[str, ...] = ()
 
     @property
     def binary(self) -> bool:
@@ -86,7 +86,7 @@ class _Folding:
         self.layers: dict[str, Layer] = {}
         self.outputs: dict[str, Array] = {}  # by layer, to identify the layer that made an input
         self.readers: dict[str, list[str]] = {}
-        self.added: set[str] = set()
+        self.adders: dict[str, list[str]] = {}
         self.used: set[str] = set()
 
     def conv(
@@ -107,7 +107,7 @@ class _Folding:
             raise ValueError(f"{layer}: filters of shape {filters.shape} do not fit {len(x)} input channels")
         self.readers.setdefault(self._maker(x), []).append(layer)
         if residual is not None:
-            self.added.add(self._maker(residual))
+            self.adders.setdefault(self._maker(residual), []).append(layer)
         self.layers[layer] = Layer(filters, fold(self.packed, layer, norm, activation), shuffle)
         parts = ("weight", "bias", "alpha", "running_mean", "running_var")
         self.used |= {f"{name}.{part}" for name in (layer, norm, activation) if name for part in parts}
@@ -130,9 +130,9 @@ class _Folding:
             raise ValueError(f"{min(left)}: no layer reads it")
 
     def finished(self) -> dict[str, Layer]:
-        """Return the layers, each with the readers of its output."""
+        """Return the layers, each with the users of its output."""
         return {
-            name: replace(layer, readers=tuple(self.readers.get(name, [])), added=name in self.added)
+            name: replace(layer, readers=tuple(self.readers.get(name, [])), adders=tuple(self.adders.get(name, [])))
             for name, layer in self.layers.items()
         }
 

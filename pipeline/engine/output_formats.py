@@ -47,12 +47,12 @@ def output_format_of(layer: Layer, layers: Mapping[str, Layer], roundings: Mappi
     roundings : mapping of str to Rounding
         Of the inputs of the layers that do not compute in float32.
     """
-    if not layer.readers and not layer.added:
+    if not layer.readers and not layer.adders:
         return OutputFormat(planes=True)
     halos = {name: layers[name].filters.shape[2] // 2 for name in layer.readers}
     rounding = [name for name in layer.readers if name in roundings]
     values = [halo for name, halo in halos.items() if name not in rounding[:1]]
-    halo = max([*values, *([0] if layer.added else [])], default=None)
+    halo = max([*values, *([0] if layer.adders else [])], default=None)
     if not rounding:
         return OutputFormat(halo=halo)
     return OutputFormat(halo=halo, rounding=roundings[rounding[0]], levels_halo=halos[rounding[0]])

@@ -44,12 +44,12 @@ class Parts:
 
     def first(self, x: Array) -> Array:
         """Run the first part; return its output, float32 of shape (features, h, w)."""
-        self._second.workspace.clear()  # each part needs most of the memory
+        self._second.clear()  # each part needs most of the memory
         try:
             self._architecture.forward(_UpTo(self._entry, self._first), x)
         except _ReachedError as end:
             features = np.ascontiguousarray(end.features)
-            self._first.workspace.clear()
+            self._first.clear()
             return features
         raise AssertionError(f"{self._entry} was not reached")
 
@@ -67,7 +67,7 @@ def parted(layers: Mapping[str, Layer]) -> tuple[dict[str, Layer], dict[str, Lay
     names = list(layers)
     entry = next((index for index, name in enumerate(names) if layers[name].shuffle > 1), 0)
     before = [name for name in names if names[entry] in layers[name].readers]
-    if entry == 0 or len(before) != 1 or len(layers[before[0]].readers) > 1 or layers[before[0]].added:
+    if entry == 0 or len(before) != 1 or len(layers[before[0]].readers) > 1 or layers[before[0]].adders:
         return None
     first = {name: layers[name] for name in names[:entry]}
     first[before[0]] = replace(first[before[0]], readers=())  # the output of the part

@@ -22,6 +22,7 @@ from pipeline.engine.networks import Architecture, Array
 from pipeline.engine.output_formats import Method, output_format_of
 from pipeline.engine.parts import Parts, parted
 from pipeline.engine.quantization import Bfloat16, Quantization, Rounding
+from pipeline.engine.steps import Step
 from pipeline.engine.tiles import Span, cut
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
@@ -76,13 +77,36 @@ class EngineOps:
             name: kind(layer, roundings.get(name), output_format_of(layer, layers, roundings), self.workspace)
             for name, layer in layers.items()
         }
+        self._steps: dict[str, Step] = {}
+        self._conditions: tuple[tuple[int, ...], int] | None = None  # that they are prepared for
+        self._done: dict[str, list[str]] = {}  # by layer, those whose output has no later user
+        order = list(layers)
+        for name, layer in layers.items():
+            if users := layer.readers + layer.adders:
+                self._done.setdefault(max(users, key=order.index), []).append(name)
 
-    def conv(self, layer: str, x: Any, *, norm: Any = None, activation: Any = None, **arguments: Any) -> Any:
+    def conv(
+        self, layer: str, x: Any, *, norm: Any = None, activation: Any = None, residual: Any = None, **arguments: Any
+    ) -> Any:
         """Run a layer, see `pipeline.engine.networks.Ops.conv`; `norm` and `activation` are in its epilogue.
 
-        Between layers, images are an `Activation` instead of an array.
+        Between layers, images are an `Activation` instead of an array. The next run overwrites the network's output.
         """
-        return self.convolutions[layer](x, **arguments)
+        if isinstance(x, np.ndarray) and (conditions := (x.shape, numba.get_num_threads())) != self._conditions:
+            self.clear()  # buffers of another size are of no further use
+            self._conditions = conditions
+        step = self._steps.get(layer)
+        if step is None:
+            step = self._steps[layer] = self.convolutions[layer].prepare(x, residual=residual, **arguments)
+            for done in self._done.get(layer, ()):
+                self._steps[done].release()
+        return step(x, residual)
+
+    def clear(self) -> None:
+        """Drop all buffers."""
+        self._steps.clear()
+        self.workspace.clear()
+        self._conditions = None
 
 
 class Engine:
@@ -155,7 +179,6 @@ class Engine:
         layers = layers_of(packed, self.architecture)
         self._reach = receptive_radius(layers)
         self._lock = threading.Lock()
-        self._shape: tuple[int, ...] | None = None
         roundings = roundings_of(packed, layers, self.activations, self.float_layers)
         self.ops = EngineOps(layers, roundings, method)
         self._parts: Callable[[], Parts] | None = None
@@ -226,7 +249,7 @@ class Engine:
             factor = part.shape[1] // (region[0].stop - region[0].start)
             shape = len(part), factor * x.shape[1], factor * x.shape[2]
             if part.shape == shape:
-                result = part
+                result = part if part.flags.owndata else part.copy()  # not a buffer, which the next run overwrites
                 return
             result = result if result.size else np.empty(shape, np.float32)
             rows, columns = (slice(factor * span.start, factor * span.stop) for span in region)
@@ -266,9 +289,6 @@ class Engine:
         return most if self._parts is None else min(most, SHUFFLED_TILE)
 
     def _run(self, x: Array) -> Array:
-        if x.shape != self._shape:  # buffers of another size are of no further use
-            self.ops.workspace.clear()
-            self._shape = x.shape
         return self.architecture.forward(self.ops, _plain(x))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Hashable
 
 import numpy as np
@@ -19,15 +18,6 @@ def _allocate(shape: tuple[int, ...], dtype: np.dtype) -> NDArray:
     return buffer[start : start + size].view(dtype).reshape(shape)
 
 
-def _references(arrays: list[NDArray], index: int) -> tuple[int, int]:
-    """Count the references to an array, and to the memory that its views share."""
-    return sys.getrefcount(arrays[index]), sys.getrefcount(arrays[index].base)
-
-
-# `_references` of an array that only its list refers to; the counts differ between versions of Python.
-_IDLE = _references([_allocate((1,), np.dtype(np.float32))], 0)
-
-
 def aligned(array: NDArray) -> NDArray:
     """Copy an array in C order, aligned to 64 bytes as vector loads require."""
     copy = _allocate(array.shape, array.dtype)
@@ -36,26 +26,38 @@ def aligned(array: NDArray) -> NDArray:
 
 
 class Workspace:
-    """Buffers by shape and purpose; a buffer without other references is reused, with its content.
+    """Buffers by shape and purpose; a buffer that is given back is reused, with its content.
 
     Fresh memory costs more than a layer's arithmetic on it, since the system clears each page at its first use.
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[Hashable, list[NDArray]] = {}
+        self._free: dict[Hashable, list[NDArray]] = {}
+        self._taken: dict[int, tuple[Hashable, NDArray]] = {}  # by identity
 
-    def array(self, shape: tuple[int, ...], dtype: type, purpose: Hashable = None) -> NDArray:
+    def take(self, shape: tuple[int, ...], dtype: type, purpose: Hashable = None) -> NDArray:
         """Return a buffer: zeros at first, later with the content last written to a buffer of the same purpose.
 
         It is aligned to 64 bytes, as vector loads require.
         """
-        kept = self._arrays.setdefault((shape, dtype, purpose), [])
-        for index in range(len(kept)):
-            if _references(kept, index) == _IDLE:
-                return kept[index]
-        kept.append(_allocate(shape, np.dtype(dtype)))
-        return kept[-1]
+        kind = shape, dtype, purpose
+        free = self._free.get(kind)
+        array = free.pop() if free else _allocate(shape, np.dtype(dtype))
+        self._taken[id(array)] = kind, array
+        return array
+
+    def give_back(self, array: NDArray) -> None:
+        """Let a buffer that was taken be taken again."""
+        kind, _ = self._taken.pop(id(array))
+        self._free.setdefault(kind, []).append(array)
 
     def clear(self) -> None:
         """Drop all buffers."""
-        self._arrays.clear()
+        self._free.clear()
+        self._taken.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all buffers, in bytes."""
+        taken = (array for _, array in self._taken.values())
+        return sum(array.nbytes for arrays in (*self._free.values(), taken) for array in arrays)

@@ -603,10 +603,11 @@ def convolve(
     rows : int
         Rows that a worker takes at a time; small enough to balance cores whose speed varies on a shared machine.
     counter : int64, shape (1,)
-        Zero; counts the row bands that have been taken.
+        Counts the row bands that have been taken; zero before and after.
     """
     for worker in prange(len(sums)):
         _convolve(image, halo, weights, size, pixels, vectors, epilogue, strip, sums[worker], rows, counter)
+    counter[0] = 0
 
 
 @njit(cache=True)
@@ -814,6 +815,7 @@ def convolve_tiles(
             image, halo, weights, size, vectors, products, few, configuration, epilogue, planes, parts[worker], strip,
             sums[worker], rows, counter,
         )  # fmt: skip
+    counter[0] = 0
 
 
 @njit(cache=True)
@@ -938,6 +940,7 @@ def convolve_few(
     """
     for worker in prange(len(sums)):
         _convolve_few(image, halo, weights, size, pixels, outputs, epilogue, planes, sums[worker], rows, counter)
+    counter[0] = 0
 
 
 @njit(cache=True)
@@ -1004,6 +1007,7 @@ def convolve_binary(
             image, halo, indices, constants, size, at_once, pixels, vectors, epilogue, tables[worker], strip,
             sums[worker], rows, counter,
         )  # fmt: skip
+    counter[0] = 0
 
 
 @njit(cache=True)
@@ -1151,6 +1155,7 @@ def convolve_bits(
             rows,
             counter,
         )
+    counter[0] = 0
 
 
 @njit(cache=True)

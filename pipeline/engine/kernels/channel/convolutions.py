@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,7 @@ from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
 from pipeline.engine.output_formats import Method, OutputFormat
 from pipeline.engine.quantization import Quantization, Rounding, bfloat16, with_steps
+from pipeline.engine.steps import Step
 from pipeline.engine.workspace import Workspace
 
 NO_STEPS = np.empty(0, np.float32)
@@ -57,7 +60,7 @@ class Convolution:
         workspace: Workspace,
         method: Method = "auto",
     ) -> None:
-        self.rounding, self.output_format, self.images = rounding, output_format, Images(workspace)
+        self.rounding, self.output_format, self.workspace = rounding, output_format, workspace
         self.shuffle = layer.shuffle
         count, inputs, self.size, _ = layer.filters.shape
         self.outputs = count // self.shuffle**2  # channels after the pixel shuffle
@@ -97,26 +100,34 @@ class Convolution:
             self.inverse_steps = _arranged(each, np.arange(len(each)), self.filters.outputs)
 
     def __call__(
+        self, x: Array | Activation, *, residual: Array | Activation | None = None, **arguments: Any
+    ) -> Array | Activation:
+        """Run once; the parameters are those of `prepare`."""
+        return self.prepare(x, residual=residual, **arguments)(x, residual)
+
+    def prepare(
         self,
         x: Array | Activation,
         *,
         shuffle: int = 1,
         residual: Array | Activation | None = None,
         residual_scale: float = 1.0,
-    ) -> Array | Activation:
-        """Run on planes, float32 of shape (C, H, W), or on an activation; see `pipeline.engine.networks.Ops.conv`."""
+    ) -> Step:
+        """Prepare for planes, float32 of shape (C, H, W), or an activation; see `pipeline.engine.networks.Ops.conv`."""
         assert shuffle == self.shuffle
-        output_format, images = self.output_format, self.images
-        image, halo, x = self._input(x)
+        output_format, step = self.output_format, Step(self.workspace)
+        images = Images(step)
+        image, halo, x = self._input(images, x)
         height, width = x.height * shuffle, x.width * shuffle
-        added = self._added(residual)
-        planes = np.empty((self.outputs, height, width), np.float32) if output_format.planes else NO_VALUES
+        added = self._added(images, residual)
+        shape = self.outputs, height, width
+        planes = step.buffer(shape, np.float32, "planes", kept=True) if output_format.planes else NO_VALUES
         out, out_halo = NO_VALUES, output_format.halo or 0
         if output_format.halo is not None or (output_format.planes and not self.few):
-            out = images.buffer(padded(self.outputs), height, width, out_halo)
-        levels, limits = NO_LEVELS, (np.float32(0), np.float32(0))
+            out = images.buffer(padded(self.outputs), height, width, out_halo, kept=not output_format.planes)
+        levels, levels_halo, limits = NO_LEVELS, output_format.levels_halo, (np.float32(0), np.float32(0))
         if (rounding := output_format.rounding) is not None:
-            levels = images.levels_buffer(padded(self.outputs), height, width, output_format.levels_halo, rounding)
+            levels = images.levels_buffer(padded(self.outputs), height, width, levels_halo, rounding, kept=True)
             if isinstance(rounding, Quantization):
                 limits = stored(rounding)
         epilogue = EpilogueArguments(
@@ -136,37 +147,37 @@ class Convolution:
             out_halo=out_halo,
             out_offsets=self._vector_offsets(out),
             levels=levels,
-            levels_halo=output_format.levels_halo,
+            levels_halo=levels_halo,
             levels_offsets=self._vector_offsets(levels),
         )
-        self.filters.run(image, halo, epilogue, planes if self.few else NO_VALUES, images.workspace)
+        self.filters.prepare(step, image, halo, epilogue, planes if self.few else NO_VALUES)
         if output_format.planes:
             if not self.few:
-                image_to_planes(out, out_halo, planes)
-            return planes
-        return Activation(
-            self.outputs, height, width, out, out_halo, levels, output_format.levels_halo, output_format.rounding
+                step.call(image_to_planes, out, out_halo, planes)
+            return step.finish(planes)
+        return step.finish(
+            Activation(self.outputs, height, width, out, out_halo, levels, levels_halo, output_format.rounding)
         )
 
-    def _input(self, x: Array | Activation) -> tuple[NDArray, int, Activation]:
+    def _input(self, images: Images, x: Array | Activation) -> tuple[NDArray, int, Activation]:
         """Return the image that the kernel reads, its halo, and the activation that it belongs to."""
         halo = self.size // 2
         if not isinstance(x, Activation):
-            x = self.images.from_planes(x, halo)
+            x, images.step.load = images.from_planes(x.shape, halo)
         if isinstance(self.filters, TileFilters):
-            x = self.images.with_whole_vectors(x)
+            x = images.with_whole_vectors(x)
         if self.rounding is None:
-            x = self.images.with_values(x, halo)
+            x = images.with_values(x, halo)
             return x.values, x.halo, x
-        x = self.images.with_levels(x, self.rounding, halo)
+        x = images.with_levels(x, self.rounding, halo)
         return x.levels, x.levels_halo, x
 
-    def _added(self, residual: Array | Activation | None) -> Activation:
+    def _added(self, images: Images, residual: Array | Activation | None) -> Activation:
         if residual is None:
             return Activation(0, 0, 0, NO_VALUES, 0)
         if not isinstance(residual, Activation):
-            residual = self.images.from_planes(residual, 0)
-        return residual if self.few else self.images.with_whole_vectors(residual)
+            residual, images.step.load_residual = images.from_planes(residual.shape, 0)
+        return residual if self.few else images.with_whole_vectors(residual)
 
     def _vector_offsets(self, image: NDArray) -> NDArray[np.int64]:
         """Return the offset of each vector's first channel from its first pixel, in elements of an image."""

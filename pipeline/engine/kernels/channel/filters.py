@@ -15,7 +15,8 @@ from pipeline.engine.kernels.channel.images import padded
 from pipeline.engine.kernels.channel.tables import index_float32, index_int6, index_int8
 from pipeline.engine.networks import Array
 from pipeline.engine.quantization import Quantization, bfloat16
-from pipeline.engine.workspace import Workspace, aligned
+from pipeline.engine.steps import Step
+from pipeline.engine.workspace import aligned
 
 BLOCK = 64  # maximum outputs of a microkernel
 PARTS = 8  # row bands per worker, so that none waits long for a slower one
@@ -38,10 +39,12 @@ class Filters(Protocol):
     outputs: int
     initial: NDArray
 
-    def run(
-        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    def prepare(
+        self, step: Step, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array
     ) -> None:
-        """Convolve an image that has a halo of `halo` pixels, and write the outputs of `epilogue`, or the planes."""
+        """Add calls to a step: convolve an image that has a halo of `halo` pixels, and write the outputs of `epilogue`,
+        or the planes.
+        """
         ...
 
 
@@ -98,15 +101,26 @@ class FloatFilters:
         parameters = blocking(kinds[filters.itemsize])
         self.pixels, self.strip = _length(parameters.pixels(vectors)), parameters.strip
 
-    def run(
-        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    def prepare(
+        self, step: Step, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array
     ) -> None:
         workers, rows, counter = _shares(epilogue)
         strip = padded(min(self.strip, epilogue.width), len(self.pixels))
         shape = (workers, strip * len(self.vectors) * LANES)
-        sums = workspace.array(shape, self.initial.dtype.type, "sums")
-        kernels.convolve(
-            image, halo, self.weights, self.size, self.pixels, self.vectors, epilogue, strip, sums, rows, counter
+        sums = step.buffer(shape, self.initial.dtype.type, "sums")
+        step.call(
+            kernels.convolve,
+            image,
+            halo,
+            self.weights,
+            self.size,
+            self.pixels,
+            self.vectors,
+            epilogue,
+            strip,
+            sums,
+            rows,
+            counter,
         )
 
 
@@ -180,19 +194,33 @@ class TileFilters:
         self.outputs = count if few else columns
         self.initial = _initial(filters, FEW if few else columns, quantization)
 
-    def run(
-        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    def prepare(
+        self, step: Step, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array
     ) -> None:
         strip = padded(min(TILE_STRIP, epilogue.width), 2 * kernels.TILE_ROWS)
         workers, rows, counter = _shares(epilogue, -(-epilogue.width // strip))
         count = (strip + 4 * kernels.TILE_ROWS) * len(self.vectors) * LANES + FEW * strip
-        sums = workspace.array((workers, count), self.initial.dtype.type, "sums")
+        sums = step.buffer((workers, count), self.initial.dtype.type, "sums")
         split = 3 * self.size * (strip + self.size + 2 * kernels.TILE_ROWS) * image.shape[2]
-        parts = workspace.array((workers, split if len(self.products) > 1 else 0), np.int16, "parts")
-        kernels.convolve_tiles(
-            image, halo, self.weights, self.size, self.vectors, self.products, self.few, kernels.TILE_CONFIGURATION,
-            epilogue, planes, parts, strip, sums, rows, counter,
-        )  # fmt: skip
+        parts = step.buffer((workers, split if len(self.products) > 1 else 0), np.int16, "parts")
+        step.call(
+            kernels.convolve_tiles,
+            image,
+            halo,
+            self.weights,
+            self.size,
+            self.vectors,
+            self.products,
+            self.few,
+            kernels.TILE_CONFIGURATION,
+            epilogue,
+            planes,
+            parts,
+            strip,
+            sums,
+            rows,
+            counter,
+        )
 
 
 class FewFilters:
@@ -210,14 +238,25 @@ class FewFilters:
         self.counts = _length(self.outputs)
         self.pixels = _length(blocking("few").pixels(self.outputs))
 
-    def run(
-        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    def prepare(
+        self, step: Step, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array
     ) -> None:
         workers, rows, counter = _shares(epilogue)
         shape = (workers, padded(len(self.pixels) * self.outputs))
-        sums = workspace.array(shape, self.initial.dtype.type, "sums")
-        kernels.convolve_few(
-            image, halo, self.weights, self.size, self.pixels, self.counts, epilogue, planes, sums, rows, counter
+        sums = step.buffer(shape, self.initial.dtype.type, "sums")
+        step.call(
+            kernels.convolve_few,
+            image,
+            halo,
+            self.weights,
+            self.size,
+            self.pixels,
+            self.counts,
+            epilogue,
+            planes,
+            sums,
+            rows,
+            counter,
         )
 
 
@@ -250,21 +289,34 @@ class BitFilters:
         parameters = blocking("bits")
         self.pixels, self.strip = _length(parameters.pixels(2 * vectors)), parameters.strip
 
-    def run(
-        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    def prepare(
+        self, step: Step, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array
     ) -> None:
         workers, rows, counter = _shares(epilogue)
         strip = padded(min(self.strip, epilogue.width), len(self.pixels))
         words = -(-self.inputs // 64)
-        bits = workspace.array((*image.shape[:2], self.planes, words), np.uint64, "bits")
-        total = workspace.array(image.shape[:2], np.int32, "total")
+        bits = step.buffer((*image.shape[:2], self.planes, words), np.uint64, "bits")
+        total = step.buffer(image.shape[:2], np.int32, "total")
         used = slice(epilogue.height + 2 * halo)  # the slack after it is read without effect, and need not be split
-        kernels.split(image[used], self.inputs, self.planes, bits[used], total[used])
-        sums = workspace.array((workers, strip * self.outputs), np.int32, "sums")
-        kernels.convolve_bits(
-            bits, total, halo, self.weights, self.size, self.signs, self.tap_sums, self.pixels, self.vectors, epilogue,
-            strip, sums, rows, counter,
-        )  # fmt: skip
+        step.call(kernels.split, image[used], self.inputs, self.planes, bits[used], total[used])
+        sums = step.buffer((workers, strip * self.outputs), np.int32, "sums")
+        step.call(
+            kernels.convolve_bits,
+            bits,
+            total,
+            halo,
+            self.weights,
+            self.size,
+            self.signs,
+            self.tap_sums,
+            self.pixels,
+            self.vectors,
+            epilogue,
+            strip,
+            sums,
+            rows,
+            counter,
+        )
 
 
 class BinaryFilters:
@@ -293,15 +345,28 @@ class BinaryFilters:
         self.pixels, self.strip = _length(blocking(kind).pixels(vectors)), blocking(kind).strip
         self.table_bytes = 128 if quantization is None else 64
 
-    def run(
-        self, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array, workspace: Workspace
+    def prepare(
+        self, step: Step, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array
     ) -> None:
         strip, indexed = padded(min(self.strip, epilogue.width), len(self.pixels)), self.indexed
         workers, rows, counter = _shares(epilogue, -(-epilogue.width // strip))
         shape = self.size * len(indexed.constants) * (strip + self.size - 1) * self.table_bytes
-        tables: Any = workspace.array((workers, shape), np.uint8, "tables")
-        sums = workspace.array((workers, strip * self.outputs), self.initial.dtype.type, "sums")
-        kernels.convolve_binary(
-            image, halo, indexed.indices, indexed.constants, self.size, indexed.at_once, self.pixels, self.vectors,
-            epilogue, tables, strip, sums, rows, counter,
-        )  # fmt: skip
+        tables: Any = step.buffer((workers, shape), np.uint8, "tables")
+        sums = step.buffer((workers, strip * self.outputs), self.initial.dtype.type, "sums")
+        step.call(
+            kernels.convolve_binary,
+            image,
+            halo,
+            indexed.indices,
+            indexed.constants,
+            self.size,
+            indexed.at_once,
+            self.pixels,
+            self.vectors,
+            epilogue,
+            tables,
+            strip,
+            sums,
+            rows,
+            counter,
+        )

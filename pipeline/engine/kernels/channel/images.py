@@ -11,7 +11,7 @@ from pipeline.engine.kernels.channel import compiled as kernels
 from pipeline.engine.kernels.channel.compiled import LANES, SLACK_PIXELS
 from pipeline.engine.networks import Array
 from pipeline.engine.quantization import Bfloat16, Quantization, Rounding
-from pipeline.engine.workspace import Workspace
+from pipeline.engine.steps import Load, Step
 
 NO_VALUES = np.empty((0, 0, 0), np.float32)
 NO_LEVELS = np.empty((0, 0, 0), np.uint8)
@@ -73,34 +73,38 @@ class Activation:
 
 
 class Images:
-    """Images in reused buffers."""
+    """The images of a step, in buffers of its workspace."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    def __init__(self, step: Step) -> None:
+        self.step = step
 
-    def buffer(self, channels: int, height: int, width: int, halo: int, dtype: type = np.float32) -> NDArray:
+    def buffer(
+        self, channels: int, height: int, width: int, halo: int, dtype: type = np.float32, kept: bool = False
+    ) -> NDArray:
         """Return a buffer for an image of `channels` channels, with its halo.
 
         The halo stays as it is, since only images of this size are written into the buffer, at this position.
         """
         rows, columns = height + 2 * halo, width + 2 * halo
         slack = -(-SLACK_PIXELS * max(1, 64 // channels) // columns)
-        return self.workspace.array((rows + slack, columns, channels), dtype, ("image", height, width, halo))
+        purpose = "image", height, width, halo
+        return self.step.buffer((rows + slack, columns, channels), dtype, purpose, kept)
 
-    def levels_buffer(self, channels: int, height: int, width: int, halo: int, rounding: Rounding) -> NDArray:
+    def levels_buffer(
+        self, channels: int, height: int, width: int, halo: int, rounding: Rounding, kept: bool = False
+    ) -> NDArray:
         """Return a buffer for a rounded image, with its halo at the level of zero, which depends on the layer."""
         if isinstance(rounding, Bfloat16):
-            return self.buffer(padded(channels, 2), height, width, halo, np.int16)
-        levels = self.buffer(channels, height, width, halo, np.uint8)
-        kernels.fill_halo(levels, halo, height, width, int(-stored(rounding)[0]))
+            return self.buffer(padded(channels, 2), height, width, halo, np.int16, kept)
+        levels = self.buffer(channels, height, width, halo, np.uint8, kept)
+        self.step.call(kernels.fill_halo, levels, halo, height, width, int(-stored(rounding)[0]))
         return levels
 
-    def from_planes(self, x: Array, halo: int) -> Activation:
-        """Convert planes, float32 of shape (C, H, W), to an activation."""
-        channels, height, width = x.shape
+    def from_planes(self, shape: tuple[int, ...], halo: int) -> tuple[Activation, Load]:
+        """Return an activation for planes, float32 of this shape (C, H, W), and what copies them into it."""
+        channels, height, width = shape
         values = self.buffer(channels if channels < LANES else padded(channels), height, width, halo)
-        kernels.planes_to_image(x, values, halo)
-        return Activation(channels, height, width, values, halo)
+        return Activation(channels, height, width, values, halo), lambda x: kernels.planes_to_image(x, values, halo)
 
     def with_values(self, x: Activation, halo: int) -> Activation:
         """Return the activation with a halo of at least `halo` pixels."""
@@ -108,7 +112,7 @@ class Images:
             return x
         values = self.buffer(x.values.shape[2], x.height, x.width, halo)
         inside = values[halo : halo + x.height, halo : halo + x.width]
-        inside[:] = x.values[x.halo : x.halo + x.height, x.halo : x.halo + x.width]
+        self.step.call(np.copyto, inside, x.values[x.halo : x.halo + x.height, x.halo : x.halo + x.width])
         return replace(x, values=values, halo=halo)
 
     def with_levels(self, x: Activation, rounding: Rounding, halo: int) -> Activation:
@@ -117,10 +121,10 @@ class Images:
             return x
         levels = self.levels_buffer(x.values.shape[2], x.height, x.width, halo, rounding)
         if isinstance(rounding, Bfloat16):
-            kernels.round_bfloat16(x.values, x.halo, levels, halo, x.height, x.width)
+            self.step.call(kernels.round_bfloat16, x.values, x.halo, levels, halo, x.height, x.width)
         else:
-            steps = inverse_steps(rounding, x.values.shape[2])
-            kernels.round_levels(x.values, x.halo, steps, *stored(rounding), levels, halo, x.height, x.width)
+            steps, ends = inverse_steps(rounding, x.values.shape[2]), stored(rounding)
+            self.step.call(kernels.round_levels, x.values, x.halo, steps, *ends, levels, halo, x.height, x.width)
         return replace(x, levels=levels, levels_halo=halo, rounding=rounding)
 
     def with_whole_vectors(self, x: Activation) -> Activation:
@@ -129,5 +133,5 @@ class Images:
             return x
         values = self.buffer(padded(x.channels), x.height, x.width, x.halo)
         inside = slice(x.halo, x.halo + x.height), slice(x.halo, x.halo + x.width)
-        values[(*inside, slice(x.channels))] = x.inside.transpose(1, 2, 0)
+        self.step.call(np.copyto, values[(*inside, slice(x.channels))], x.inside.transpose(1, 2, 0))
         return replace(x, values=values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import get_num_threads
@@ -14,6 +15,7 @@ from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
 from pipeline.engine.output_formats import OutputFormat
 from pipeline.engine.quantization import Bfloat16, Quantization, quantize, with_steps
+from pipeline.engine.steps import Load, Step
 from pipeline.engine.workspace import Workspace
 
 NO_VALUES = np.empty((0, 0, 0), np.float32)
@@ -53,11 +55,6 @@ class Activation:
         """The image itself in float32, shape (C, height, width)."""
         return self.values
 
-    @classmethod
-    def of(cls, x: Array | Activation) -> Activation:
-        """Wrap an array as an activation."""
-        return x if isinstance(x, Activation) else cls(x.shape[1], x.shape[2], x, NO_LEVELS)
-
 
 class Convolution:
     """A layer's convolution with its epilogue.
@@ -96,15 +93,25 @@ class Convolution:
             self.weights = self._arranged(filters.reshape(self.outputs, self.inputs, self.size**2))
 
     def __call__(
+        self, x: Array | Activation, *, residual: Array | Activation | None = None, **arguments: Any
+    ) -> Array | Activation:
+        """Run once; the parameters are those of `prepare`."""
+        return self.prepare(x, residual=residual, **arguments)(x, residual)
+
+    def prepare(
         self,
         x: Array | Activation,
         *,
         shuffle: int = 1,
         residual: Array | Activation | None = None,
         residual_scale: float = 1.0,
-    ) -> Array | Activation:
-        """Run on x, float32 of shape (I, H, W), C-contiguous; see `pipeline.engine.networks.Ops.conv`."""
-        x = Activation.of(x)
+    ) -> Step:
+        """Prepare for planes, float32 of shape (C, H, W), or an activation; see `pipeline.engine.networks.Ops.conv`."""
+        step = Step(self.workspace)
+        if not isinstance(x, Activation):
+            x, step.load = _from_planes(step, x.shape)
+        if residual is not None and not isinstance(residual, Activation):
+            residual, step.load_residual = _from_planes(step, residual.shape)
         height, width = x.height, x.width
         values, levels, halo, rounded = NO_VALUES, NO_LEVELS, 0, self.output_format.rounding
         assert not isinstance(rounded, Bfloat16)  # `Engine` refuses it
@@ -112,16 +119,16 @@ class Convolution:
         direct = rounded is not None and shuffle == 1 and not rounded.signs and np.ndim(rounded.step) == 0
         if self.output_format.planes or self.output_format.halo is not None or not direct:
             shape = (self.outputs // shuffle**2, height * shuffle, width * shuffle)
-            values = self.workspace.array(shape, np.float32)
+            values = step.buffer(shape, np.float32, kept=True)
         if direct:
             halo = self.output_format.levels_halo
-            levels = self._levels_buffer(self.outputs, height, width, 2 * halo + 1)
+            levels = self._levels_buffer(step, self.outputs, height, width, 2 * halo + 1, kept=True)
         inverse_step, lowest, highest = _numbers(rounded if direct else None)
         epilogue = kernels.EpilogueArguments(
             scale=self.epilogue.scale,
             bias=self.epilogue.bias,
             slope=self.epilogue.slope,
-            residual=NO_VALUES if residual is None else Activation.of(residual).values,
+            residual=NO_VALUES if residual is None else residual.values,
             residual_scale=np.float32(residual_scale),
             shuffle=shuffle,
             height=height,
@@ -133,10 +140,12 @@ class Convolution:
             lowest=lowest,
             highest=highest,
         )
-        self._run(x, epilogue)
+        self._convolve(step, x, epilogue)
         if self.output_format.planes:
-            return values
-        return Activation(height * shuffle, width * shuffle, values, levels, halo, rounded if direct else None)
+            return step.finish(values)
+        return step.finish(
+            Activation(height * shuffle, width * shuffle, values, levels, halo, rounded if direct else None)
+        )
 
     def _arranged(self, taps: NDArray) -> NDArray:
         """Arrange weights, shape (O, I, taps), as the kernels for float32 or for levels read them."""
@@ -144,30 +153,31 @@ class Convolution:
             return in_blocks(taps.reshape(self.outputs, -1), kernels.FLOAT_OUTPUTS)
         return in_blocks(paired(taps).reshape(self.outputs, -1), kernels.PAIR_OUTPUTS)
 
-    def _run(self, x: Activation, epilogue: kernels.EpilogueArguments) -> None:
-        """Convolve and run the epilogue."""
+    def _convolve(self, step: Step, x: Activation, epilogue: kernels.EpilogueArguments) -> None:
+        """Add the calls that convolve and run the epilogue."""
         threads = get_num_threads()
         if not self.binary and self.quantization is not None:
-            pairs = self._pairs(x)
+            pairs = self._pairs(step, x)
             if self.winograd:
-                kernels.convolve_winograd(pairs, self.weights, epilogue, threads)
+                step.call(kernels.convolve_winograd, pairs, self.weights, epilogue, threads)
             else:
-                kernels.convolve(pairs, self.weights, self._taps(pairs, 4), epilogue, threads)
+                step.call(kernels.convolve, pairs, self.weights, self._taps(pairs, 4), epilogue, threads)
         elif self.winograd:
-            padded = self._padded(x, 2 * kernels.FLOAT_ROWS, 2 * kernels.FLOAT_LANES)
-            kernels.convolve_winograd(padded, self.weights, epilogue, threads)
+            padded = self._padded(step, x, 2 * kernels.FLOAT_ROWS, 2 * kernels.FLOAT_LANES)
+            step.call(kernels.convolve_winograd, padded, self.weights, epilogue, threads)
         elif not self.binary:
-            padded = self._padded(x, kernels.FLOAT_ROWS)
-            kernels.convolve(padded, self.weights, self._taps(padded, 4), epilogue, threads)
+            padded = self._padded(step, x, kernels.FLOAT_ROWS)
+            step.call(kernels.convolve, padded, self.weights, self._taps(padded, 4), epilogue, threads)
         elif self.quantization is None:
-            kernels.convolve_binary(self._padded(x, kernels.TABLE_ROWS), self.offsets, self.size, epilogue, threads)
+            padded = self._padded(step, x, kernels.TABLE_ROWS)
+            step.call(kernels.convolve_binary, padded, self.offsets, self.size, epilogue, threads)
         else:
             levels = x.levels
             # Those rounded for another reader have other steps, and those with another halo lie elsewhere.
             if x.rounding is not self.quantization or x.levels_halo != self.size // 2:
-                levels = self._levels_buffer(self.inputs, x.height, x.width, self.size)
-                self._round(x, self.size // 2, levels)
-            kernels.convolve_binary_levels(levels, self.offsets, self.size, epilogue, threads)
+                levels = self._levels_buffer(step, self.inputs, x.height, x.width, self.size)
+                step.call(self._round, x, self.size // 2, levels)
+            step.call(kernels.convolve_binary_levels, levels, self.offsets, self.size, epilogue, threads)
 
     def _round(self, x: Activation, halo: int, levels: NDArray[np.int16]) -> None:
         assert self.quantization is not None
@@ -182,25 +192,34 @@ class Convolution:
         plane, row, column = np.indices((self.weights.shape[1] // self.size**2, self.size, self.size))
         return (plane * padded.strides[0] + row * padded.strides[1] + column * pixel_bytes).ravel()
 
-    def _padded(self, x: Activation, rows: int, lanes: int = kernels.FLOAT_LANES) -> NDArray[np.float32]:
+    def _padded(self, step: Step, x: Activation, rows: int, lanes: int = kernels.FLOAT_LANES) -> NDArray[np.float32]:
         """Return the values with a halo."""
-        padded = self._padded_buffer(self.inputs, x.height, x.width, self.size, rows, lanes, np.float32)
-        kernels.pad(x.values, self.size // 2, padded)
+        padded = self._padded_buffer(step, self.inputs, x.height, x.width, self.size, rows, lanes, np.float32)
+        step.call(kernels.pad, x.values, self.size // 2, padded)
         return padded
 
-    def _pairs(self, x: Activation) -> NDArray[np.int16]:
+    def _pairs(self, step: Step, x: Activation) -> NDArray[np.int16]:
         """Return the levels with a halo, two channels side by side."""
         assert self.quantization is not None
         rows, lanes = ((2 if self.winograd else 1) * side for side in (kernels.FLOAT_ROWS, kernels.FLOAT_LANES))
         down, across = -(-x.height // rows) * rows, -(-x.width // lanes) * lanes
         shape = (-(-self.inputs // 2), down + self.size - 1, 2 * (across + self.size - 1))
-        pairs = self.workspace.array(shape, np.int16, purpose=("pairs", self.inputs, x.height, x.width, self.size))
+        pairs = step.buffer(shape, np.int16, ("pairs", self.inputs, x.height, x.width, self.size))
         lowest, highest = np.float32(self.quantization.lowest), np.float32(self.quantization.highest)
-        kernels.pad_pairs(x.values, self.inverse_steps, lowest, highest, self.size // 2, pairs)
+        step.call(kernels.pad_pairs, x.values, self.inverse_steps, lowest, highest, self.size // 2, pairs)
         return pairs
 
     def _padded_buffer(
-        self, channels: int, height: int, width: int, size: int, rows: int, lanes: int, dtype: type
+        self,
+        step: Step,
+        channels: int,
+        height: int,
+        width: int,
+        size: int,
+        rows: int,
+        lanes: int,
+        dtype: type,
+        kept: bool = False,
     ) -> NDArray:
         """Return a buffer for an image in whole tiles of rows × lanes pixels and whole groups of channels, with the
         halo for filters of `size`.
@@ -210,12 +229,20 @@ class Convolution:
         down, across = -(-height // rows) * rows, -(-width // lanes) * lanes
         groups = -(-channels // kernels.CHANNELS)
         shape = (groups * kernels.CHANNELS, down + size - 1, across + size - 1)
-        return self.workspace.array(shape, dtype, purpose=("padded", channels, height, width, size))
+        return step.buffer(shape, dtype, ("padded", channels, height, width, size), kept)
 
-    def _levels_buffer(self, channels: int, height: int, width: int, size: int) -> NDArray[np.int16]:
+    def _levels_buffer(
+        self, step: Step, channels: int, height: int, width: int, size: int, kept: bool = False
+    ) -> NDArray[np.int16]:
         """Return a buffer for an image in levels, padded for table look-up."""
         rows, lanes = kernels.TABLE_ROWS, kernels.INT16_LANES
-        return self._padded_buffer(channels, height, width, size, rows, lanes, np.int16)
+        return self._padded_buffer(step, channels, height, width, size, rows, lanes, np.int16, kept)
+
+
+def _from_planes(step: Step, shape: tuple[int, ...]) -> tuple[Activation, Load]:
+    """Return an activation for planes, float32 of this shape (C, H, W), and what copies them into it."""
+    values = step.buffer(shape, np.float32)
+    return Activation(shape[1], shape[2], values, NO_LEVELS), lambda x: np.copyto(values, x)
 
 
 def transformed(filters: NDArray) -> NDArray:
