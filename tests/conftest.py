@@ -2,7 +2,10 @@
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch: test processes share the cores, and threads would spin
+# Before PyTorch and Numba: test processes share the cores, and threads that spin at a barrier would keep those off that
+# they wait for.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import fcntl
 import shutil
