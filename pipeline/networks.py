@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Facts:
     on_luma : bool
         Its input is the luma of the bicubic image, at any scale, and its output the luma of the SR image. The others
         take the LR image in RGB.
-    exact_layers : int
-        How many of its binary layers, from the first, keep float32 inputs in the engine's modes that round: all later
-        layers amplify their errors. VDSR needs more of them, since no skip connections bypass its layers.
+    exact_layers : mapping of str to tuple of int
+        For "int8" and "int6", at ×2, ×3 and ×4: how many of its binary layers, from the first, keep float32 inputs when
+        activations are rounded. All later layers amplify their errors. See docs/rounding.md for what each costs.
     """
 
     title: str
@@ -33,12 +33,18 @@ class Facts:
     iterations: int
     parameters: int
     on_luma: bool = False
-    exact_layers: int = 1
+    exact_layers: Mapping[str, tuple[int, int, int]] = field(
+        default_factory=lambda: {"int8": (1, 1, 1), "int6": (1, 1, 1)}
+    )
 
     @property
     def channels(self) -> int:
         """Channels of its input and of its output."""
         return 1 if self.on_luma else 3
+
+    def exact_at(self, scale: int) -> dict[str, int]:
+        """Return `exact_layers` at ×2, ×3 or ×4."""
+        return {kind: counts[scale - 2] for kind, counts in self.exact_layers.items()}
 
 
 NETWORKS = {
@@ -47,6 +53,12 @@ NETWORKS = {
         "EDSR", {"blocks": 1, "channels": 1, "residual_scale": 0.0}, iterations=300_000, parameters=1_369_859
     ),
     "vdsr": Facts(
-        "VDSR", {"layers": 3, "channels": 1}, iterations=80_000, parameters=665_921, on_luma=True, exact_layers=3
+        "VDSR",
+        {"layers": 3, "channels": 1},
+        iterations=80_000,
+        parameters=665_921,
+        on_luma=True,
+        # No skip connections bypass its layers; at ×2 there is least to add to the bicubic image, and least to lose.
+        exact_layers={"int8": (0, 1, 3), "int6": (3, 3, 3)},
     ),
 }

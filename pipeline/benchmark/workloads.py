@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -82,9 +83,8 @@ def network(model: str, scale: int, overrides: Mapping[str, Any], binarization: 
     binary = build(model, scale, "binary", **overrides, **binarization).eval()
     packed = pack(binary)
     facts = NETWORKS[model]
-    return _workload(
-        real, binary, packed, Architecture.of(packed), scale if facts.on_luma else 1, exact_layers=facts.exact_layers
-    )
+    enlarged = scale if facts.on_luma else 1
+    return _workload(real, binary, packed, Architecture.of(packed), enlarged, exact_layers=facts.exact_at(scale))
 
 
 def body(whole: Workload) -> Workload:
@@ -176,7 +176,7 @@ def _workload(
     architecture: Forward,
     enlarged: int = 1,
     layers: int = 1,
-    exact_layers: int = 0,
+    exact_layers: Mapping[str, int] = MappingProxyType({}),
 ) -> Workload:
     """Return a workload whose packed network holds the ranges of its activations."""
     rng = np.random.default_rng(0)

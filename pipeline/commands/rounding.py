@@ -63,7 +63,7 @@ def layer_losses(packed: PackedNetwork, crops: Sequence[Image], images: Sequence
     """
     architecture = Architecture.of(packed)
     layers = layers_of(packed, architecture)
-    ranges = calibrate(packed, crops, exact_layers=0)
+    ranges = calibrate(packed, crops, exact_layers={})
 
     def quality(roundings: Mapping[str, Rounding]) -> float:
         values, ops = [], EngineOps(layers, roundings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def calibrate(
     network: str | Path | PackedNetwork,
     images: Sequence[NDArray[np.uint8]],
     percentiles: Sequence[float] = (100.0,),
-    exact_layers: int | None = None,
+    exact_layers: Mapping[str, int] | None = None,
 ) -> dict[str, Ranges]:
     """Measure the range of each layer's input, with the best percentile for each bit width.
 
@@ -43,8 +44,9 @@ def calibrate(
         every other image, and outputs on the rest are compared with those for float32 activations, so that clipping
         shows. The percentile with the smallest mean squared error is kept; the widest range unless another is clearly
         better.
-    exact_layers : int, optional
-        How many binary layers keep float32 inputs; by default see `pipeline.networks.Facts.exact_layers`.
+    exact_layers : mapping of str to int, optional
+        How many binary layers keep float32 inputs, for "int8" and "int6"; none if absent. By default see
+        `pipeline.networks.Facts.exact_layers`.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def calibrate(
     for image in images:
         upscale_image(keep, image, architecture.model, architecture.scale)
     if exact_layers is None:
-        exact_layers = NETWORKS[architecture.model].exact_layers
+        exact_layers = NETWORKS[architecture.model].exact_at(architecture.scale)
     return calibrate_inputs(packed, architecture, inputs, percentiles, exact_layers)
 
 
@@ -82,7 +84,7 @@ def calibrate_inputs(
     architecture: Architecture,
     inputs: Sequence[Array],
     percentiles: Sequence[float] = (100.0,),
-    exact_layers: int = 0,
+    exact_layers: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Ranges]:
     """Calibrate any architecture on network inputs: float32 of shape (C, h, w).
 
@@ -93,10 +95,11 @@ def calibrate_inputs(
     kinds: tuple[Activations, ...] = ("int8", "int6")
     statistics = measure(packed, architecture, inputs, percentiles)
     in_levels = [layer for layer in statistics if layer in packed.binary]
-    in_float = set(in_levels[: min(exact_layers, len(in_levels) // 2)])
 
-    def ranges(percentile: int, every: int = 1) -> Ranges:
-        return {layer: None if layer in in_float else statistics[layer].range(percentile, every) for layer in in_levels}
+    def ranges(kind: str, percentile: int, every: int = 1) -> Ranges:
+        exact = min(exact_layers.get(kind, 0), len(in_levels) // 2)
+        rest = {layer: statistics[layer].range(percentile, every) for layer in in_levels[exact:]}
+        return dict.fromkeys(in_levels[:exact]) | rest
 
     kept: dict[str, Ranges] = {
         "int1": {layer: statistics[layer].magnitudes for layer in in_levels},
@@ -105,18 +108,18 @@ def calibrate_inputs(
         },
     }
     if len(percentiles) == 1 or not packed.binary:
-        return {kind: ranges(0) for kind in kinds} | kept
+        return {kind: ranges(kind, 0) for kind in kinds} | kept
     others = inputs[1::2] or inputs
-    candidates = [ranges(percentile, every=2) for percentile in range(len(percentiles))]
     exact = _outputs(packed, architecture, others, "float32")
     for kind in kinds:
         losses = []
-        for candidate in candidates:
+        for percentile in range(len(percentiles)):
+            candidate = ranges(kind, percentile, every=2)
             ranged = replace(packed, metadata={"activations": {kind: candidate}})
             outputs = _outputs(ranged, architecture, others, kind)
             losses.append(sum(float(((a - b) ** 2).sum()) for a, b in zip(outputs, exact, strict=True)))
         widest, least = int(np.argmax(percentiles)), int(np.argmin(losses))
-        kept[kind] = ranges(least if losses[least] <= CLEAR_GAIN * losses[widest] else widest)
+        kept[kind] = ranges(kind, least if losses[least] <= CLEAR_GAIN * losses[widest] else widest)
     return kept
 
 

@@ -26,7 +26,7 @@ def packed(tmp_path_factory):
 
 def test_each_layer_by_itself_loses_what_an_engine_loses_that_keeps_all_others_exact(packed):
     rows = layer_losses(packed, CROPS, PAIRS)
-    ranges = calibrate(packed, CROPS, exact_layers=0)
+    ranges = calibrate(packed, CROPS, exact_layers={})
 
     def quality(metadata, **mode):
         engine = Engine(replace(packed, metadata=metadata), **mode)

@@ -41,29 +41,30 @@ def test_ranges_are_percentiles_of_the_inputs(tmp_path, model, overrides, percen
     for image in IMAGES:
         upscale(module, image)
     ranges = calibrate(path, IMAGES, [percentile])
-    assert ranges.keys() == {"int8", "int6", "int1", "float_layers"} and ranges["int8"] == ranges["int6"]
-    first, *others = seen
-    assert list(ranges["int8"]) == [first, *others] and ranges["int8"][first] is None
-    for name in others:
-        np.testing.assert_allclose(ranges["int8"][name], seen[name], rtol=1e-4, atol=1e-5)
+    assert ranges.keys() == {"int8", "int6", "int1", "float_layers"}
+    for kind in ("int8", "int6"):
+        assert list(ranges[kind]) == list(seen)
+        for name, ends in ranges[kind].items():
+            if ends is not None:
+                np.testing.assert_allclose(ends, seen[name], rtol=1e-4, atol=1e-5)
     assert calibrate(read(path), IMAGES, [percentile]) == ranges
 
 
-@pytest.mark.parametrize(("model", "sizes", "exact"), [
-    ("srresnet", {"blocks": 3}, 1), ("edsr", {"blocks": 2}, 1), ("vdsr", {"layers": 8}, 3), ("vdsr", {"layers": 5}, 1),
+@pytest.mark.parametrize(("model", "scale", "sizes", "exact"), [
+    ("srresnet", 2, {"blocks": 3}, (1, 1)), ("edsr", 4, {"blocks": 2}, (1, 1)), ("vdsr", 2, {"layers": 8}, (0, 3)),
+    ("vdsr", 3, {"layers": 8}, (1, 3)), ("vdsr", 4, {"layers": 8}, (3, 3)), ("vdsr", 4, {"layers": 5}, (1, 1)),
 ])  # fmt: skip
-def test_the_first_layers_stay_in_float32(tmp_path, model, sizes, exact):
-    save_random(tmp_path / "network.safetensors", model, 2, channels=6, **sizes)
+def test_the_first_layers_stay_in_float32(tmp_path, model, scale, sizes, exact):
+    save_random(tmp_path / "network.safetensors", model, scale, channels=6, **sizes)
     packed = read(tmp_path / "network.safetensors")
     ranges = calibrate(packed, IMAGES, [100.0, 99.0])
-    for kind in ("int8", "int6"):
-        assert [ends is None for ends in ranges[kind].values()] == [True] * exact + [False] * (
-            len(packed.binary) - exact
-        )
     assert None not in ranges["int1"].values()
-    engine = Engine(replace(packed, metadata={"activations": ranges}), "int8", float_layers="int8")
-    quantized = [c.rounding is not None for c in engine.ops.convolutions.values()]
-    assert quantized[: exact + 1] == [False] * (exact + 1) and all(quantized[exact + 1 :])
+    for kind, count in zip(("int8", "int6"), exact, strict=True):
+        in_float = [ends is None for ends in ranges[kind].values()]
+        assert in_float == [True] * count + [False] * (len(packed.binary) - count)
+        engine = Engine(replace(packed, metadata={"activations": ranges}), kind, float_layers="int8")
+        rounded = [convolution.rounding is not None for convolution in engine.ops.convolutions.values()]
+        assert rounded[: count + 1] == [False] * (count + 1) and all(rounded[count + 1 :])
 
 
 def test_buffers_of_other_sizes_are_not_kept(tmp_path, monkeypatch):
