@@ -58,8 +58,10 @@ def _train(folder: Path, *where: str) -> subprocess.Popen[str]:
 
 
 @cache
-def _trained(root: Path) -> tuple[Place, Networks, float]:
-    """A place whose queue has been trained undisturbed on a cluster, its networks, and the seconds that it took."""
+def _trained(root: Path) -> tuple[Place, Networks, float, int]:
+    """A place whose queue has been trained undisturbed on a cluster, its networks, the seconds that it took, and the
+    lines that it wrote.
+    """
     place = _untrained(root).copy(root / "trained")
     with _cluster(place.folder) as cluster:
         begin = time.perf_counter()
@@ -67,7 +69,7 @@ def _trained(root: Path) -> tuple[Place, Networks, float]:
         said, _ = process.communicate()
         seconds = time.perf_counter() - begin
     assert process.returncode == 0, said
-    return place, _networks(place.folder), seconds
+    return place, _networks(place.folder), seconds, len(said.splitlines())
 
 
 @cache
@@ -117,14 +119,17 @@ def attempt_verifying(seed: int, folder: Path) -> str:
 
 
 def attempt_cluster(seed: int, folder: Path) -> str:
-    _, expected, seconds = _trained(folder.parent)
+    _, expected, seconds, lines = _trained(folder.parent)
     rng = np.random.default_rng(seed)
     place = _untrained(folder.parent).copy(folder / "place")
     killed = ("scheduler", *WORKERS)[seed % 3]  # in turns, so that few attempts try all
     with _cluster(place.folder) as cluster:
         server = cluster.scheduler if killed == "scheduler" else cluster.workers[killed]
         process = _train(place.folder, "--scheduler", cluster.address)
-        time.sleep(rng.uniform(0, seconds))
+        assert process.stdout is not None
+        for _ in range(rng.integers(lines)):  # what it wrote says how far it is, on a machine of any speed
+            process.stdout.readline()
+        time.sleep(rng.uniform(0, seconds / lines))
         ended = process.poll() is not None
         server.send_signal(int(rng.choice(OF_SERVERS)))
         said, _ = process.communicate()
