@@ -183,7 +183,6 @@ def measure(
     for percentile in percentiles:
         if not 50 < percentile <= 100:
             raise InputError(f"percentile: {percentile} is out of range; choose one above 50, up to 100")
-    both = [100 - percentile for percentile in percentiles] + list(percentiles)
     statistics: dict[str, Statistics] = {}
 
     def observe(layer: str, values: Array) -> None:
@@ -191,14 +190,25 @@ def measure(
         seen.low.append(values.min(axis=(1, 2)))
         seen.high.append(values.max(axis=(1, 2)))
         if layer in packed.binary:
-            seen.ends.append(np.percentile(values, both).reshape(2, -1).astype(np.float32))
-            seen.total += float(np.abs(values).sum(dtype=np.float64))
+            every = values.ravel("K")
+            seen.ends.append(
+                np.stack([-_upper_percentiles(-every, percentiles), _upper_percentiles(every, percentiles)])
+            )
+            seen.total += float(np.abs(every).sum(dtype=np.float64))
             seen.count += values.size
 
     ops = _ObservedOps(layers_of(packed, architecture), observe)
     for x in inputs:
         architecture.forward(ops, x)
     return statistics
+
+
+def _upper_percentiles(values: Array, percentiles: Sequence[float]) -> Array:
+    """Return what `numpy.percentile` returns; faster where only few values lie above the lowest percentile."""
+    positions = (values.size - 1) * np.array(percentiles) / 100
+    first = int(positions.min())
+    tail = np.sort(np.partition(values, first)[first:])
+    return np.interp(positions - first, np.arange(len(tail)), tail).astype(np.float32)
 
 
 def _outputs(

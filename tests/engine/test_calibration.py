@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from pipeline.engine import Engine, runner
-from pipeline.engine.calibration import SMALLEST_RANGE, calibrate, measure
+from pipeline.engine.calibration import SMALLEST_RANGE, _upper_percentiles, calibrate, measure
 from pipeline.engine.networks import Architecture
 from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
@@ -157,3 +159,12 @@ def test_nothing_to_calibrate_with(tmp_path, images, percentiles):
     save_random(tmp_path / "network.safetensors", "vdsr", 2, layers=3, channels=4)
     with pytest.raises(InputError, match=r"images|percentile"):
         calibrate(tmp_path / "network.safetensors", images, percentiles)
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.floats(-9, 9, width=32), min_size=1, max_size=50), st.lists(st.floats(50, 100), min_size=1, max_size=4)
+)
+def test_percentiles_are_those_of_numpy(values, percentiles):
+    got = _upper_percentiles(np.array(values, np.float32), percentiles)
+    np.testing.assert_allclose(got, np.percentile(np.array(values), percentiles), rtol=1e-6, atol=1e-6)
