@@ -29,7 +29,7 @@ def table(record: Mapping[str, Any]) -> str:
     """Return the verdicts of a record (see `verdict_record`) as a Markdown table with its conditions below."""
     lines = ["| the paper’s claim | measured | verdict |", "| --- | --- | --- |"]
     for claim in record["claims"]:
-        verdict = f"**{claim['verdict']}**" + (f", for {claim['reach']} only" if claim["reservations"] else "")
+        verdict = f"**{claim['verdict']}**" + (f" by {claim['reach']}" if claim["reservations"] else "")
         lines.append(f"| {claim['title']} | {claim['headline']}: {claim['headline_label']} | {verdict} |")
     rules = [f"- {claim['title']}: {claim['rule']}" for claim in record["claims"]]
     reservations = [text for c in record["claims"] for text in c["reservations"]]

@@ -132,7 +132,7 @@ def _quantized_measure(results: Results) -> list[Measure]:
 
 def _reached(results: Results, pair: tuple[str, int], engine: str) -> str:
     """Return the network and mode of the best ratio, and the ratios with the paper's activations and without bits."""
-    parts = [f"{labels.network(*pair)}, {labels.backend(engine)}, over {_baseline(results, pair)}"]
+    parts = [f"{labels.network(*pair)} ({labels.backend(engine)}) over {_baseline(results, pair)}"]
     exact, quantized = _speeds(results, "engine_float32"), _speeds(results, INT8)
     if exact and engine != "engine_float32":
         networks = count(len(exact), "network")

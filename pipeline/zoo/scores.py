@@ -25,7 +25,7 @@ from pipeline.zoo.processes import one_thread_each
 from pipeline.zoo.quantized import openvino_int8
 
 BACKENDS = ("torch", *MODES, INT8)
-CALIBRATION_IMAGES, CALIBRATION_CROP = 32, 48  # for OpenVINO: as many as `export` takes for the engine
+CALIBRATION_IMAGES, CALIBRATION_CROP = 32, 48  # for OpenVINO
 LARGEST_SET = "Urban100"  # with four fifths of the pixels of the four sets
 
 
