@@ -100,6 +100,8 @@ class _Folding:
         residual: Array | None = None,
         residual_scale: float = 1.0,
     ) -> Array:
+        if layer in self.layers:
+            raise ValueError(f"{layer}: runs twice")
         binary = layer in self.packed.binary
         filters = self.packed.binary[layer] if binary else self.packed.tensors[f"{layer}.weight"]
         outputs, inputs, rows, columns = filters.shape

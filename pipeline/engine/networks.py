@@ -39,6 +39,8 @@ class Ops(Protocol):
     ) -> Array:
         """Return ``residual + residual_scale * pixel_shuffle(activation(norm(layer(x))))``.
 
+        Each layer runs once in a pass.
+
         Parameters
         ----------
         layer : str

@@ -77,6 +77,7 @@ class EngineOps:
             name: kind(layer, roundings.get(name), output_format_of(layer, layers, roundings), self.workspace)
             for name, layer in layers.items()
         }
+        self._first = next(iter(layers), None)
         self._steps: dict[str, Step] = {}
         self._conditions: tuple[tuple[int, ...], int] | None = None  # that they are prepared for
         self._done: dict[str, list[str]] = {}  # by layer, those whose output has no later user
@@ -92,7 +93,7 @@ class EngineOps:
 
         Between layers, images are an `Activation` instead of an array. The next run overwrites the network's output.
         """
-        if isinstance(x, np.ndarray) and (conditions := (x.shape, numba.get_num_threads())) != self._conditions:
+        if layer == self._first and (conditions := (x.shape, numba.get_num_threads())) != self._conditions:
             self.clear()  # buffers of another size are of no further use
             self._conditions = conditions
         step = self._steps.get(layer)

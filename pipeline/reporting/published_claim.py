@@ -138,8 +138,8 @@ def _others(gaps: Sequence[PairGap], limits: Thresholds) -> str:
     worst, pair_names = max(alike, key=lambda gap: gap.gap.high), {(gap.model, gap.scale): None for gap in alike}
     names = labels.listing([labels.network(*pair) for pair in pair_names])
     return (
-        f" Judged only by the pairs trained alike ({names}), the claim is {equivalence(alike, limits)}: the 95 % interval "
-        f"that reaches furthest is {worst.interval} ({worst.where})."
+        f" Judged only by the pairs trained alike ({names}), the claim is {equivalence(alike, limits)}: the 95 % "
+        f"interval that reaches furthest is {worst.interval} ({worst.where})."
     )
 
 

@@ -8,10 +8,13 @@ import pytest
 
 from pipeline.engine import Engine
 from pipeline.engine.calibration import calibrate
+from pipeline.engine.layers import layers_of
 from pipeline.engine.steps import Step
 from pipeline.engine.workspace import Workspace
-from pipeline.packed import read
+from pipeline.errors import InputError
+from pipeline.packed import PackedNetwork, read
 from tests.engine.random_networks import save_random
+from tests.engine.reference import ReferenceOps
 
 MODES = {
     "float32": {"activations": "float32"},
@@ -20,8 +23,6 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("model", ["srresnet", "edsr", "vdsr"])
 def network(folder, model, **sizes):
     """Return a random network, calibrated."""
     path, image = folder / "network.safetensors", np.random.default_rng(0).integers(0, 256, (12, 17, 3), np.uint8)
@@ -68,6 +69,42 @@ def test_the_number_of_threads_may_change_between_images(tmp_path):
         numba.set_num_threads(before)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+class Derived:
+    """A pass with arithmetic between layers: an array of another shape than the input enters in the middle."""
+
+    model, scale, channels = "derived", 1, 3
+
+    def forward(self, ops, x):
+        a = ops.conv("head", x)
+        return ops.conv("mix", np.float32(0.5) * ops.conv("inner", a), residual=a)
+
+
+class Repeated(Derived):
+    def forward(self, ops, x):
+        return ops.conv("inner", ops.conv("inner", ops.conv("head", x)))
+
+
+def own_network(rng):
+    shapes = {"head": (18, 3, 3, 3), "inner": (18, 18, 3, 3), "mix": (18, 18, 3, 3)}
+    tensors = {f"{name}.weight": rng.standard_normal(shape).astype(np.float32) / 9 for name, shape in shapes.items()}
+    biases = {f"{name}.bias": rng.standard_normal(shape[0]).astype(np.float32) for name, shape in shapes.items()}
+    return PackedNetwork({"model": "derived", "scale": 1}, {}, {}, tensors | biases, "float32")
+
+
+def test_arrays_may_enter_in_the_middle(tmp_path):
+    rng = np.random.default_rng(0)
+    packed, architecture = own_network(rng), Derived()
+    engine, reference = Engine(packed, architecture=architecture), ReferenceOps(layers_of(packed, architecture), {})
+    for _ in range(3):
+        x = rng.random((3, 9, 11), np.float32)
+        np.testing.assert_allclose(engine.forward(x), architecture.forward(reference, x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_layer_that_runs_twice_is_refused():
+    with pytest.raises(InputError, match="inner: runs twice"):
+        Engine(own_network(np.random.default_rng(0)), architecture=Repeated())
 
 
 def test_scratch_is_free_after_preparing_and_the_output_after_its_release():

@@ -603,11 +603,11 @@ def convolve(
     rows : int
         Rows that a worker takes at a time; small enough to balance cores whose speed varies on a shared machine.
     counter : int64, shape (1,)
-        Counts the row bands that have been taken; zero before and after.
+        Scratch memory for counting the row bands that have been taken.
     """
+    counter[0] = 0
     for worker in prange(len(sums)):
         _convolve(image, halo, weights, size, pixels, vectors, epilogue, strip, sums[worker], rows, counter)
-    counter[0] = 0
 
 
 @njit(cache=True)
@@ -810,12 +810,12 @@ def convolve_tiles(
     rows : int
         Rows of a strip that a worker takes at a time; ``size - 1`` more are split.
     """
+    counter[0] = 0
     for worker in prange(len(sums)):
         _convolve_tiles(
             image, halo, weights, size, vectors, products, few, configuration, epilogue, planes, parts[worker], strip,
             sums[worker], rows, counter,
         )  # fmt: skip
-    counter[0] = 0
 
 
 @njit(cache=True)
@@ -938,9 +938,9 @@ def convolve_few(
     planes : float32, shape (O, height, width)
         The output; if empty, ``epilogue.out`` is written instead.
     """
+    counter[0] = 0
     for worker in prange(len(sums)):
         _convolve_few(image, halo, weights, size, pixels, outputs, epilogue, planes, sums[worker], rows, counter)
-    counter[0] = 0
 
 
 @njit(cache=True)
@@ -1002,12 +1002,12 @@ def convolve_binary(
     rows : int
         Rows of a strip that a worker takes at a time; tables are built for ``size - 1`` more.
     """
+    counter[0] = 0
     for worker in prange(len(sums)):
         _convolve_binary(
             image, halo, indices, constants, size, at_once, pixels, vectors, epilogue, tables[worker], strip,
             sums[worker], rows, counter,
         )  # fmt: skip
-    counter[0] = 0
 
 
 @njit(cache=True)
@@ -1138,6 +1138,7 @@ def convolve_bits(
     tap_sums : int32, shape (k², outputs)
         The sum of a filter's weights at each tap, added back where the halo counted as -1 instead of 0.
     """
+    counter[0] = 0
     for worker in prange(len(sums)):
         _convolve_bits(
             bits,
@@ -1155,7 +1156,6 @@ def convolve_bits(
             rows,
             counter,
         )
-    counter[0] = 0
 
 
 @njit(cache=True)
