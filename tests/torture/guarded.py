@@ -11,7 +11,7 @@ from pipeline.benchmark.instruction_sets import held_environment, narrower
 from tests.conftest import ROOT
 
 ENDS = ("after", "before")
-TESTS = ("tests/engine/kernels", "tests/engine/test_networks.py", "tests/engine/test_engine.py", "tests/engine/test_steps.py")
+TESTS = ("tests/engine/kernels", *(f"tests/engine/test_{name}.py" for name in ("networks", "engine", "steps")))
 
 
 def _instruction_sets() -> list[dict[str, str]]:
