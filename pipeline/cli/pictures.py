@@ -107,6 +107,8 @@ def write(picture: Picture, path: Path) -> list[str]:
     if profile is not None and (format == "BMP" or (_space(profile) == "GRAY" and format not in WITH_GREY)):
         notes.append(f"{format} cannot hold the colour profile; left out")
         profile = None
+    if picture.exif and format == "BMP":
+        notes.append(f"{format} cannot hold EXIF data; left out")
     image = Image.fromarray(pixels)
     if alpha is not None:
         image.putalpha(Image.fromarray(alpha))

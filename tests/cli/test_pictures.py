@@ -278,6 +278,13 @@ def test_a_profile_that_the_format_cannot_hold_is_left_out_with_a_note(upscaled)
     assert "profile" in said and "icc_profile" not in result.info
 
 
+def test_exif_that_the_format_cannot_hold_is_left_out_with_a_note(upscaled):
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    result, said = upscaled(Image.fromarray(RGB), to="image.bmp", exif=exif)
+    assert "BMP cannot hold EXIF data; left out" in said and not result.getexif()
+
+
 def test_cmyk_becomes_rgb(upscaled, engine):
     image = Image.fromarray(RGB).convert("CMYK")
     result, _ = upscaled(image, "image.tif", to="image.png")
