@@ -6,7 +6,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from pipeline.files import write_json
 from pipeline.inference import channels_last, upscale
 from pipeline.metrics import bounded_psnr
 from pipeline.models.binarize import latent_filters
+from pipeline.provenance import environment
 from pipeline.training.checkpoints import PROGRESS, STATE, load_checkpoint, save_checkpoint
 from pipeline.training.distributed import Process
 from pipeline.training.interruption import Interruption
@@ -56,7 +58,8 @@ class Record:
 
     ``history`` has a row for every validation: ``iteration``, ``loss`` (mean since the last row), ``learning_rate`` and
     ``psnr_y`` (mean over the validation images, dB). ``seconds``, ``cpu_seconds`` (of all threads of this process) and
-    ``images`` add up over interrupted runs, and ``devices`` names those of all of them.
+    ``images`` add up over interrupted runs, and ``devices`` names those of all of them; ``environment`` is that of the
+    last (see `pipeline.provenance.environment`).
     """
 
     iteration: int = 0
@@ -66,6 +69,7 @@ class Record:
     history: list[dict[str, float]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)  # since the last row of the history
     devices: list[str] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=environment)
 
 
 def train(
@@ -132,6 +136,8 @@ def train(
         teacher = channels_last(teacher).eval()
     criterion = LOSSES[settings.loss]
     record = _load(checkpoint, identity, module, averaged, optimizers, process) or Record()
+    if record.iteration < settings.iterations:
+        record.environment = environment()
     if process.device_name not in record.devices:
         record.devices.append(process.device_name)
     parallel: nn.Module = module
@@ -164,14 +170,15 @@ def train(
 
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         in_bfloat16 = settings.precision == "bfloat16"
-        with torch.autocast(process.device.type, torch.bfloat16, enabled=in_bfloat16), winograd(module):
-            outputs = parallel(inputs)
-        loss = criterion(outputs.float(), targets)
-        if teacher is not None:
-            teacher_loss = criterion(outputs.float(), _teacher_output(teacher, inputs, settings))
-            loss = torch.lerp(loss, teacher_loss, distillation)
-        module.zero_grad()
-        loss.backward()
+        with _tensorfloat32(settings.precision == "tensorfloat32"):
+            with torch.autocast(process.device.type, torch.bfloat16, enabled=in_bfloat16), winograd(module):
+                outputs = parallel(inputs)
+            loss = criterion(outputs.float(), targets)
+            if teacher is not None:
+                teacher_loss = criterion(outputs.float(), _teacher_output(teacher, inputs, settings))
+                loss = torch.lerp(loss, teacher_loss, distillation)
+            module.zero_grad()
+            loss.backward()
         clip_gradients(module, settings, rate)
         for optimizer in optimizers:
             optimizer.step()
@@ -220,6 +227,16 @@ def train(
     if average is not None:
         module.load_state_dict(averaged.state_dict())
     return record
+
+
+@contextmanager
+def _tensorfloat32(enabled: bool) -> Iterator[None]:
+    """Let a GPU's convolutions round their inputs to 11 significant bits, for speed; validation stays exact."""
+    torch.backends.cudnn.allow_tf32 = enabled
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = False
 
 
 @torch.no_grad()

@@ -99,6 +99,8 @@ class Trained:
         Whether all planned iterations were made.
     interrupted : bool
         Whether a signal stopped it early; it can be resumed from its checkpoint.
+    environment : dict
+        Where it was trained, see `pipeline.provenance.environment`.
     """
 
     module: nn.Module
@@ -106,6 +108,7 @@ class Trained:
     record: TrainingRecord | None
     finished: bool
     interrupted: bool
+    environment: dict[str, Any]
 
 
 def validation_images(plan: Plan) -> list[ImagePair]:
@@ -163,7 +166,7 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: 
     finished = progress.iteration == plan.settings.iterations
     interrupted = not finished and interruption is not None and interruption.asked
     if interrupted:
-        return Trained(module, progress.history, None, finished, interrupted)
+        return Trained(module, progress.history, None, finished, interrupted, progress.environment)
     record = TrainingRecord(
         iterations=progress.iteration,
         planned_iterations=plan.settings.iterations,
@@ -186,7 +189,7 @@ def train_planned(plan: Plan, checkpoint: Path, process: Process, interruption: 
         processes=process.count,
         threads=torch.get_num_threads(),
     )
-    return Trained(module, progress.history, record, finished, interrupted)
+    return Trained(module, progress.history, record, finished, interrupted, progress.environment)
 
 
 def crop_sizes(plan: Plan) -> dict[int, int]:

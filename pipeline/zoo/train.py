@@ -158,7 +158,7 @@ def _make(
     trained = train_planned(replace(plan, settings=limited), checkpoint, process, interruption)
     if not trained.finished:
         return False
-    _publish(trained, entry, plan, params, zoo, machine)
+    _publish(trained, entry, plan, params, zoo)
     delete_checkpoint(checkpoint)
     return True
 
@@ -224,13 +224,17 @@ def _import(entry: Entry, params: Params, zoo: Path, machine: dict[str, Any]) ->
         _pack(module, run, training, images, plan, params, zoo)
 
 
-def _publish(trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Path, machine: dict[str, Any]) -> None:
+def _publish(trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Path) -> None:
     """Pack a trained network into the zoo, once for each of its scales."""
     assert trained.record is not None
     for run in entry.runs:
         module: Any = trained.module.cpu()
         module.config = {**module.config, "scale": run.scale}
-        record = {"variant": entry.variant, "plan": _plan_record(entry, run, plan, params, zoo), "environment": machine}
+        record = {
+            "variant": entry.variant,
+            "plan": _plan_record(entry, run, plan, params, zoo),
+            "environment": trained.environment,
+        }
         write_csv(zoo / "history" / f"{run.name}.csv", trained.history)
         images = validation_images(replace(plan, scales=(run.scale,)))
         _pack(module, run, asdict(trained.record) | record, images, plan, params, zoo)
