@@ -183,7 +183,7 @@ class Training(Section):
     schedule: Schedule
     clip: Clip
     ema: Annotated[float, Field(ge=0, lt=1)]  # decay of the averaged weights; 0: no averaging
-    precision: Literal["float32", "tensorfloat32", "bfloat16"]
+    precision: Literal["float32", "bfloat16"]
     validate_every: Count
     checkpoint_every: Count
     max_minutes: Positive | None  # stops cleanly with a checkpoint; a rerun resumes from it

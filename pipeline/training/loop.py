@@ -6,8 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,15 +169,14 @@ def train(
 
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         in_bfloat16 = settings.precision == "bfloat16"
-        with _tensorfloat32(settings.precision == "tensorfloat32"):
-            with torch.autocast(process.device.type, torch.bfloat16, enabled=in_bfloat16), winograd(module):
-                outputs = parallel(inputs)
-            loss = criterion(outputs.float(), targets)
-            if teacher is not None:
-                teacher_loss = criterion(outputs.float(), _teacher_output(teacher, inputs, settings))
-                loss = torch.lerp(loss, teacher_loss, distillation)
-            module.zero_grad()
-            loss.backward()
+        with torch.autocast(process.device.type, torch.bfloat16, enabled=in_bfloat16), winograd(module):
+            outputs = parallel(inputs)
+        loss = criterion(outputs.float(), targets)
+        if teacher is not None:
+            teacher_loss = criterion(outputs.float(), _teacher_output(teacher, inputs, settings))
+            loss = torch.lerp(loss, teacher_loss, distillation)
+        module.zero_grad()
+        loss.backward()
         clip_gradients(module, settings, rate)
         for optimizer in optimizers:
             optimizer.step()
@@ -227,16 +225,6 @@ def train(
     if average is not None:
         module.load_state_dict(averaged.state_dict())
     return record
-
-
-@contextmanager
-def _tensorfloat32(enabled: bool) -> Iterator[None]:
-    """Let a GPU's convolutions round their inputs to 11 significant bits, for speed; validation stays exact."""
-    torch.backends.cudnn.allow_tf32 = enabled
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = False
 
 
 @torch.no_grad()

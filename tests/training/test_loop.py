@@ -15,7 +15,6 @@ import torch
 from pipeline.data.crops import Crops
 from pipeline.data.resize import imresize
 from pipeline.errors import InputError
-from pipeline.inference import exact_float32
 from pipeline.metrics import luma
 from pipeline.models import build
 from pipeline.models.binarize import BinaryConv2d
@@ -334,20 +333,6 @@ def test_half_the_squared_error_is_summed_over_a_crop_and_averaged_over_the_batc
 def test_bfloat16_trains(pictures, tmp_path):
     _, record = run(pictures, tmp_path / "a", settings(precision="bfloat16"))
     assert math.isfinite(record.history[-1]["loss"])
-
-
-def test_tensorfloat32_is_for_gradients_and_not_for_validation(pictures, tmp_path):
-    module, allowed = network(), {"forward": set(), "backward": set(), "validation": set()}
-
-    def rounds(phase):
-        allowed[phase].add(torch.backends.cudnn.allow_tf32)
-
-    layer = next(layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d))
-    layer.register_forward_hook(lambda *_: rounds("forward" if module.training else "validation"))
-    next(module.parameters()).register_hook(lambda _: rounds("backward"))
-    exact_float32()
-    run(pictures, tmp_path / "a", settings(precision="tensorfloat32", ema=0.0), module)
-    assert allowed == {"forward": {True}, "backward": {True}, "validation": {False}}
 
 
 def test_the_environment_is_that_of_the_training(pictures, tmp_path, monkeypatch):
