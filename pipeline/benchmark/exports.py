@@ -19,6 +19,8 @@ from torch import nn
 from pipeline.benchmark.backends import optional
 from pipeline.benchmark.runtimes import HEIGHT, INPUT, WIDTH
 
+QUANTIZED = "openvino-int8.xml"
+
 
 @dataclass(frozen=True)
 class Exports:
@@ -95,7 +97,7 @@ class Exports:
             openvino, nncf = optional("openvino"), optional("nncf")
             parameters = optional("nncf.quantization.advanced_parameters")
             estimators = optional("nncf.quantization.range_estimator")
-        path = self.folder / "openvino-int8.xml"
+        path = self.folder / QUANTIZED
         if not path.exists():
             with _quiet():
                 quantized = nncf.quantize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +32,15 @@ from pipeline.zoo.catalogue import (
     write_published,
 )
 from pipeline.zoo.gaps import gap_rows
-from pipeline.zoo.scores import BACKENDS, Task, backends_here, in_parallel, mean_scores, published_backends
+from pipeline.zoo.scores import (
+    BACKENDS,
+    Task,
+    backends_here,
+    in_parallel,
+    mean_scores,
+    published_backends,
+    quantized_folder,
+)
 
 TEST_SETS = ("Set5", "Set14", "B100", "Urban100")
 
@@ -66,6 +75,7 @@ def publish(zoo: Path, sets: Sequence[str]) -> None:
         rows += [_rounded(row) for row in score_rows(scores, method=task.method, set=task.test_set)]
         _write(zoo, results, rows)
     _write(zoo, results, rows)
+    shutil.rmtree(quantized_folder(zoo), ignore_errors=True)
     gaps = gap_rows(networks, rows)
     if gaps:
         write_csv(zoo / "gaps.csv", gaps)

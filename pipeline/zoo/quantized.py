@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +17,8 @@ from pipeline.upscaling import upscale_image, upscaling_of
 Image = NDArray[np.uint8]
 
 
-def openvino_int8(module: nn.Module, images: Sequence[Image], threads: int) -> Callable[[Image], Image]:
-    """Quantize a float network and return the function that upscales an image with it.
+def quantize(module: nn.Module, images: Sequence[Image], folder: Path) -> Path:
+    """Quantize a float network, and return the file in `folder` that `openvino_int8` reads.
 
     Parameters
     ----------
@@ -27,7 +26,7 @@ def openvino_int8(module: nn.Module, images: Sequence[Image], threads: int) -> C
         Made by `pipeline.models.build`.
     images : sequence of uint8, H×W×3 or H×W
         LR images from which the ranges of the activations are chosen.
-    threads : int
+    folder : Path
 
     Raises
     ------
@@ -35,11 +34,14 @@ def openvino_int8(module: nn.Module, images: Sequence[Image], threads: int) -> C
         If a package that it needs is not installed.
     """
     config = cast(dict[str, Any], module.config)
-    model, scale = config["model"], config["scale"]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Exports(module.eval(), [_input(image, model, scale) for image in images], Path(folder)).openvino_int8
-        settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-        compiled = optional("openvino").Core().compile_model(path, "CPU", settings)
+    inputs = [_input(image, config["model"], config["scale"]) for image in images]
+    return Exports(module.eval(), inputs, folder).openvino_int8
+
+
+def openvino_int8(path: Path, model: str, scale: int, threads: int) -> Callable[[Image], Image]:
+    """Return the function that upscales an image, uint8, with a network that `quantize` wrote."""
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = optional("openvino").Core().compile_model(path, "CPU", settings)
     request = compiled.create_infer_request()
 
     def forward(x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from filelock import FileLock
+
+from pipeline.benchmark.exports import QUANTIZED
+from pipeline.data.folders import atomic_folder
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.resize import imresize
 from pipeline.data.samples import lr_crops
@@ -22,10 +26,10 @@ from pipeline.records import EXACT_MODES, INT8, Quality, Score
 from pipeline.runs import prepared_folder
 from pipeline.zoo.catalogue import ZOO, PublishedNetwork
 from pipeline.zoo.processes import one_thread_each
-from pipeline.zoo.quantized import openvino_int8
+from pipeline.zoo.quantized import openvino_int8, quantize
 
 BACKENDS = ("torch", *MODES, INT8)
-CALIBRATION_IMAGES, CALIBRATION_CROP = 32, 48  # for OpenVINO
+CALIBRATION_CROP = 48  # side of the crops that set OpenVINO's ranges, LR pixels: as for the engine's
 LARGEST_SET = "Urban100"  # with four fifths of the pixels of the four sets
 
 
@@ -94,10 +98,27 @@ class Task:
         upscale = upscalers(path, self.backends)
         published = [name for name in backends_here(self.network, self.test_set) if name in self.backends]
         if INT8 in published:
-            prepared = PreparedSet.open(prepared_folder(self.network.training["training_set"]))
-            crops = lr_crops(prepared, self.scale, CALIBRATION_CROP, CALIBRATION_IMAGES, seed=0)
-            upscale[INT8] = openvino_int8(load(path), crops, threads=1)
+            quantized = _quantized(self.network, self.zoo)
+            upscale[INT8] = openvino_int8(quantized, self.network.model, self.scale, threads=1)
         return {name: evaluate(upscale[name], images, self.scale) for name in published}
+
+
+def quantized_folder(zoo: Path) -> Path:
+    """Return the folder of the networks that were quantized for OpenVINO, for the tasks of all test sets."""
+    return zoo / "unfinished" / "int8"
+
+
+def _quantized(network: PublishedNetwork, zoo: Path) -> Path:
+    """Quantize a network, which takes minutes, unless the task of another test set did."""
+    folder = quantized_folder(zoo) / network.sha256
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            training_set = PreparedSet.open(prepared_folder(network.training["training_set"]))
+            crops = lr_crops(training_set, network.scale, CALIBRATION_CROP, count=len(training_set), seed=0)
+            with atomic_folder(folder) as temporary:
+                quantize(load(network.path(zoo)), crops, temporary)
+    return folder / QUANTIZED
 
 
 def in_parallel(tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, list[Score]]]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pipeline.allocator import keep_freed_memory
 from pipeline.benchmark.backends import UnavailableError
@@ -18,7 +20,7 @@ from pipeline.packed import read
 from pipeline.packing import load
 from pipeline.records import INT8, TORCH, PairTiming
 from pipeline.threads import set_threads
-from pipeline.zoo.quantized import openvino_int8
+from pipeline.zoo.quantized import openvino_int8, quantize
 
 
 def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, budget: float) -> PairTiming:
@@ -39,8 +41,10 @@ def times(real: Path, binary: Path, image: Image, threads: int, repeats: int, bu
     keep_freed_memory()
     set_threads(threads)
     runs: dict[str, Callable[[], Image]] = {TORCH: partial(upscale, channels_last(load(real)), image)}
-    with suppress(UnavailableError):  # the time does not depend on the images from which the ranges are chosen
-        runs[INT8] = partial(openvino_int8(load(real), [image], threads), image)
+    with tempfile.TemporaryDirectory() as folder, suppress(UnavailableError):
+        module: Any = load(real)
+        path = quantize(module, [image], Path(folder))  # the time does not depend on the images of the ranges
+        runs[INT8] = partial(openvino_int8(path, module.config["model"], module.config["scale"], threads), image)
     packed = read(binary)
     for name in modes_here():
         runs[name] = partial(Engine(packed, **MODES[name], threads=threads).upscale, image)

@@ -22,7 +22,7 @@ def test_pytorch_has_as_many_threads_as_the_engine(tmp_path, monkeypatch):
         raise UnavailableError("left out")
 
     monkeypatch.setattr(speed, "modes_here", lambda: ())
-    monkeypatch.setattr(speed, "openvino_int8", unavailable)
+    monkeypatch.setattr(speed, "quantize", unavailable)
     monkeypatch.setattr(speed, "alternate", alternate)
     monkeypatch.setattr(speed, "upscale", lambda *_: seen.add(torch.get_num_threads()))
     torch.set_num_threads(2)
