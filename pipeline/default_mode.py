@@ -1,4 +1,4 @@
-"""The mode in which the engine runs a binary network unless told otherwise: the fastest that loses almost nothing."""
+"""The engine's default mode of a binary network: the first, in the order of expected speed, that loses little."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ BACKENDS = {
 
 VARIANTS = {
     "imported": "imported",
-    "unscaled": "no scale",
-    "analytic": "analytic scale, the mean of |W|",
+    "unscaled": "no filter scale",
+    "analytic": "analytic filter scale, the mean of |W|",
     "everywhere": "every convolution binary",
     "warm": "from the float network’s weights",
     "distilled": "from the float network’s weights, with distillation",
@@ -105,7 +105,9 @@ def limits(measured: Mapping[str, float]) -> dict[str, str]:
             f"table_{k}_gmacs_per_s": f"tables in registers, {k}, 10⁹ multiply-adds/s"
             for k in ("float32", "int8", "int6")
         },
-        **{f"tiles_{k}_gmacs_per_s": f"products of tiles, {k}, 10⁹ multiply-adds/s" for k in ("float32", "int8")},
+        **{
+            f"tiles_{k}_gmacs_per_s": f"matrix products with AMX, {k}, 10⁹ multiply-adds/s" for k in ("float32", "int8")
+        },
     }
     return {names.get(name, name): f"{value:,.0f}" for name, value in measured.items()}
 

@@ -34,7 +34,9 @@ def main(
     start: Annotated[
         Path | None, typer.Option(help="A float network to start from: imported, or trained here.")
     ] = None,
-    distillation: Annotated[float, typer.Option(help="Share of the loss that compares with its output, 0 to 1.")] = 0.0,
+    distillation: Annotated[
+        float, typer.Option(help="Share of the loss that is taken against the output of the --start network, 0 to 1.")
+    ] = 0.0,
 ) -> None:
     if not 0 <= distillation <= 1 or (distillation and start is None):
         raise InputError("--distillation: is a share from 0 to 1, and needs --start")

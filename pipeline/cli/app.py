@@ -24,7 +24,8 @@ Format = Literal["png", "jpeg", "webp", "tiff", "bmp"]
 
 app = typer.Typer(
     help="Upscale images with binarized super-resolution networks, on the CPU; list, inspect and time the networks.",
-    epilog="Exit codes: 0 done, 2 wrong input (one line on standard error for each), 130 interrupted.",
+    epilog="Exit codes: 0 done, 2 wrong input or a failed image (one line on standard error for each), 130 "
+    "interrupted.",
     pretty_exceptions_enable=False,
 )
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "allocate memory" not in str(error):  # PyTorch's MemoryError
                 raise
-            raise InputError("memory: not enough; give a smaller image, --size or --tile") from error
+            raise InputError("memory: not enough; give a smaller image, or a smaller --size or --tile") from error
         except KeyboardInterrupt:
             code = 130
     sys.exit(code)
@@ -146,15 +147,17 @@ def upscale(
             metavar="TYPE",
             help="Inputs of the binary layers: auto, float32, int8, int6 or int1. float32 is exact; int8 and int6 are "
             "faster and lose a little accuracy (see binsr bench and binsr models); int1 is for networks trained with "
-            "it; auto is the fastest that loses at most 0.01 dB on the validation images (see binsr info).",
+            "it; auto is the network's default: the first mode, in the order of expected speed, that loses at most "
+            "0.01 dB on the validation images (see binsr info).",
         ),
     ] = "auto",
     float_layers: Annotated[
         FloatLayers | None,
         typer.Option(
             metavar="TYPE",
-            help="Arithmetic of all other layers: float32; bfloat16, on processors with AVX-512 BF16; or int8 (see "
-            "binsr bench). Default: the network's with --activations auto, else float32.",
+            help="Arithmetic of all other layers but the first, which stays in float32: float32; bfloat16, on "
+            "processors with AVX-512 BF16; or int8 (see binsr bench). Default: the network's with --activations auto, "
+            "else float32.",
             show_default=False,
         ),
     ] = None,
@@ -193,7 +196,8 @@ def upscale(
 ) -> int:
     """Upscale images.
 
-    Alpha, 16-bit grey, orientation and colour profiles are kept if the output format can hold them; a note says if not.
+    Transparency, 16-bit grey, EXIF data and colour profiles are kept if the output format can hold them; a note says
+    if not. The EXIF orientation is applied.
     An image that cannot be read or written is reported, and the others are still upscaled.
     """
     from pipeline.cli.upscale import UpscaleOptions, upscale_files
@@ -234,7 +238,12 @@ def bench(
     model: NetworkOption = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="Height and width of the LR image.")] = "128x128",
     threads: Threads = None,
-    repeats: Annotated[int, typer.Option(min=3, max=1000, help="Timed runs of each backend, in turns.")] = 9,
+    repeats: Annotated[
+        int,
+        typer.Option(
+            min=3, max=1000, help="Timed runs of each backend, in turns, at most; fewer once they have taken 10 s."
+        ),
+    ] = 9,
     as_json: Json = False,
 ) -> None:
     """Time a network on this machine in the engine's modes, and its float twin in PyTorch if that is installed.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import pipeline.benchmark  # noqa: F401  # before PyTorch: it sets how idle threads wait
+from pipeline import labels
 from pipeline.allocator import keep_freed_memory
 from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.cli.networks import SelectedNetwork, find_network, zoo_folder
@@ -56,12 +57,13 @@ def show_bench(model: str | None, size: str, threads: int | None, repeats: int, 
     if as_json:
         print_json(record)
         return
-    print(f"{printable(network.name)}, LR image {height}×{width}, {threads} threads, {record['cpu']}\n")
+    on = f"{threads} thread{'s' if threads != 1 else ''} of {record['cpu']}"
+    print(f"{printable(network.name)}, LR image {height}×{width}, {on}\n")
     print_table(
-        ["", "median, ms", "quartiles, ms", "repeats", f"speed-up over {baseline}"],
+        ["", "median, ms", "quartiles, ms", "repeats", f"speed-up over {labels.backend(baseline)}"],
         [
             [
-                name,
+                labels.backend(name),
                 number(times["median_ms"], 2),
                 f"{times['q1_ms']:.2f}–{times['q3_ms']:.2f}",
                 str(times["repeats"]),
@@ -71,7 +73,7 @@ def show_bench(model: str | None, size: str, threads: int | None, repeats: int, 
         ],
     )
     for name, reason in missing.items():
-        note(f"{name}: {reason}")
+        note(f"{labels.backend(name)}: {reason}")
 
 
 def _backends(

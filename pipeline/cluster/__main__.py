@@ -66,7 +66,9 @@ def repro(
 
 @app.command()
 def train(
-    params: Annotated[Path, typer.Option(help="Resolved params.")] = Path("zoo", "cpu.yaml"),
+    params: Annotated[Path, typer.Option(help="A whole params file, as python -m pipeline.profiles writes it.")] = Path(
+        "zoo", "cpu.yaml"
+    ),
     queue: Annotated[Path, typer.Option(help="What to train.")] = Path("conf", "queue.yaml"),
     zoo: Zoo = Path("zoo"),
     minutes: Annotated[float | None, typer.Option(min=0.001, help="Stop cleanly after this time.")] = None,
@@ -124,7 +126,8 @@ def plan(
     """Simulate how long the whole pipeline takes on several machines.
 
     The stages take as long as those of the last run here, in proportion to their work, and trainings as long as those
-    of the published networks took on the processors that trained them; downloads count nothing. Nothing is run.
+    of the published networks took on the processors that trained them; downloads are taken to need no time. Nothing is
+    run.
     """
     with _installed():
         from pipeline.cluster.plan import plan_profiles

@@ -30,6 +30,7 @@ from pipeline.zoo.catalogue import ZOO, chosen_networks
 HEIGHT, WIDTH = 4000, 6000
 WARM_UP_SIZE = 16  # side of the image that is upscaled first, so that compiling does not count
 MIB = 2**20
+PILLOW_BYTES = 4  # of a pixel in RGB
 
 # A small process between: the peak of a child starts at what its parent held.
 MEASURED = """
@@ -58,7 +59,8 @@ def upscale_large(name: str, scale: int, height: int, width: int, folder: Path) 
     -------
     dict
         ``network``; ``activations`` and ``float_layers``, the mode; ``seconds``, decoding and encoding included;
-        ``images_mib``, the pixels of both images; ``peak_mib``, the process's peak of resident memory.
+        ``images_mib``, the pixels of both images; ``copy_mib``, Pillow's copy of the larger one, which it encodes;
+        ``peak_mib``, the process's peak of resident memory.
 
     Raises
     ------
@@ -73,6 +75,7 @@ def upscale_large(name: str, scale: int, height: int, width: int, folder: Path) 
         "float_layers": told["float_layers"],
         "seconds": told["files"][0]["seconds"],
         "images_mib": round(3 * height * width * (1 + scale**2) / MIB, 1),
+        "copy_mib": round(PILLOW_BYTES * height * width * scale**2 / MIB, 1),
         "peak_mib": round(peak / MIB, 1),
     }
 
@@ -99,6 +102,7 @@ def page(record: dict[str, Any]) -> str:
         "float_layers": Column("float layers"),
         "peak_mib": Column("peak memory, MiB", _whole, "n"),
         "images_mib": Column("of it the images’ pixels, MiB", _whole, "n"),
+        "copy_mib": Column("and Pillow’s copy of the larger, MiB", _whole, "n"),
         "seconds": Column("seconds", _whole, "n"),
     }
     machine = record["environment"]
@@ -106,9 +110,9 @@ def page(record: dict[str, Any]) -> str:
         [
             "# Upscaling a large image",
             "",
-            f"`binsr upscale` of an image of {width}×{height} pixels with each binary network, in its default mode:",
-            "the peak of resident memory of the process, and the time from reading the image to having written the",
-            f"larger one, on {machine['cores']} cores of {machine['cpu']}. Written by `make large`.",
+            f"`binsr upscale` of an image of {width}×{height} pixels with a binary network of each model and scale,",
+            "in its default mode: the peak of resident memory of the process, and the time from reading the image to",
+            f"having written the larger one, on {machine['cores']} cores of {machine['cpu']}. Written by `make large`.",
             "",
             table("large", "Large image", columns, record["networks"]).markdown(),
             "",
@@ -124,7 +128,7 @@ def main(
     height: Annotated[int, typer.Option(min=1, help="Of the image, in pixels.")] = HEIGHT,
     width: Annotated[int, typer.Option(min=1, help="Of the image, in pixels.")] = WIDTH,
     models: Annotated[
-        list[str] | None, typer.Option(metavar="NAME…", help="Networks. Default: a binary one of each size and scale.")
+        list[str] | None, typer.Option(metavar="NAME…", help="Networks. Default: a binary one of each model and scale.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where large.json and large.md are written.")] = Path("docs"),
 ) -> None:

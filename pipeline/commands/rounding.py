@@ -102,7 +102,8 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         [
             "# What rounding costs, layer by layer",
             "",
-            "The PSNR-Y that a binary network loses when the input of one layer is rounded and all others stay exact:",
+            "The PSNR-Y that a binary network loses when one layer is rounded (its input, and a float layer’s filters",
+            "too) and all others stay exact:",
             f"the {SHOWN} layers that cost most, and the sum of what the others cost, each by itself. Ranges are from",
             "the smallest to the largest activation on training crops; the loss is the mean over validation images.",
             "Written by `make rounding`; [rounding.csv](rounding.csv) has all layers.",
@@ -114,9 +115,11 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main(
-    params_file: Annotated[Path, typer.Option("--params", help="Resolved parameters.")] = Path("zoo", "cpu.yaml"),
+    params_file: Annotated[
+        Path, typer.Option("--params", help="A whole params file, as python -m pipeline.profiles writes it.")
+    ] = Path("zoo", "cpu.yaml"),
     models: Annotated[
-        list[str] | None, typer.Option(metavar="NAME…", help="Networks. Default: a binary one of each size and scale.")
+        list[str] | None, typer.Option(metavar="NAME…", help="Networks. Default: a binary one of each model and scale.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where rounding.csv and rounding.md are written.")] = Path("docs"),
 ) -> None:

@@ -36,7 +36,8 @@ def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
             f"Pairs on equal terms, trained on {labels.listing(trained_on)}: float and binary networks from fresh "
             "weights, for the same iterations, on the same crops in the same order, with the same optimizer and "
             "schedule; where the float network is imported, the binary network starts from it instead. Means over "
-            f"{labels.listing(sets)}, run by PyTorch in float32. Variants of the ablation do not count."
+            f"{labels.listing(sets)}, run by PyTorch in float32. Neither the ablation nor the shorter pairs from "
+            "several seeds count."
         )
     fixed = f" Thresholds and protocol are those of commit {frozen[:10]}." if frozen else ""
     return Claim(
@@ -76,7 +77,7 @@ def _against_the_paper(zoo: Zoo) -> list[Measure]:
             if not values or None in values.values():
                 continue
             reached = sum(values[name] >= theirs[name] for name in theirs)
-            note = ", ".join(f"{name} {labels.number(values[name], 2)} of {theirs[name]:.2f}" for name in theirs)
+            note = ", ".join(f"{name} {labels.number(values[name], 2)} (paper: {theirs[name]:.2f})" for name in theirs)
             label = f"SRResNet ×{scale}, the paper’s numbers read as {title}"
             measures.append(Measure(label, f"{reached} of {len(theirs)} reached", note))
     return measures
@@ -127,7 +128,8 @@ def _alike(gaps: Sequence[PairGap]) -> str:
     alike = [gap.gap.psnr_y for gap in gaps if gap.variant != IMPORTED]
     if not alike or len(alike) == len(gaps):
         return ""
-    return f"; pairs trained alike, from fresh weights: {labels.interval(min(alike), max(alike))}"
+    span = labels.interval(min(alike), max(alike))
+    return f"; gaps of the pairs trained alike, from fresh weights: {span}"
 
 
 def _others(gaps: Sequence[PairGap], limits: Thresholds) -> str:
@@ -169,10 +171,8 @@ def _reservations(compared: Sequence[PublishedNetwork], models: Sequence[Publish
             f"Short runs: {span} iterations with batches of {batches} crops, where "
             f"{papers_train(dict.fromkeys(model.model for model in short))}."
         )
-    seeded = [network for network, several in seed_pairs(models).items() if len(several) > 1]
-    once = dict.fromkeys((m.model, m.scale) for m in compared if (m.model, m.scale) not in seeded)
-    if once:
-        names = labels.listing([labels.network(*network) for network in once])
-        were = "was" if len(once) == 1 else "were"
-        reasons.append(ONE_SEED if not seeded else ONE_SEED.replace("Trained", f"{names} {were} trained"))
+    if compared:
+        several = [labels.network(*network) for network, pairs_of in seed_pairs(models).items() if len(pairs_of) > 1]
+        more = f" ({labels.listing(several)} also with several, in shorter trainings)" if several else ""
+        reasons.append(ONE_SEED.replace("seed:", f"seed{more}:"))
     return reasons

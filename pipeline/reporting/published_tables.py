@@ -96,7 +96,7 @@ def ablation_tables(zoo: Zoo) -> list[Table]:
         variants.sort(key=lambda model: order[model.variant])
         scores = zoo.published
         sets = [name for name in scores[base.name] if all(name in scores[model.name] for model in variants)]
-        titles = {real.name: "float", base.name: "learnable scale, residual blocks (the paper)"}
+        titles = {real.name: "float", base.name: "learnable filter scale, residual blocks (the paper)"}
         rows = []
         for model in [real, base, *variants]:
             row = {"binarized": titles.get(model.name, labels.variant(model.variant)), "bytes": model.bytes}

@@ -57,9 +57,9 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
         + (f"; {labels.percent(min(srresnet.values()))} at its worst" if len(srresnet) > 1 else ""),
         rule=f"Replicated when SRResNet saves {100 * limits.replicated:g} % at every scale, "
         f"partly when its best scale saves {100 * limits.partly:g} %.",
-        conditions="Whole files: packed bits, scales and everything that stays float, against the float network saved "
-        "in the same format, in the sizes of benchmark.network; file size does not depend on training. Published files "
-        "store float values in 16 bits where that loses less than 0.005 dB on the validation images, so that "
+        conditions="Whole files: packed bits, filter scales and everything that stays float, against the float network "
+        "saved in the same format, in the sizes of benchmark.network; file size does not depend on training. Published "
+        "files store float values in 16 bits where that loses less than 0.005 dB on the validation images, so that "
         "binarization saves a smaller share of them.",
         measures=measures,
         reservations=reduced_networks(

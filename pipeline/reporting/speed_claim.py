@@ -49,8 +49,9 @@ def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Clai
             f"float network in the fastest float32 runtime of this run ({_baselines(results)}) against the binary "
             "network in this project’s engine, both keeping "
             "their memory from image to image. The weights are untrained, since time does not depend on them. The loss "
-            "by rounding is the largest of the published networks of the same model and of this run’s, if that is as "
-            "large as the network timed or none is published."
+            "by rounding is the largest on any test set, of the published networks of the same model and of this run’s "
+            "own network; the latter counts only if it is as large as the network timed, or if none of the model is "
+            "published."
         )
     return Claim(
         key="speed",

@@ -134,7 +134,7 @@ def resource_table(results: Results) -> Table:
         f"threads_{count}": Column(f"{count} thread{'s' if count > 1 else ''}", labels.milliseconds, "n")
         for count in counts
     }
-    columns["gain"] = Column("gain", times, "n")
+    columns["gain"] = Column("speed-up by threads", times, "n")
     return table("memory-and-threads", "Memory and threads", columns, rows, grouped=True)
 
 

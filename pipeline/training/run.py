@@ -204,7 +204,7 @@ def crop_sizes(plan: Plan) -> dict[int, int]:
     if len({scale * size for scale, size in sizes.items()}) > 1 or plan.settings.batch % len(sizes):
         raise InputError(
             f"params.yaml: train.{plan.model}: scales {', '.join(map(str, plan.scales))} share each batch; choose a "
-            "batch and a patch size in HR pixels that all of them, and their number, divide"
+            "batch that their number divides, and a patch size in HR pixels that each of them divides"
         )
     return sizes
 

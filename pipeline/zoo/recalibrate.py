@@ -85,7 +85,9 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def main(
-    params_file: Annotated[Path, typer.Option("--params", help="Resolved parameters.")] = Path("zoo", "cpu.yaml"),
+    params_file: Annotated[
+        Path, typer.Option("--params", help="A whole params file, as python -m pipeline.profiles writes it.")
+    ] = Path("zoo", "cpu.yaml"),
     zoo: Annotated[Path, typer.Option(help="The zoo's folder.")] = ZOO,
     models: Annotated[list[str] | None, typer.Option(metavar="NAME…", help="Default: all binary ones.")] = None,
 ) -> None:

@@ -38,7 +38,7 @@ def published_backends(network: PublishedNetwork, test_set: str) -> list[str]:
 
     The engine runs a float network in float32 alone, and OpenVINO quantized to int8. A variant serves to compare
     trainings, which PyTorch does; what rounding costs is measured on the main networks. `EXACT_MODES` are left out on
-    `LARGEST_SET`, where they would take most of the time: on every other set they are within 0.001 dB of PyTorch.
+    `LARGEST_SET`, where they would take most of the time: on every other set they are within 0.002 dB of PyTorch.
     """
     if network.variant:
         return ["torch"]

@@ -130,7 +130,9 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def main(
-    params_file: Annotated[Path, typer.Option("--params", help="Resolved parameters.")] = Path("zoo", "cpu.yaml"),
+    params_file: Annotated[
+        Path, typer.Option("--params", help="A whole params file, as python -m pipeline.profiles writes it.")
+    ] = Path("zoo", "cpu.yaml"),
     threads: Annotated[int | None, typer.Option(help="Threads of each training. Default: PyTorch's.")] = None,
 ) -> None:
     if threads is not None and threads <= 0:

@@ -171,8 +171,9 @@ def _keep_longer(zoo: Path, run: Run, plan: Plan, params: Params) -> None:
     existing = read_training(path)
     if existing["plan"]["profile"] != params.profile and existing.get("iterations", 0) > plan.settings.iterations:
         raise InputError(
-            f"{path}: trained for {existing['iterations']:,} iterations as profile {existing['plan']['profile']} says, "
-            f"which {plan.settings.iterations:,} of {params.profile} would replace; use that profile or move the file"
+            f"{path}: was trained for {existing['iterations']:,} iterations with profile "
+            f"{existing['plan']['profile']}, and profile {params.profile} would replace it after only "
+            f"{plan.settings.iterations:,}; use profile {existing['plan']['profile']}, or move the file"
         )
 
 
@@ -259,7 +260,9 @@ def _pack(
 
 
 def main(
-    params_file: Annotated[Path, typer.Option("--params", help="Resolved parameters.")] = Path("zoo", "cpu.yaml"),
+    params_file: Annotated[
+        Path, typer.Option("--params", help="A whole params file, as python -m pipeline.profiles writes it.")
+    ] = Path("zoo", "cpu.yaml"),
     queue: Annotated[Path, typer.Option(help="What to train.")] = QUEUE,
     zoo: Annotated[Path, typer.Option(help="Where it is published.")] = ZOO,
     minutes: Annotated[float | None, typer.Option(help="Stop cleanly after this time.")] = None,

@@ -154,7 +154,8 @@ def main(
     zoo: Annotated[Path, typer.Option(help="The zoo's folder.")] = ZOO,
     sets: Annotated[list[str] | None, typer.Option(metavar="NAME…", help="Test sets. Default: Set5 and Set14.")] = None,
     models: Annotated[
-        list[str] | None, typer.Option(metavar="NAME…", help="Networks to verify. Default: those without a variant.")
+        list[str] | None,
+        typer.Option(metavar="NAME…", help="Networks to verify. Default: the main networks (those without a variant)."),
     ] = None,
     everything: Annotated[
         bool,

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from pipeline import inference
+from pipeline import inference, labels
 from pipeline.cli import bench
 from pipeline.engine.runner import MODES, modes_here
 
@@ -22,8 +22,11 @@ def test_a_binary_network_and_its_twin(zoo, binsr):
     assert all(times["repeats"] == 3 and times["median_ms"] > 0 for times in told["backends"].values())
     assert told["speedup"]["torch_channels_last"] == 1
     text = binsr(*arguments)
-    assert [line.split()[0] for line in text.out.splitlines()[3:]] == list(told["backends"])
-    assert text.err.count("note: engine_") == len(told["missing"])
+    assert all(
+        line.startswith(labels.backend(name) + " ")
+        for name, line in zip(told["backends"], text.out.splitlines()[3:], strict=True)
+    )
+    assert text.err.count("note: engine, ") == len(told["missing"])
 
 
 def test_pytorch_has_as_many_threads_as_the_engine(zoo, binsr, monkeypatch):

@@ -83,7 +83,11 @@ def test_gaps_are_called_by_the_limits_of_the_verdict(results, params):
 def test_an_ablation_sets_its_variants_beside_the_paper_s_method(results):
     (table,) = ablation_tables(results.zoo)
     rows = [row.cells for row in table.rows]
-    assert [row[0].text for row in rows] == ["float", "learnable scale, residual blocks (the paper)", "no scale"]
+    assert [row[0].text for row in rows] == [
+        "float",
+        "learnable filter scale, residual blocks (the paper)",
+        "no filter scale",
+    ]
     real, base, unscaled = (row[2] for row in rows)
     assert (real.text, real.note) == ("30.50", "+0.20") and (base.text, base.note) == ("30.30", "")
     assert (unscaled.text, unscaled.note) == ("29.52", "−0.78")
@@ -96,7 +100,8 @@ def test_the_verdict_names_the_commit_that_froze_it_and_counts_the_pair_alone(re
     assert claim.verdict == Verdict.PARTLY  # 0.18 dB, but up to 0.27
     assert claim.headline == "0.18 dB" and "0.09 to 0.27 dB" in claim.headline_label
     assert "commit abcdef0123." in claim.rule and "equal terms" in claim.conditions
-    (short,) = claim.reservations
+    short, seeds = claim.reservations
+    assert seeds.startswith("Trained with one seed (") and "also with several" in seeds
     assert short.startswith("Short runs: 6,000 iterations with batches of 8 crops")
 
 
