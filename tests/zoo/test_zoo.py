@@ -170,7 +170,8 @@ def test_a_shorter_profile_replaces_no_network_and_one_that_fails_stops_no_other
     place.change(lambda params: params["train"]["edsr"].update(iterations=11))
     output = place.run("train", "--params", "params.yaml", "--queue", "queue.yaml", exit_code=2)
     said = (
-        "edsr-x2-float.safetensors: trained for 12 iterations as profile quick says, which 11 of shorter would replace"
+        "edsr-x2-float.safetensors: was trained for 12 iterations with profile quick, and profile shorter would "
+        "replace it after only 11; use profile quick, or move the file"
     )
     assert output.count(said) == 1 and (place.folder / "zoo/edsr-x2-float.safetensors").read_bytes() == before
     assert "vdsr-x24-binary: 12 iterations" in output
@@ -211,7 +212,7 @@ def test_cards_say_how_and_how_well(published):
     said = "12 iterations on embedded-train, where the paper of EDSR trains for 300,000:"
     assert f"**A short run.** {said}" in card and "core-hours" in card
     warm = (published.folder / "zoo/edsr-x2-binary-warm.md").read_text()
-    assert "| start | edsr-x2-float-seed5 (" in warm and "scale learnable, convolutions: blocks" in warm
+    assert "| start | edsr-x2-float-seed5 (" in warm and "filter scale: learnable; binary convolutions: blocks" in warm
     assert "| loss | l1, 0.5 of it against the output of the float network |" in warm
     assert "one network for ×2, ×4" in (published.folder / "zoo/vdsr-x2-float.md").read_text()
     overview = (published.folder / "zoo/README.md").read_text()
