@@ -64,6 +64,11 @@ def short_backend(name: str) -> str:
     return text.replace("ONNX Runtime", "ONNX R.").replace(",", "")
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number of things, as `1 thread` or `2 threads`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def byte_size(size: float) -> str:
     """Return a size in decimal units with three significant digits, as `1.23 MB`."""
     for unit, factor in (("MB", 1e6), ("kB", 1e3)):

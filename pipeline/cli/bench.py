@@ -57,7 +57,7 @@ def show_bench(model: str | None, size: str, threads: int | None, repeats: int, 
     if as_json:
         print_json(record)
         return
-    on = f"{threads} thread{'s' if threads != 1 else ''} of {record['cpu']}"
+    on = f"{labels.count(threads, 'thread')} of {record['cpu']}"
     print(f"{printable(network.name)}, LR image {height}×{width}, {on}\n")
     print_table(
         ["", "median, ms", "quartiles, ms", "repeats", f"speed-up over {labels.backend(baseline)}"],

@@ -10,7 +10,7 @@ from pipeline import labels
 from pipeline.evaluation.gaps import Gap, gap_of
 from pipeline.params import Thresholds
 from pipeline.reporting.results import WEIGHTS, Results, Zoo
-from pipeline.reporting.verdicts import Measure, Verdict, at_most, count
+from pipeline.reporting.verdicts import Measure, Verdict, at_most
 from pipeline.runs import Run
 from pipeline.zoo.catalogue import PublishedNetwork
 
@@ -97,7 +97,7 @@ def gap_measures(gaps: list[PairGap], limits: Thresholds) -> list[Measure]:
             labels.decibels(best.gap.psnr_y),
             f"{best.where}, {best.interval}",
         ),
-        Measure("mean gap, PSNR-Y", labels.decibels(mean), f"over {count(len(gaps), 'comparison')}"),
+        Measure("mean gap, PSNR-Y", labels.decibels(mean), f"over {labels.count(len(gaps), 'comparison')}"),
         *_rgb_measure(gaps, limits),
     ]
 

@@ -23,7 +23,6 @@ from pipeline.reporting.gaps import PairGap, published_gaps
 from pipeline.reporting.published import published
 from pipeline.reporting.results import Zoo
 from pipeline.reporting.speed_claim import times
-from pipeline.reporting.verdicts import count
 from pipeline.runs import MODELS
 from pipeline.tables import Column, Table, table
 from pipeline.zoo.catalogue import IMPORTED, PublishedNetwork, compared_pairs, seed_pairs, twin_of
@@ -150,7 +149,7 @@ def training_table(zoo: Zoo) -> Table:
             row |= {"training_set": origin["file"], "training_set.link": origin["address"]}
             row |= {"training_set.note": f"imported, {origin['licence']}"}
         else:
-            threads = f"{training['threads']} thread{'s' if training['threads'] != 1 else ''}"
+            threads = labels.count(training["threads"], "thread")
             row["hardware"] = f"{training['device']}, {threads}"
             row["start"] = model.start["name"] if model.start else "fresh"
         environment = training["environment"]
@@ -176,7 +175,7 @@ def run_tables(zoo: Zoo) -> list[Table]:
     tables = []
     for name, run in zoo.here.items():
         timed = next(iter(run.times.values()), None)
-        on = "" if timed is None else f"; times with {count(timed.threads, 'thread')}"
+        on = "" if timed is None else f"; times with {labels.count(timed.threads, 'thread')}"
         rows = [_run_row(zoo, name, model) for model in zoo.models if model.name in run.methods]
         shown = {key: column for key, column in columns.items() if any(key in row for row in rows)}
         title = f"Published networks on {name}"

@@ -9,7 +9,7 @@ from pipeline.params import Thresholds
 from pipeline.records import INT8
 from pipeline.reporting.reservations import reduced_networks
 from pipeline.reporting.results import Results
-from pipeline.reporting.verdicts import Claim, Measure, Verdict, at_least, count
+from pipeline.reporting.verdicts import Claim, Measure, Verdict, at_least
 from pipeline.runs import Run
 
 
@@ -45,7 +45,7 @@ def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Clai
         cpu = timed.environment.get("cpu", "an unnamed CPU")
         conditions = (
             f"Whole networks in the sizes of benchmark.network, at {scales}, on an LR image of "
-            f"{'×'.join(map(str, timed.lr_size))}, with {count(timed.threads, 'thread')} of {cpu}: the "
+            f"{'×'.join(map(str, timed.lr_size))}, with {labels.count(timed.threads, 'thread')} of {cpu}: the "
             f"float network in the fastest float32 runtime of this run ({_baselines(results)}) against the binary "
             "network in this project’s engine, both keeping "
             "their memory from image to image. The weights are untrained, since time does not depend on them. The loss "
@@ -116,7 +116,11 @@ def _engine_measure(results: Results, engine: str) -> list[Measure]:
         return []
     loss = further_loss(results, engine)
     cost = f"; loses up to {labels.number(loss, 3)} dB by rounding" if loss is not None and loss >= 0.0005 else ""
-    return [Measure(labels.backend(engine), labels.span(ratios, times), f"over {count(len(ratios), 'network')}{cost}")]
+    return [
+        Measure(
+            labels.backend(engine), labels.span(ratios, times), f"over {labels.count(len(ratios), 'network')}{cost}"
+        )
+    ]
 
 
 def _quantized_measure(results: Results) -> list[Measure]:
@@ -136,7 +140,7 @@ def _reached(results: Results, pair: tuple[str, int], engine: str) -> str:
     parts = [f"{labels.network(*pair)} ({labels.backend(engine)}) over {_baseline(results, pair)}"]
     exact, quantized = _speeds(results, "engine_float32"), _speeds(results, INT8)
     if exact and engine != "engine_float32":
-        networks = count(len(exact), "network")
+        networks = labels.count(len(exact), "network")
         parts.append(f"with float32 activations, which are the paper’s, {labels.span(exact, times)} over {networks}")
     if quantized:
         parts.append(

@@ -130,10 +130,7 @@ def resource_table(results: Results) -> Table:
         "forward": Column("forward pass", "{:,.0f} MiB".format, "n strong"),
         "peak": Column("in all", "{:,.0f} MiB".format, "n"),
     }
-    columns |= {
-        f"threads_{count}": Column(f"{count} thread{'s' if count > 1 else ''}", labels.milliseconds, "n")
-        for count in counts
-    }
+    columns |= {f"threads_{count}": Column(labels.count(count, "thread"), labels.milliseconds, "n") for count in counts}
     columns["gain"] = Column("speed-up by threads", times, "n")
     return table("memory-and-threads", "Memory and threads", columns, rows, grouped=True)
 

@@ -56,7 +56,3 @@ def at_least(worst: float, best: float, limits: Thresholds) -> Verdict:
     if worst >= limits.replicated:
         return Verdict.REPLICATED
     return Verdict.PARTLY if best >= limits.partly else Verdict.NOT
-
-
-def count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
