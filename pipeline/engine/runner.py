@@ -306,7 +306,7 @@ def _inside(out: Array, row: Span, column: Span) -> Array:
 
 def most_threads() -> int:
     """Return the number of threads that Numba started with: the most that an engine can use."""
-    return numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined,no-any-return]  # set at run time
+    return numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at run time
 
 
 def roundings_of(
