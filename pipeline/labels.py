@@ -26,6 +26,7 @@ VARIANTS = {
     "unscaled": "no filter scale",
     "analytic": "analytic filter scale, the mean of |W|",
     "everywhere": "every convolution binary",
+    "twice": "from fresh weights, twice the iterations",
     "warm": "from the float network’s weights",
     "distilled": "from the float network’s weights, with distillation",
 }

@@ -81,7 +81,7 @@ def iterations(model: PublishedNetwork) -> str:
 
 
 def ablation_tables(zoo: Zoo) -> list[Table]:
-    """Return a table for every pair that has variants, binarized or trained differently for as many iterations.
+    """Return a table for every pair that has variants, binarized or trained differently by the same profile.
 
     Its first rows are the pair of seed 0; changes are from its binary network.
     """
@@ -89,7 +89,7 @@ def ablation_tables(zoo: Zoo) -> list[Table]:
     order = {variant: number for number, variant in enumerate(labels.VARIANTS)}
     for several in seed_pairs(zoo.models).values():
         real, base = several[0]
-        variants = [model for model in zoo.models if _schedule(model) == _schedule(base) and model.variant in order]
+        variants = [model for model in zoo.models if _network(model) == _network(base) and model.variant in ABLATION]
         if not variants:
             continue
         variants.sort(key=lambda model: order[model.variant])
@@ -98,13 +98,16 @@ def ablation_tables(zoo: Zoo) -> list[Table]:
         titles = {real.name: "float", base.name: "learnable filter scale, residual blocks (the paper)"}
         rows = []
         for model in [real, base, *variants]:
-            row = {"binarized": titles.get(model.name, labels.variant(model.variant)), "bytes": model.bytes}
+            trained = f"{iterations(real)} + {iterations(model)}" if model.start else iterations(model)
+            row = {"binarized": titles.get(model.name, labels.variant(model.variant)), "iterations": trained}
+            row |= {"bytes": model.bytes}
             for name in sets:
                 row |= _score_cell(name, scores[model.name][name]["torch"], scores[base.name][name]["torch"])
             rows.append(row)
-        columns = {"binarized": Column("binarized"), "bytes": Column("file, bytes", COUNT, "n")}
+        columns = {"binarized": Column("binarized"), "iterations": Column("iterations", css="n")}
+        columns |= {"bytes": Column("file, bytes", COUNT, "n")}
         columns |= {name: level(name, css="n strong", note="change") for name in sets}
-        title = f"Ablation, {labels.network(base.model, base.scale)}, {iterations(base)} iterations"
+        title = f"Ablation, {labels.network(base.model, base.scale)}"
         tables.append(table(f"ablation-{base.model}-x{base.scale}", title, columns, rows))
     return tables
 
@@ -183,9 +186,9 @@ def run_tables(zoo: Zoo) -> list[Table]:
     return tables
 
 
-def _schedule(model: PublishedNetwork) -> tuple[Any, ...]:
-    """Return what networks that are trained alike have in common."""
-    return model.model, model.scale, model.profile, model.iterations
+def _network(model: PublishedNetwork) -> tuple[Any, ...]:
+    """Return what the networks of an ablation have in common."""
+    return model.model, model.scale, model.profile
 
 
 def _gap_cell(pair: PairGap, limits: Thresholds) -> dict[str, Any]:

@@ -88,11 +88,26 @@ def test_an_ablation_sets_its_variants_beside_the_paper_s_method(results):
         "learnable filter scale, residual blocks (the paper)",
         "no filter scale",
     ]
-    real, base, unscaled = (row[2] for row in rows)
+    real, base, unscaled = (row[3] for row in rows)
+    assert [row[1].text for row in rows] == ["1,500"] * 3
     assert (real.text, real.note) == ("30.50", "+0.20") and (base.text, base.note) == ("30.30", "")
     assert (unscaled.text, unscaled.note) == ("29.52", "−0.78")
-    assert table.title == "Ablation, SRResNet ×4, 1,500 iterations"
+    assert table.title == "Ablation, SRResNet ×4"
     assert {cell.kind for row in rows for cell in row} == {""}  # no gap to a float network
+
+
+def test_an_ablation_says_how_long_each_network_was_trained_in_all(results):
+    models = []
+    for model in results.zoo.models:
+        if model.variant == "unscaled":
+            start = {"name": "srresnet-x4-float-seed0", "sha256": ""}
+            warm = {**model.training, "plan": {**model.training["plan"], "start": start}}
+            longer = {**model.training, "iterations": 3000}
+            model = replace(model, training=warm)
+            models.append(replace(model, variant="twice", training=longer))
+        models.append(model)
+    (table,) = ablation_tables(replace(results.zoo, models=models))
+    assert [row.cells[1].text for row in table.rows][2:] == ["1,500 + 1,500", "3,000"]
 
 
 def test_the_verdict_names_the_commit_that_froze_it_and_counts_the_pair_alone(results, params):
