@@ -86,7 +86,7 @@ NetworkOption = Annotated[
         "--model",
         metavar="NAME-OR-FILE",
         help="A published network (see binsr models) or a packed .safetensors file. "
-        "Default: the binary network for the scale: SRResNet if published, else EDSR, else VDSR.",
+        "Default: the binary network for the scale with the highest published PSNR-Y.",
         autocompletion=_names,
     ),
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.packed import read
 from pipeline.runs import MODELS, Run
-from pipeline.zoo.catalogue import PublishedNetwork, read_index
+from pipeline.zoo.catalogue import PublishedNetwork, read_index, read_published, scores_of
 
 DEFAULT_SCALE = 4
 
@@ -46,8 +46,8 @@ def find_network(model: str | None, scale: int | None = None) -> SelectedNetwork
     Parameters
     ----------
     model : str, optional
-        A name in the zoo or a packed file; by default the published binary network for the scale, the first in the
-        order of `pipeline.runs.MODELS` if there are several.
+        A name in the zoo or a packed file; by default the published binary network for the scale with the highest
+        PSNR-Y, as a mean over the test sets.
     scale : {2, 3, 4}, optional
         The scale that the network must have. Without `model` and `scale`, `DEFAULT_SCALE`.
 
@@ -58,7 +58,7 @@ def find_network(model: str | None, scale: int | None = None) -> SelectedNetwork
     """
     zoo = zoo_folder()
     published = read_index(zoo)
-    name = model or _default(published, scale or DEFAULT_SCALE)
+    name = model or _default(zoo, published, scale or DEFAULT_SCALE)
     network = next((SelectedNetwork(m.name, m.path(zoo), m.scale, m) for m in published if m.name == name), None)
     if network is None:
         path = Path(name)
@@ -75,16 +75,18 @@ def find_network(model: str | None, scale: int | None = None) -> SelectedNetwork
     return network
 
 
-def _default(published: Sequence[PublishedNetwork], scale: int) -> str:
-    names = {model.name for model in published}
-    candidates = [Run(model, scale, "binary").name for model in MODELS]
-    default = next((name for name in candidates if name in names), None)
-    if default is None:
+def _default(zoo: Path, published: Sequence[PublishedNetwork], scale: int) -> str:
+    names = [Run(model, scale, "binary").name for model in MODELS]
+    candidates = [network for name in names for network in published if network.name == name]
+    if not candidates:
         raise InputError(
-            f"--scale: no binary network is published for scale {scale} ({', '.join(candidates)}); "
+            f"--scale: no binary network is published for scale {scale} ({', '.join(names)}); "
             f"{_of_scale(published, scale)}; name a network or a packed file with --model"
         )
-    return default
+    scores = read_published(zoo)
+    scored = {network.name: scores_of(network, scores) for network in candidates}
+    on_all = set.intersection(*(set(sets) for sets in scored.values()))  # where one has no scores, the first is chosen
+    return max(scored, key=lambda name: sum(scored[name][each]["torch"].psnr_y for each in on_all))
 
 
 def _of_scale(published: Sequence[PublishedNetwork], scale: int | None) -> str:

@@ -99,13 +99,16 @@ def ablation_tables(zoo: Zoo) -> list[Table]:
         rows = []
         for model in [real, base, *variants]:
             trained = f"{iterations(real)} + {iterations(model)}" if model.start else iterations(model)
-            row = {"binarized": titles.get(model.name, labels.variant(model.variant)), "iterations": trained}
-            row |= {"bytes": model.bytes}
+            title = titles.get(model.name, labels.variant(model.variant))
+            row: dict[str, Any] = {"binarized": title, "iterations": trained, "bytes": model.bytes}
             for name in sets:
                 row |= _score_cell(name, scores[model.name][name]["torch"], scores[base.name][name]["torch"])
             rows.append(row)
-        columns = {"binarized": Column("binarized"), "iterations": Column("iterations", css="n")}
-        columns |= {"bytes": Column("file, bytes", COUNT, "n")}
+        columns = {
+            "binarized": Column("binarized"),
+            "iterations": Column("iterations", css="n"),
+            "bytes": Column("file, bytes", COUNT, "n"),
+        }
         columns |= {name: level(name, css="n strong", note="change") for name in sets}
         title = f"Ablation, {labels.network(base.model, base.scale)}"
         tables.append(table(f"ablation-{base.model}-x{base.scale}", title, columns, rows))

@@ -18,7 +18,8 @@ from pipeline.files import MACHINE
 from pipeline.models import build
 from pipeline.packed import read
 from pipeline.packing import save
-from pipeline.zoo.catalogue import write_index
+from pipeline.records import Quality
+from pipeline.zoo.catalogue import PublishedScores, read_published, write_index, write_published
 from tests.cli.conftest import TINY
 from tests.engine.random_networks import save_random
 from tests.small import picture
@@ -74,13 +75,19 @@ def test_the_default_network_is_the_published_one_of_the_scale(tmp_path, image, 
         assert np.array_equal(pixels(tmp_path / "b.png"), expected)
 
 
-def test_the_default_network_is_another_where_srresnet_is_not_published(tmp_path, image, zoo, binsr):
+def test_the_default_network_is_the_most_accurate_of_the_scale(tmp_path, image, zoo, binsr):
     training = {"variant": "", "iterations": 1, "plan": {"profile": "bsd", "start": None}}
-    for model, small in (("vdsr", {"layers": 3, "channels": 8}), ("edsr", TINY)):
-        save_random(zoo / f"{model}-x3-binary.safetensors", model, 3, "binary", {"training": training}, **small)
-        write_index(zoo)
-        done = binsr("upscale", image, "-o", tmp_path / "b.png", "--overwrite", "--scale", "3")
-        assert done.code == 0 and f"{model}-x3-binary" in done.out
+    saved = zoo / "edsr-x2-binary.safetensors"
+    save_random(saved, "edsr", 2, "binary", {"training": training}, **TINY)
+    index = {network.name: network for network in write_index(zoo)}
+    published = read_published(zoo)
+    for psnr_y, name in ((None, "srresnet"), (32.4, "srresnet"), (32.6, "edsr")):  # where the first one has 32.5
+        if psnr_y is not None:
+            sets = {"Set5": {"torch": Quality(psnr_y, None, 0.9)}, "Set14": {"torch": Quality(40, None, 0.9)}}
+            published |= {"edsr-x2-binary": PublishedScores(index["edsr-x2-binary"].sha256, sets)}
+            write_published(zoo, published)
+        done = binsr("upscale", image, "-o", tmp_path / "b.png", "--overwrite", "--scale", "2")
+        assert done.code == 0 and f"{name}-x2-binary" in done.out
 
 
 def test_a_network_for_luma(tmp_path, image, binsr):
