@@ -132,7 +132,7 @@ class Coordinator:
                     self._start()
                 progress(self.outcome)
                 if self._running:
-                    _wait(list(self._running.values()))
+                    wait_briefly(list(self._running.values()))
                 elif self._ready:  # for workers
                     time.sleep(GLANCE_SECONDS)
         except BaseException:
@@ -292,6 +292,7 @@ def _threads(need: Need, cores: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "NUMBA_NUM_THREADS": count}
 
 
-def _wait(futures: list[Future]) -> None:
+def wait_briefly(futures: list[Future]) -> None:
+    """Wait until one of some tasks has ended, at most `GLANCE_SECONDS`."""
     with suppress(TimeoutError):
         wait(futures, timeout=GLANCE_SECONDS, return_when="FIRST_COMPLETED")

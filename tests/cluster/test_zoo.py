@@ -67,6 +67,24 @@ def test_scores_are_verified_though_a_worker_is_killed(published, cluster):
     assert re.search(r"^all \d+ equal", output, re.MULTILINE), output
 
 
+def test_scores_are_verified_by_workers_that_come_late(published, untrained, tmp_path):
+    place = untrained.copy(tmp_path / "place")
+    shutil.copytree(published.folder / "zoo", place.folder / "zoo", dirs_exist_ok=True)
+    cluster = Cluster(place.folder)
+    try:
+        process = start(cluster.folder, "verify", "--all", "--sets", "embedded-test", "--scheduler", cluster.address)
+        output = until(process, "waiting for workers")
+        cluster.add("one")
+        output += until(process, "  1/")
+        cluster.workers["one"].kill()  # and there is no other yet
+        cluster.add("two")
+        output += process.communicate()[0]
+    finally:
+        cluster.close()
+    assert process.returncode == 0, output
+    assert re.search(r"^all \d+ equal", output, re.MULTILINE), output
+
+
 def test_a_score_that_differs_is_an_error(published, cluster):
     shutil.copytree(published.folder / "zoo", cluster.folder / "zoo", dirs_exist_ok=True)
     path = cluster.folder / "zoo/results.json"
