@@ -25,6 +25,7 @@ class Cluster:
     def __init__(self, folder):
         self.folder, self.workers = folder, {}
         file = folder / "scheduler.json"
+        file.unlink(missing_ok=True)  # of another cluster, in a folder that was copied
         self.scheduler = self._start("scheduler", "--scheduler-file", file, "--port", "0", "--no-dashboard")
         self.address = self._address_in(file)
 

@@ -49,8 +49,8 @@ SUITES: dict[str, tuple[str, int, Attempt]] = {
         zoo_kills.attempt_verifying,
     ),
     "killed-cluster": (
-        "a worker or the scheduler of a cluster gets SIGKILL or SIGTERM during `make train`",
-        20,
+        "a worker or the scheduler of a cluster gets SIGKILL or SIGTERM during `make train` or `make verify`",
+        24,
         zoo_kills.attempt_cluster,
     ),
 }

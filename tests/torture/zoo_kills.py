@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WORKERS = ("one", "two")
 QUEUE = ("--params", "params.yaml", "--queue", "queue.yaml")
 VERIFY = ("--all", "--sets", "embedded-test")
+COMMANDS = {"train": QUEUE, "verify": VERIFY}
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 OF_SERVERS = (signal.SIGKILL, signal.SIGTERM)
 
@@ -50,32 +51,31 @@ def _cluster(folder: Path) -> Iterator[Cluster]:
         cluster.close()
 
 
-def _train(folder: Path, *where: str) -> subprocess.Popen[str]:
-    """Start the training of the queue."""
+def _start(folder: Path, command: str, *where: str) -> subprocess.Popen[str]:
+    """Start the training of the queue or the verification of the zoo."""
     from tests.cluster.small_cluster import start
 
-    return start(folder, "train", *QUEUE, *where)
+    return start(folder, command, *COMMANDS[command], *where)
 
 
 @cache
-def _trained(root: Path) -> tuple[Place, Networks, float, int]:
-    """A place whose queue has been trained undisturbed on a cluster, its networks, the seconds that it took, and the
-    lines that it wrote.
-    """
-    place = _untrained(root).copy(root / "trained")
+def _undisturbed(root: Path, command: str) -> tuple[Place, Place, float, int]:
+    """A place before and after a command on a cluster, the seconds that it took, and the lines that it wrote."""
+    before = _untrained(root) if command == "train" else _published(root)[0]
+    place = before.copy(root / f"after-{command}")
     with _cluster(place.folder) as cluster:
         begin = time.perf_counter()
-        process = _train(place.folder, "--scheduler", cluster.address)
+        process = _start(place.folder, command, "--scheduler", cluster.address)
         said, _ = process.communicate()
         seconds = time.perf_counter() - begin
     assert process.returncode == 0, said
-    return place, _networks(place.folder), seconds, len(said.splitlines())
+    return before, place, seconds, len(said.splitlines())
 
 
 @cache
 def _published(root: Path) -> tuple[Place, float]:
     """A place whose networks are published, and the seconds that their verification takes."""
-    trained, *_ = _trained(root)
+    _, trained, *_ = _undisturbed(root, "train")
     place = trained.copy(root / "published")
     place.run("publish", "--sets", "embedded-test")
     begin = time.perf_counter()
@@ -119,13 +119,14 @@ def attempt_verifying(seed: int, folder: Path) -> str:
 
 
 def attempt_cluster(seed: int, folder: Path) -> str:
-    _, expected, seconds, lines = _trained(folder.parent)
+    command = tuple(COMMANDS)[seed // 3 % 2]
+    before, after, seconds, lines = _undisturbed(folder.parent, command)
     rng = np.random.default_rng(seed)
-    place = _untrained(folder.parent).copy(folder / "place")
+    place = before.copy(folder / "place")
     killed = ("scheduler", *WORKERS)[seed % 3]  # in turns, so that few attempts try all
     with _cluster(place.folder) as cluster:
         server = cluster.scheduler if killed == "scheduler" else cluster.workers[killed]
-        process = _train(place.folder, "--scheduler", cluster.address)
+        process = _start(place.folder, command, "--scheduler", cluster.address)
         assert process.stdout is not None
         for _ in range(rng.integers(lines)):  # what it wrote says how far it is, on a machine of any speed
             process.stdout.readline()
@@ -137,12 +138,16 @@ def attempt_cluster(seed: int, folder: Path) -> str:
     completed = process.returncode == 0
     if not completed:
         assert killed == "scheduler" and process.returncode == 2 and said.count("error: ") == 1, said[-300:]
-        process = _train(place.folder, "--local", "1")
+        process = _start(place.folder, command, "--local", "1")
         said, _ = process.communicate()
         assert process.returncode == 0, said[-300:]
-    assert _networks(place.folder) == expected
+    if command == "train":
+        assert _networks(place.folder) == _networks(after.folder)
+    else:
+        assert _all_equal(said) or ended, said[-300:]  # that line may have been read before
     assert not _temporary(place.folder)
     if ended:
         return "ended before the signal"
     what = "the scheduler" if killed == "scheduler" else "a worker"
-    return f"{what} died; the {'same' if completed else 'next'} call completed it: the same networks"
+    same = "the same networks" if command == "train" else "all scores equal"
+    return f"{what} died; the {'same' if completed else 'next'} call completed it: {same}"
