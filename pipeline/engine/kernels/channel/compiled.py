@@ -24,8 +24,8 @@ these steps, with binary filters as bytes again and float32 in three parts. That
 unit that multiplies eight times as fast as VNNI.
 
 Microkernels are emitted as LLVM vector code. All compiled code is in this one file, since Numba's cache on disk notices
-changes of the file that contains a kernel, but not of the files that it calls. Results do not depend on the number of
-threads: the sums of a pixel are always added in the same order.
+changes of the file that contains a kernel, but not of the files that it calls; only `pipeline.engine.kernels.parallel`
+is apart. Results do not depend on the number of threads: the sums of a pixel are always added in the same order.
 """
 
 # Compiled functions need no annotations: Numba infers their types, and passes intrinsics their first argument.
@@ -48,6 +48,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from pipeline.engine.kernels.instructions import instructions
+from pipeline.engine.kernels.parallel import call_on_workers
 
 LANES = 16  # float32 or int32 sums, one per output channel, in a register of 512 bits
 VECTOR_BYTES = 64
@@ -576,7 +577,7 @@ def _finish_block(sums, start, stride, block, outputs, y, x, pixels, epilogue):
     )  # fmt: skip
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def convolve(
     image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, vectors: tuple, epilogue: EpilogueArguments,
     strip: int, sums: NDArray, rows: int, counter: NDArray[np.int64],
@@ -606,12 +607,14 @@ def convolve(
         Scratch memory for counting the row bands that have been taken.
     """
     counter[0] = 0
-    for worker in prange(len(sums)):
-        _convolve(image, halo, weights, size, pixels, vectors, epilogue, strip, sums[worker], rows, counter)
+    call_on_workers(
+        _convolve, len(sums), (image, halo, weights, size, pixels, vectors, epilogue, strip, sums, rows, counter)
+    )
 
 
 @njit(cache=True)
-def _convolve(image, halo, weights, size, pixels, vectors, epilogue, strip, sums, rows, counter):
+def _convolve(worker, image, halo, weights, size, pixels, vectors, epilogue, strip, sums, rows, counter):
+    sums = sums[worker]
     blocks, steps = weights.shape[:2]
     _, columns, channels = image.shape
     item, outputs = image.itemsize, LANES * len(vectors)
@@ -772,7 +775,7 @@ def _split(typingctx, source, target, stride):
     return types.void(*[types.int64] * 3), codegen
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def convolve_tiles(
     image: NDArray, halo: int, weights: NDArray, size: int, vectors: tuple, products: tuple, few: int,
     configuration: NDArray[np.uint8], epilogue: EpilogueArguments, planes: Array, parts: NDArray[np.int16], strip: int,
@@ -811,18 +814,19 @@ def convolve_tiles(
         Rows of a strip that a worker takes at a time; ``size - 1`` more are split.
     """
     counter[0] = 0
-    for worker in prange(len(sums)):
-        _convolve_tiles(
-            image, halo, weights, size, vectors, products, few, configuration, epilogue, planes, parts[worker], strip,
-            sums[worker], rows, counter,
-        )  # fmt: skip
+    arguments = (
+        image, halo, weights, size, vectors, products, few, configuration, epilogue, planes, parts, strip, sums,
+        rows, counter,
+    )  # fmt: skip
+    call_on_workers(_convolve_tiles, len(sums), arguments)
 
 
 @njit(cache=True)
 def _convolve_tiles(
-    image, halo, weights, size, vectors, products, few, configuration, epilogue, planes, parts, strip, sums, rows,
-    counter,
+    worker, image, halo, weights, size, vectors, products, few, configuration, epilogue, planes, parts, strip, sums,
+    rows, counter,
 ):  # fmt: skip
+    parts, sums = parts[worker], sums[worker]
     blocks, steps = weights.shape[:2]
     _, columns, channels = image.shape
     splits, outputs = len(products) > 1, LANES * len(vectors)
@@ -922,7 +926,7 @@ def _finish_few(sums, added, strip, few, outputs, size, y, left, count, values, 
             epilogue.out[row, column : column + count, o] = values[:count]
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def convolve_few(
     image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, outputs: tuple, epilogue: EpilogueArguments,
     planes: Array, sums: NDArray, rows: int, counter: NDArray[np.int64],
@@ -939,12 +943,14 @@ def convolve_few(
         The output; if empty, ``epilogue.out`` is written instead.
     """
     counter[0] = 0
-    for worker in prange(len(sums)):
-        _convolve_few(image, halo, weights, size, pixels, outputs, epilogue, planes, sums[worker], rows, counter)
+    call_on_workers(
+        _convolve_few, len(sums), (image, halo, weights, size, pixels, outputs, epilogue, planes, sums, rows, counter)
+    )
 
 
 @njit(cache=True)
-def _convolve_few(image, halo, weights, size, pixels, outputs, epilogue, planes, sums, rows, counter):
+def _convolve_few(worker, image, halo, weights, size, pixels, outputs, epilogue, planes, sums, rows, counter):
+    sums = sums[worker]
     steps = weights.shape[1]
     _, columns, channels = image.shape
     item, count_of = image.itemsize, len(outputs)
@@ -979,7 +985,7 @@ def _convolve_few(image, halo, weights, size, pixels, outputs, epilogue, planes,
         top = rows * _take(counter.ctypes.data)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def convolve_binary(
     image: NDArray, halo: int, indices: NDArray, constants: NDArray[np.uint8], size: int, at_once: int,
     pixels: tuple, vectors: tuple, epilogue: EpilogueArguments, tables: NDArray[np.uint8], strip: int, sums: NDArray,
@@ -1003,17 +1009,19 @@ def convolve_binary(
         Rows of a strip that a worker takes at a time; tables are built for ``size - 1`` more.
     """
     counter[0] = 0
-    for worker in prange(len(sums)):
-        _convolve_binary(
-            image, halo, indices, constants, size, at_once, pixels, vectors, epilogue, tables[worker], strip,
-            sums[worker], rows, counter,
-        )  # fmt: skip
+    arguments = (
+        image, halo, indices, constants, size, at_once, pixels, vectors, epilogue, tables, strip, sums, rows,
+        counter,
+    )  # fmt: skip
+    call_on_workers(_convolve_binary, len(sums), arguments)
 
 
 @njit(cache=True)
 def _convolve_binary(
-    image, halo, indices, constants, size, at_once, pixels, vectors, epilogue, tables, strip, sums, rows, counter
-):
+    worker, image, halo, indices, constants, size, at_once, pixels, vectors, epilogue, tables, strip, sums, rows,
+    counter,
+):  # fmt: skip
+    tables, sums = tables[worker], sums[worker]
     blocks, steps = indices.shape[:2]
     _, columns, channels = image.shape
     item, outputs = image.itemsize, (2 if indices.itemsize == 2 else 1) * LANES * len(vectors)
@@ -1119,7 +1127,7 @@ def split(levels: NDArray[np.uint8], channels: int, planes: int, bits: NDArray[n
             total[row, column] = count
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def convolve_bits(
     bits: NDArray[np.uint64], total: NDArray[np.int32], halo: int, weights: NDArray[np.uint64], size: int,
     signs: bool, tap_sums: NDArray[np.int32], pixels: tuple, vectors: tuple, epilogue: EpilogueArguments,
@@ -1139,29 +1147,18 @@ def convolve_bits(
         The sum of a filter's weights at each tap, added back where the halo counted as -1 instead of 0.
     """
     counter[0] = 0
-    for worker in prange(len(sums)):
-        _convolve_bits(
-            bits,
-            total,
-            halo,
-            weights,
-            size,
-            signs,
-            tap_sums,
-            pixels,
-            vectors,
-            epilogue,
-            strip,
-            sums[worker],
-            rows,
-            counter,
-        )
+    arguments = (
+        bits, total, halo, weights, size, signs, tap_sums, pixels, vectors, epilogue, strip, sums, rows, counter,
+    )  # fmt: skip
+    call_on_workers(_convolve_bits, len(sums), arguments)
 
 
 @njit(cache=True)
 def _convolve_bits(
-    bits, total, halo, weights, size, signs, tap_sums, pixels, vectors, epilogue, strip, sums, rows, counter
-):
+    worker, bits, total, halo, weights, size, signs, tap_sums, pixels, vectors, epilogue, strip, sums, rows,
+    counter,
+):  # fmt: skip
+    sums = sums[worker]
     blocks, steps = weights.shape[:2]
     _, columns, planes, words = bits.shape
     outputs, pixel_bytes = 8 * len(vectors), 8 * planes * words

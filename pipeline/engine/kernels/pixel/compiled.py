@@ -13,11 +13,13 @@ instead of 36.
 
 Microkernels are emitted as LLVM vector code, which LLVM lowers to the processor's instructions. All compiled code is in
 this one file, since Numba's cache on disk notices changes of the file that contains a kernel, but not of the files that
-it calls. Results do not depend on the number of threads: the sums of a pixel are always added in the same order.
+it calls; only `pipeline.engine.kernels.parallel` is apart. Results do not depend on the number of threads: the sums of
+a pixel are always added in the same order.
 """
 
-# Compiled functions need no annotations: Numba infers their types.
+# Compiled functions need no annotations: Numba infers their types, and passes intrinsics their first argument.
 # mypy: disallow_untyped_defs = False
+# mypy: disable-error-code = "call-arg"
 
 from __future__ import annotations
 
@@ -32,6 +34,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from pipeline.engine.kernels.instructions import instructions
+from pipeline.engine.kernels.parallel import call_on_workers
 
 CHANNELS = 4  # channels of one table
 SUMS = 1 << CHANNELS  # their signed sums
@@ -383,7 +386,7 @@ def pad_pairs(
                     padded[pair, halo + y, place + 2 * i] = np.int16(value)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def convolve(
     padded: NDArray, weights: NDArray, offsets: NDArray[np.int64], epilogue: EpilogueArguments, workers: int
 ) -> None:
@@ -402,8 +405,7 @@ def convolve(
     workers : int
         Number of threads that share the tiles.
     """
-    for worker in prange(workers):
-        _convolve(worker, workers, padded, weights, offsets, epilogue)
+    call_on_workers(_convolve, workers, (workers, padded, weights, offsets, epilogue))
 
 
 @njit(cache=True)
@@ -428,7 +430,7 @@ def _convolve(worker, workers, padded, weights, offsets, epilogue):
             _finish(sums, base, first, last, top, left, rows, lanes, epilogue)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def convolve_winograd(padded: NDArray, weights: NDArray, epilogue: EpilogueArguments, workers: int) -> None:
     """Convolve with filters of 3×3 taps as `convolve` does, by Winograd's algorithm.
 
@@ -446,8 +448,7 @@ def convolve_winograd(padded: NDArray, weights: NDArray, epilogue: EpilogueArgum
     epilogue : EpilogueArguments
     workers : int
     """
-    for worker in prange(workers):
-        _convolve_winograd(worker, workers, padded, weights, epilogue)
+    call_on_workers(_convolve_winograd, workers, (workers, padded, weights, epilogue))
 
 
 @njit(cache=True)
@@ -499,7 +500,7 @@ def _convolve_winograd(worker, workers, padded, weights, epilogue):
             _finish(sums, 0, start, end, top, left, rows, lanes, epilogue)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def convolve_binary(
     padded: Array, offsets: NDArray[np.uint32], size: int, epilogue: EpilogueArguments, workers: int
 ) -> None:
@@ -510,8 +511,7 @@ def convolve_binary(
     offsets : uint32, shape (groups, O, size²)
         See `pipeline.engine.kernels.pixel.tables.look_up_offsets`.
     """
-    for worker in prange(workers):
-        _convolve_binary(worker, workers, padded, offsets, size, epilogue)
+    call_on_workers(_convolve_binary, workers, (workers, padded, offsets, size, epilogue))
 
 
 @njit(cache=True)
@@ -535,13 +535,12 @@ def _convolve_binary(worker, workers, padded, offsets, size, epilogue):
         _finish(sums, base, 0, outputs, top, left, rows, lanes, epilogue)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True)
 def convolve_binary_levels(
     padded: NDArray[np.int16], offsets: NDArray[np.uint32], size: int, epilogue: EpilogueArguments, workers: int
 ) -> None:
     """Convolve levels (`padded` is what `pad_quantized` gives) with binary filters; all sums are exact."""
-    for worker in prange(workers):
-        _convolve_binary_levels(worker, workers, padded, offsets, size, epilogue)
+    call_on_workers(_convolve_binary_levels, workers, (workers, padded, offsets, size, epilogue))
 
 
 @njit(cache=True)
