@@ -919,11 +919,13 @@ def _finish_few(sums, added, strip, few, outputs, size, y, left, count, values, 
             row, column = epilogue.residual_halo + y, epilogue.residual_halo + left
             for x in range(count):
                 values[x] = epilogue.residual[row, column + x, o] + epilogue.numbers[0] * values[x]
-        if planes.size:
-            planes[o, y, left : left + count] = values[:count]
+        if planes.size:  # loops, since for a slice Numba also compiles the text of an error, which takes seconds
+            for x in range(count):
+                planes[o, y, left + x] = values[x]
         else:
             row, column = epilogue.out_halo + y, epilogue.out_halo + left
-            epilogue.out[row, column : column + count, o] = values[:count]
+            for x in range(count):
+                epilogue.out[row, column + x, o] = values[x]
 
 
 @njit(cache=True)
