@@ -23,6 +23,7 @@ BACKENDS = {
 
 VARIANTS = {
     "imported": "imported",
+    "long": "longer training",
     "unscaled": "no filter scale",
     "analytic": "analytic filter scale, the mean of |W|",
     "everywhere": "every convolution binary",

@@ -29,7 +29,7 @@ from pipeline.data.registry import dataset
 from pipeline.errors import InputError
 from pipeline.networks import NETWORKS
 from pipeline.program import run_program
-from pipeline.reading import read_yaml
+from pipeline.reading import checked, read_yaml
 from pipeline.runs import Model, Scale, Weights
 
 T = TypeVar("T")
@@ -187,6 +187,21 @@ class Training(Section):
     validate_every: Count
     checkpoint_every: Count
     max_minutes: Positive | None  # stops cleanly with a checkpoint; a rerun resumes from it
+
+
+def changed_training(settings: Training, changes: Mapping[str, Any], where: str) -> Training:
+    """Return settings with changes to some fields, of which those with fields of their own may name a part.
+
+    Raises
+    ------
+    InputError
+        If the result is not valid; names the field, after `where`, the file and entry with the changes.
+    """
+    values = settings.model_dump()
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(values.get(key), dict)
+        values[key] = {**values[key], **value} if nested else value
+    return checked(Training, values, where, "correct it there")
 
 
 _Train: Any = _section("Train", dict.fromkeys(NETWORKS, Training))

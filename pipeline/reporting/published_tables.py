@@ -25,9 +25,9 @@ from pipeline.reporting.results import Zoo
 from pipeline.reporting.speed_claim import times
 from pipeline.runs import MODELS
 from pipeline.tables import Column, Table, table
-from pipeline.zoo.catalogue import IMPORTED, PublishedNetwork, compared_pairs, seed_pairs, twin_of
+from pipeline.zoo.catalogue import IMPORTED, LONG, PublishedNetwork, compared_pairs, seed_pairs, twin_of
 
-ABLATION = set(labels.VARIANTS) - {IMPORTED}
+ABLATION = set(labels.VARIANTS) - {IMPORTED, LONG}
 SHOWN = {"torch": "PyTorch", "engine_int8": "engine int8"}
 Rows = Iterator[dict[str, Any]]
 

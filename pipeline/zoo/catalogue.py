@@ -19,6 +19,7 @@ ZOO = Path("zoo")
 FORMAT = 1
 RESULTS = "results.json"
 IMPORTED = "imported"  # variant and profile of networks that others trained
+LONG = "long"  # variant of pairs that are trained alike, for longer than the profile's
 Means = dict[str, dict[str, Quality]]  # by test set and backend
 
 
@@ -193,15 +194,15 @@ def _terms(model: PublishedNetwork) -> dict[str, Any]:
 
 
 def pairs(models: Sequence[PublishedNetwork]) -> list[Pair]:
-    """Return the pairs of a float network and its binary twin: for each network the main pair and the imported one.
+    """Return the pairs of a float network and its binary twin: of each network the main, the long and the imported one.
 
     The main pair has no variant. While it is missing, the shorter pair of seed 0 (see `seed_pairs`) stands in for it.
     """
     by_variant = {(m.model, m.scale, m.variant): (real, m) for m in models if (real := twin_of(m, models)) is not None}
     networks = list(dict.fromkeys((model, scale) for model, scale, _ in by_variant))
     main = [by_variant.get((*network, "")) or by_variant.get((*network, "seed0")) for network in networks]
-    imported = [by_variant.get((*network, IMPORTED)) for network in networks]
-    return [pair for pair in (*main, *imported) if pair is not None]
+    further = [by_variant.get((*network, variant)) for variant in (LONG, IMPORTED) for network in networks]
+    return [pair for pair in (*main, *further) if pair is not None]
 
 
 def compared_pairs(models: Sequence[PublishedNetwork]) -> list[Pair]:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import InputError
 from pipeline.networks import NETWORKS
-from pipeline.params import Params, Section
+from pipeline.params import Params, Section, changed_training
 from pipeline.reading import checked, read_yaml
 from pipeline.runs import Model, Run, Scale, Weights
 from pipeline.training.run import Plan, Start, crop_sizes
@@ -28,6 +28,8 @@ class Entry(Section):
         Part of the name that distinguishes it from other trainings of the same network.
     length : float
         Its iterations as a fraction of the profile's.
+    train : dict
+        Fields of the profile's `train` for this network that have other values here.
     source : str, optional
         The registry set with a float network to import instead of training one.
     start : str, optional
@@ -39,6 +41,7 @@ class Entry(Section):
     weights: Weights
     variant: Annotated[str, Field(pattern="^[a-z0-9]*$")] = ""
     length: Annotated[float, Field(gt=0, le=1)] = 1.0
+    train: Annotated[dict[str, Any], Field(default_factory=dict)]
     source: Literal["VDSR"] | None = None
     start: str | None = None
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -75,8 +78,8 @@ class Entry(Section):
         return None if self.start is None else Run(self.model, self.scales[0], "float", self.start)
 
     def plan(self, params: Params, start: Start | None) -> Plan:
-        """Return the training plan, with a profile's params."""
-        settings = params.training(self.model)
+        """Return the training plan, with a profile's params; an `InputError` names a wrong field of `train`."""
+        settings = changed_training(params.training(self.model), self.train, f"{QUEUE}: {self.name}: train")
         if self.length < 1:
             settings = settings.model_copy(update={"iterations": max(1, round(self.length * settings.iterations))})
         overrides: dict[str, Any] = params.overrides(self.model, self.weights)
@@ -99,10 +102,14 @@ class Entry(Section):
 
 
 def check_plans(entries: list[Entry], params: Params) -> None:
-    """Raise an `InputError` if the scales of an entry cannot share a batch, before others are trained for days."""
+    """Raise an `InputError` for an entry that cannot be trained, before others are trained for days.
+
+    A field of its `train` is wrong, or its scales cannot share a batch.
+    """
     for entry in entries:
+        plan = entry.plan(params, None)
         if entry.source is None:
-            crop_sizes(entry.plan(params, None))
+            crop_sizes(plan)
 
 
 def load_queue(path: Path = QUEUE) -> list[Entry]:

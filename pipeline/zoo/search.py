@@ -21,7 +21,7 @@ from pydantic import Field
 from pipeline.data.ready import ready
 from pipeline.errors import InputError
 from pipeline.files import write_csv, write_json
-from pipeline.params import Name, Params, Section, Training, load_params
+from pipeline.params import Name, Params, Section, Training, changed_training, load_params
 from pipeline.program import run_program
 from pipeline.provenance import environment
 from pipeline.reading import checked, read_yaml
@@ -66,13 +66,9 @@ def load_search(path: Path = TRIALS) -> Search:
 
 def settings_of(trial: Trial, search: Search, params: Params) -> Training:
     """Return the profile's settings as the search and the trial change them; an `InputError` names a wrong field."""
-    values = params.training(trial.model).model_dump()
-    values["max_minutes"] = None  # otherwise slow machines would train for fewer iterations
-    for changes in (search.shared, trial.changes):
-        for key, value in changes.items():
-            nested = isinstance(value, dict) and isinstance(values.get(key), dict)
-            values[key] = {**values[key], **value} if nested else value
-    return checked(Training, values, f"{TRIALS}: {trial.name}", "correct it there")
+    where = f"{TRIALS}: {trial.name}"
+    profile = params.training(trial.model).model_copy(update={"max_minutes": None})  # else slow machines train for less
+    return changed_training(changed_training(profile, search.shared, where), trial.changes, where)
 
 
 def run_trial(trial: Trial, search: Search, params: Params, records: Path) -> None:
