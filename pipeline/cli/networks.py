@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.packed import read
 from pipeline.runs import MODELS, Run
-from pipeline.zoo.catalogue import PublishedNetwork, read_index, read_published, scores_of
+from pipeline.zoo.catalogue import FOR_USE, PublishedNetwork, read_index, read_published, scores_of
 
 DEFAULT_SCALE = 4
 
@@ -76,9 +76,10 @@ def find_network(model: str | None, scale: int | None = None) -> SelectedNetwork
 
 
 def _default(zoo: Path, published: Sequence[PublishedNetwork], scale: int) -> str:
-    names = [Run(model, scale, "binary").name for model in MODELS]
-    candidates = [network for name in names for network in published if network.name == name]
+    runs = [Run(model, scale, "binary", variant) for model in MODELS for variant in FOR_USE]
+    candidates = [network for run in runs for network in published if network.name == run.name]
     if not candidates:
+        names = [run.name for run in runs if not run.variant]
         raise InputError(
             f"--scale: no binary network is published for scale {scale} ({', '.join(names)}); "
             f"{_of_scale(published, scale)}; name a network or a packed file with --model"

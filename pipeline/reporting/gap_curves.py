@@ -10,6 +10,8 @@ from pipeline.reporting.figures import CURVE_WIDTH, Panel
 from pipeline.reporting.results import Zoo
 from pipeline.zoo.catalogue import PublishedNetwork, compared_pairs
 
+STYLES = {"-": "solid", "--": "dashed", ":": "dotted", "-.": "dash-dotted", (0, (9, 3)): "in long dashes"}
+
 
 def gap_curves(zoo: Zoo) -> list[Panel]:
     """Draw float minus binary over the iterations that both have made, a panel a network, a line a pair.
@@ -26,15 +28,15 @@ def gap_curves(zoo: Zoo) -> list[Panel]:
         figure, axes = svg.curve_panel(CURVE_WIDTH, 225, "float minus binary, dB")
         axes.axhline(0, color=svg.MUTED, linewidth=1)
         for order, (iterations, gaps) in enumerate(drawn.values()):
-            style = ("-", "--", ":", "-.")[order % 4]
-            axes.plot(iterations, gaps, style, color=svg.BINARY, linewidth=1.9, marker="o", markersize=3)
+            style = list(STYLES)[order % len(STYLES)]
+            axes.plot(iterations, gaps, linestyle=style, color=svg.BINARY, linewidth=1.9, marker="o", markersize=3)
         description = "; ".join(
             f"{name}: {labels.decibels(gaps[0])} after {iterations[0]:,} iterations, {labels.decibels(gaps[-1])} after "
             f"{iterations[-1]:,}"
             for name, (iterations, gaps) in drawn.items()
         )
-        kinds = ("solid", "dashed", "dotted", "dash-dotted")
-        legend = ", ".join(f"{name} {kinds[order % 4]}" for order, name in enumerate(drawn))
+        kinds = list(STYLES.values())
+        legend = ", ".join(f"{name} {kinds[order % len(kinds)]}" for order, name in enumerate(drawn))
         heading = f"{title}: {legend}" if len(drawn) > 1 else title + (", imported" if "imported" in drawn else "")
         panels.append(Panel(heading, svg.inline(figure, f"gap-curve-{number}", f"{title}, gap. {description}.")))
     return panels

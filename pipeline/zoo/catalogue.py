@@ -20,6 +20,7 @@ FORMAT = 1
 RESULTS = "results.json"
 IMPORTED = "imported"  # variant and profile of networks that others trained
 LONG = "long"  # variant of pairs that are trained alike, for longer than the profile's
+FOR_USE = ("", LONG)  # variants of networks to upscale images with; the others serve to compare trainings
 Means = dict[str, dict[str, Quality]]  # by test set and backend
 
 

@@ -79,7 +79,7 @@ class Entry(Section):
 
     def plan(self, params: Params, start: Start | None) -> Plan:
         """Return the training plan, with a profile's params; an `InputError` names a wrong field of `train`."""
-        settings = changed_training(params.training(self.model), self.train, f"{QUEUE}: {self.name}: train")
+        settings = changed_training(params.training(self.model), self.train, f"queue entry {self.name}: train")
         if self.length < 1:
             settings = settings.model_copy(update={"iterations": max(1, round(self.length * settings.iterations))})
         overrides: dict[str, Any] = params.overrides(self.model, self.weights)

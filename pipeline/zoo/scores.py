@@ -24,7 +24,7 @@ from pipeline.packing import load
 from pipeline.provenance import available_cores
 from pipeline.records import EXACT_MODES, INT8, Quality, Score
 from pipeline.runs import prepared_folder
-from pipeline.zoo.catalogue import ZOO, PublishedNetwork
+from pipeline.zoo.catalogue import FOR_USE, ZOO, PublishedNetwork
 from pipeline.zoo.processes import one_thread_each
 from pipeline.zoo.quantized import openvino_int8, quantize
 
@@ -36,11 +36,11 @@ LARGEST_SET = "Urban100"  # with four fifths of the pixels of the four sets
 def published_backends(network: PublishedNetwork, test_set: str) -> list[str]:
     """Return the backends in which a network is published on a test set.
 
-    The engine runs a float network in float32 alone, and OpenVINO quantized to int8. A variant serves to compare
-    trainings, which PyTorch does; what rounding costs is measured on the main networks. `EXACT_MODES` are left out on
+    The engine runs a float network in float32 alone, and OpenVINO quantized to int8. A variant that serves to
+    compare trainings is run by PyTorch alone. `EXACT_MODES` are left out on
     `LARGEST_SET`, where they would take most of the time: on every other set they are within 0.002 dB of PyTorch.
     """
-    if network.variant:
+    if network.variant not in FOR_USE:
         return ["torch"]
     names = ["torch", *MODES] if network.weights == "binary" else ["torch", "engine_float32", INT8]
     return [name for name in names if test_set != LARGEST_SET or name not in EXACT_MODES]

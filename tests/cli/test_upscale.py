@@ -87,7 +87,17 @@ def test_the_default_network_is_the_most_accurate_of_the_scale(tmp_path, image, 
             published |= {"edsr-x2-binary": PublishedScores(index["edsr-x2-binary"].sha256, sets)}
             write_published(zoo, published)
         done = binsr("upscale", image, "-o", tmp_path / "b.png", "--overwrite", "--scale", "2")
-        assert done.code == 0 and f"{name}-x2-binary" in done.out
+        assert done.code == 0 and f"{name}-x2-binary\n" in done.out
+    sets = {"Set5": {"torch": Quality(32.7, None, 0.9)}, "Set14": {"torch": Quality(40, None, 0.9)}}
+    for variant, used in (("warm", False), ("long", True)):  # the first compares trainings, the other is for use
+        name = f"edsr-x2-binary-{variant}"
+        about = {"training": training | {"variant": variant}}
+        save_random(zoo / f"{name}.safetensors", "edsr", 2, "binary", about, **TINY)
+        index = {network.name: network for network in write_index(zoo)}
+        published |= {name: PublishedScores(index[name].sha256, sets)}
+        write_published(zoo, published)
+        done = binsr("upscale", image, "-o", tmp_path / "b.png", "--overwrite", "--scale", "2")
+        assert done.code == 0 and (name in done.out) == used
 
 
 def test_a_network_for_luma(tmp_path, image, binsr):

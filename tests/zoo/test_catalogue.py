@@ -101,16 +101,17 @@ def test_an_imported_network_is_the_twin_of_what_started_from_its_very_file():
     assert twin_of(plain, [real, plain]) is None
 
 
-def test_pairs_are_the_plain_ones_and_the_imported_ones():
+def test_pairs_are_the_plain_ones_the_long_and_the_imported_ones():
     plain = [pair("vdsr", scale, scales=[2, 3, 4]) for scale in (2, 3)] + [pair("edsr", 4)]
-    others = [imported(2), imported(4), pair("edsr", 4, "seed1", seed=1)]
+    longer = pair("edsr", 4, "long", settings={"iterations": 600})
+    others = [longer, imported(2), imported(4), pair("edsr", 4, "seed1", seed=1)]
     lone = [network("edsr", 4, "binary", variant) for variant in ("warm", "analytic")]
     models = [model for each in [*plain, *others] for model in each] + lone
     for order in (models, shuffled(models)):
         found = pairs(order)
-        assert sorted(binary.name for _, binary in found) == sorted(binary.name for _, binary in [*plain, *others[:2]])
+        assert sorted(binary.name for _, binary in found) == sorted(binary.name for _, binary in [*plain, *others[:3]])
         assert all(real is twin_of(binary, order) for real, binary in found)
-        assert [real.imported is not None for real, _ in found] == [False] * 3 + [True] * 2  # those come last
+        assert [real.imported is not None for real, _ in found] == [False] * 4 + [True] * 2  # those come last
 
 
 def test_seed_0_stands_in_only_while_the_plain_pair_is_not_there():
@@ -129,7 +130,8 @@ def test_seed_0_stands_in_only_while_the_plain_pair_is_not_there():
 
 def test_a_run_measures_one_pair_of_each_network():
     main, alone = pair("vdsr", 2), imported(3)
-    models = [model for each in [imported(2), main, alone, pair("edsr", 4, "seed1", seed=1)] for model in each]
+    longer = pair("vdsr", 2, "long", settings={"iterations": 600})
+    models = [model for each in [imported(2), longer, main, alone, pair("edsr", 4, "seed1", seed=1)] for model in each]
     models += [network("srresnet", 4, "float")]
     assert measured_pairs(models) == [main, alone]
 

@@ -18,7 +18,7 @@ from pipeline.profiles import compose
 from pipeline.runs import Run
 from pipeline.training.loop import validate
 from pipeline.zoo.catalogue import pairs, read_index, write_index
-from pipeline.zoo.queue import Entry, load_queue
+from pipeline.zoo.queue import Entry, check_plans, load_queue
 from tests.conftest import ROOT, SHARED
 from tests.small import write_sets
 from tests.small_zoo import Place
@@ -55,6 +55,9 @@ def test_a_plan_is_the_profiles_but_for_what_the_entry_says(params):
     assert changed.settings == plan.settings.model_copy(update={"iterations": plan.settings.iterations // 4})
     assert changed.seed == 7 and changed.distillation == 0.5
     assert changed.overrides == plan.overrides | {"scale_rule": "analytic", "scope": "all"}
+    longer = entry(train={"batch": 16, "schedule": {"kind": "linear", "flat": 0.5}}).plan(params, None).settings
+    schedule = plan.settings.schedule.model_copy(update={"kind": "linear", "flat": 0.5})
+    assert longer == plan.settings.model_copy(update={"batch": 16, "schedule": schedule})
     real = entry(weights="float", scale_rule="analytic").plan(params, None)  # a float network has no such rule
     assert real.overrides == params.overrides("edsr", "float")
 
@@ -143,6 +146,19 @@ def test_an_imported_network_is_published_as_it_is_and_trained_from(tmp_path, mo
     (zoo / "vdsr-x3-float-imported.safetensors").unlink()  # one of three: it is imported anew, and serves as before
     assert "waiting for" in place.run("status", *STATUS)
     assert place.run("train", "--params", "params.yaml", "--queue", "queue.yaml") == "all trained\n"
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"batch": 0}, "queue entry edsr-x4-binary: train: batch: "),
+        ({"iteration": 5}, "queue entry edsr-x4-binary: train: iteration: "),
+        ({"schedule": {"kind": "square"}}, "queue entry edsr-x4-binary: train: schedule.kind: "),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_is_trained(params, train, message):
+    with pytest.raises(InputError, match=message):
+        check_plans([entry(train=train)], params)
 
 
 @pytest.mark.parametrize(

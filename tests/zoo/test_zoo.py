@@ -398,7 +398,8 @@ def test_every_entry_of_the_queue_can_be_planned_under_every_profile_for_it(tmp_
     params = load_params(tmp_path / "params.yaml")
     for entry in queue:
         plan = entry.plan(params, None)
-        assert plan.settings.iterations == entry.length * params.training(entry.model).iterations
+        profiles = params.training(entry.model).iterations
+        assert plan.settings.iterations == entry.length * entry.train.get("iterations", profiles)
         assert plan.settings.batch % len(plan.scales) == 0
         assert len({scale * plan.settings.patch.lr_size(scale) for scale in plan.scales}) == 1
 
