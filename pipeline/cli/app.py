@@ -86,7 +86,7 @@ NetworkOption = Annotated[
         "--model",
         metavar="NAME-OR-FILE",
         help="A published network (see binsr models) or a packed .safetensors file. "
-        "Default: the binary network for the scale with the highest published PSNR-Y.",
+        "Default: of the main binary networks for the scale, the one with the highest published PSNR-Y.",
         autocompletion=_names,
     ),
 ]
@@ -168,7 +168,7 @@ def upscale(
             min=1,
             help="Side of the tiles that larger images are cut into, in pixels of the network's input (for VDSR, the "
             "enlarged image). Smaller tiles need less memory and give the same result. Default: 560, with which the "
-            "published networks need less than 1 GiB beside the images.",
+            "published networks need less than 1 GiB beside both images and Pillow's copy of the larger one.",
             show_default=False,
         ),
     ] = None,

@@ -26,7 +26,7 @@ def show_models(as_json: bool) -> None:
         ["network", "scale", "weights", "bytes", "iterations", *(f"{name}, dB" for name in sets)],
         [_row(record, sets) for record in records],
     )
-    print("\nPSNR-Y: binary networks in the engine with int8 activations; float networks, and variants, in PyTorch.")
+    print("\nPSNR-Y: binary networks in the engine with int8 activations; all others in PyTorch.")
     if any(record["start"] is not None for record in records):
         print("+ Started from the weights of a float network, which `binsr info` names.")
     if any(record["short"] for record in records):

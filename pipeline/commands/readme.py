@@ -31,7 +31,7 @@ def table(record: Mapping[str, Any]) -> str:
     for claim in record["claims"]:
         verdict = f"**{claim['verdict']}**" + (f" by {claim['reach']}" if claim["reservations"] else "")
         lines.append(f"| {claim['title']} | {claim['headline']}: {claim['headline_label']} | {verdict} |")
-    rules = [f"- {claim['title']}: {claim['rule']}" for claim in record["claims"]]
+    rules = [f"- **{claim['title']}.** {claim['rule']}" for claim in record["claims"]]
     reservations = [text for c in record["claims"] for text in c["reservations"]]
     machine = record["machine"]
     lines += [

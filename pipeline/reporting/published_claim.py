@@ -34,8 +34,8 @@ def zoo_claim(zoo: Zoo, limits: Thresholds, frozen: str | None = None) -> Claim:
         trained_on = list(dict.fromkeys(m.training["training_set"] for _, m in compared))
         conditions = (
             f"Pairs on equal terms, trained on {labels.listing(trained_on)}: float and binary networks from fresh "
-            "weights, for the same iterations, on the same crops in the same order, with the same optimizer and "
-            "schedule; where the float network is imported, the binary network starts from it instead. Means over "
+            "weights, for the same number of iterations, on the same crops in the same order, with the same optimizer "
+            "and schedule; where the float network is imported, the binary network starts from it instead. Means over "
             f"{labels.listing(sets)}, run by PyTorch in float32. Neither the ablation nor the shorter pairs from "
             "several seeds count."
         )

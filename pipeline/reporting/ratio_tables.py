@@ -31,8 +31,8 @@ def ratio_table(published: Mapping[str, Mapping[str, PublishedRatios]]) -> Table
         "int8": Column("int8, float layers int8\nover OpenVINO int8", css="n strong"),
         "int6": Column("int6, float layers int8\nover OpenVINO int8", css="n"),
         "exact": Column("float32 activations\nover fastest float32", css="n strong"),
-        "bfloat16": Column("the same, float layers bfloat16\nover fastest float32", css="n"),
-        "over_bfloat16": Column("the same\nover OpenVINO bfloat16", css="n"),
+        "bfloat16": Column("float32 activations, float layers\nbfloat16 over fastest float32", css="n"),
+        "over_bfloat16": Column("float32 activations, float layers\nbfloat16 over OpenVINO bfloat16", css="n"),
         "integer": Column("int8, float layers int8\nover fastest float32", css="n"),
         "fastest": Column("fastest float32"),
     }

@@ -31,7 +31,7 @@ def speed_claim(results: Results, limits: Thresholds, loss_limit: float) -> Clai
     conditions, reached = "No network was timed.", ""
     if fastest:
         best, worst = max(fastest, key=lambda p: fastest[p]), min(fastest, key=lambda p: fastest[p])
-        reached = f": {_reached(results, best, fastest[best][1])}"
+        reached = f": {_reached(results, best, fastest[best][1], fastest[worst][0])}"
         verdict = at_least(fastest[worst][0], fastest[best][0], limits)
         headline = f"{times(fastest[best][0])}"
         measures = [
@@ -135,9 +135,10 @@ def _quantized_measure(results: Results) -> list[Measure]:
     return [Measure("OpenVINO, int8", labels.span(ratios, times), f"float networks, quantized but not binarized{cost}")]
 
 
-def _reached(results: Results, pair: tuple[str, int], engine: str) -> str:
-    """Return the network and mode of the best ratio, and the ratios with the paper's activations and without bits."""
+def _reached(results: Results, pair: tuple[str, int], engine: str, worst: float) -> str:
+    """Return in words where the best ratio was reached, the `worst`, and those of the paper and of int8 alone."""
     parts = [f"{labels.network(*pair)} ({labels.backend(engine)}) over {_baseline(results, pair)}"]
+    parts += [f"worst network: {times(worst)}"] if len(results.benchmarks) > 1 else []
     exact, quantized = _speeds(results, "engine_float32"), _speeds(results, INT8)
     if exact and engine != "engine_float32":
         networks = labels.count(len(exact), "network")

@@ -17,7 +17,7 @@ SPEED = {
     "weights": WEIGHTS_COLUMN,
     "median": Column("median", labels.milliseconds, "n strong"),
     "over_float32": Column("speed against\nfastest float32", times, "n strong"),
-    "over_int8": Column("OpenVINO\nint8", times, "n"),
+    "over_int8": Column("speed against\nOpenVINO int8", times, "n"),
     "quartiles": Column("quartiles", css="n"),
     "span": Column("fastest – slowest", css="n"),
     "repeats": Column("repeats", css="n"),

@@ -1,8 +1,9 @@
 """Re-evaluate the published networks in PyTorch and in the engine, and compare with the published scores.
 
 By default the main networks on Set5 and Set14, in PyTorch and in the engine's float32 and int8 modes; `--all` adds the
-variants (in PyTorch alone), B100, Urban100 and the other modes of the engine (see `pipeline.zoo.scores`). Each
-processor core evaluates its own network. An interrupted verification resumes if the code is unchanged.
+variants (those that serve to compare trainings in PyTorch alone), B100, Urban100 and the other modes of the engine (see
+`pipeline.zoo.scores`). Each processor core evaluates its own network. An interrupted verification resumes if the code
+is unchanged.
 """
 
 from __future__ import annotations

@@ -78,7 +78,11 @@ def _page(counted: Mapping[str, Mapping[str, Any]]) -> str:
             f"| {fault} | {tries} | {outcome} | {times:,} |"
             for (fault, tries), (outcome, times) in zip(heads, rows, strict=True)
         ]
-    return "\n".join(["# Faults, and what they did", "", *lines, ""])
+    about = (
+        "Written by `make torture`. Suites were run at different commits, some with fewer attempts than `make torture` "
+        "makes; [faults.json](faults.json) has the commit and machine of each."
+    )
+    return "\n".join(["# Faults, and what they did", "", about, "", *lines, ""])
 
 
 def _parts(count: int) -> list[range]:

@@ -210,7 +210,7 @@ def test_cards_say_how_and_how_well(published):
     assert f"| embedded-test | {gap['images']} | {below} | {' to '.join(ends)} |" in card
     assert "its float twin, trained alike" in card and "| start | fresh weights |" in card
     said = "12 iterations on embedded-train, where the paper of EDSR trains for 300,000:"
-    assert f"**A short run.** {said}" in card and "core-hours" in card
+    assert f"**A short run.** {said}" in card and "h of processor time" in card
     warm = (published.folder / "zoo/edsr-x2-binary-warm.md").read_text()
     assert "| start | edsr-x2-float-seed5 (" in warm and "filter scale: learnable; binary convolutions: blocks" in warm
     assert "| loss | l1, 0.5 of it against the output of the float network |" in warm
