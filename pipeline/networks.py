@@ -47,6 +47,8 @@ class Facts:
         return {kind: counts[scale - 2] for kind, counts in self.exact_layers.items()}
 
 
+UPSAMPLING = {2: [2], 3: [3], 4: [2, 2]}  # scale to the factors of the pixel shuffles of SRResNet and EDSR
+
 NETWORKS = {
     "srresnet": Facts("SRResNet", {"blocks": 1, "channels": 1}, iterations=1_000_000, parameters=1_399_637),
     "edsr": Facts(

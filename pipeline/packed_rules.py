@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.networks import NETWORKS
-from pipeline.runs import SCALES
+from pipeline.runs import SCALES, ScaleRule, Scope, Weights
 
 CHOICES: Mapping[str, tuple[Any, ...]] = {
     "model": tuple(NETWORKS),
     "scale": SCALES,
-    "weights": ("float", "binary"),
-    "scale_rule": ("learnable", "analytic", "none"),
-    "scope": ("blocks", "all"),
+    "weights": get_args(Weights),
+    "scale_rule": get_args(ScaleRule),
+    "scope": get_args(Scope),
 }
 MODE: Mapping[str, tuple[str, ...]] = {
     "activations": ("float32", "int8", "int6", "int1"),

@@ -30,7 +30,7 @@ from pipeline.errors import InputError
 from pipeline.networks import NETWORKS
 from pipeline.program import run_program
 from pipeline.reading import checked, read_yaml
-from pipeline.runs import Model, Scale, Weights
+from pipeline.runs import Model, Scale, ScaleRule, Scope, Weights
 
 T = TypeVar("T")
 
@@ -130,8 +130,8 @@ class Network(_Network):
 class Binarize(Section):
     """How filters are binarized, for every binary network."""
 
-    scale_rule: Literal["learnable", "analytic", "none"]
-    scope: Literal["blocks", "all"]
+    scale_rule: ScaleRule
+    scope: Scope
 
 
 class Patch(Section):

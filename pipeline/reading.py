@@ -58,7 +58,10 @@ def read_csv(path: Path, kind: type[T], remedy: str = REMEDY) -> list[T]:
         As for `read_json`.
     """
     rows = csv.DictReader(read_text(path, remedy).splitlines())
-    cells = [{key: value or None for key, value in row.items() if key is not None} for row in rows]
+    try:
+        cells = [{key: value or None for key, value in row.items() if key is not None} for row in rows]
+    except csv.Error as error:
+        raise InputError(f"{path}: line {rows.line_num + 1}: {error}; delete it and {remedy}") from None
     rows_of = list[kind]  # type: ignore[valid-type]  # a type made at run time
     return checked(rows_of, cells, path, f"delete it and {remedy}")
 

@@ -12,6 +12,10 @@ MODELS: tuple[str, ...] = tuple(NETWORKS)
 Model = Literal[MODELS]  # type: ignore[valid-type]  # pydantic reads it
 Scale = Literal[2, 3, 4]
 Weights = Literal["float", "binary"]
+ScaleRule = Literal["learnable", "analytic", "none"]  # of a binary filter, see `pipeline.models.binarize`
+Scope = Literal["blocks", "all"]  # of binary filters, see `pipeline.models.convolutions`
+Activations = Literal["auto", "float32", "int8", "int6", "int1"]  # of binary layers in the engine
+FloatLayers = Literal["float32", "bfloat16", "int8"]
 SCALES: tuple[int, ...] = get_args(Scale)
 
 

@@ -48,9 +48,14 @@ def upscale_image(forward: Forward, image: NDArray[Depth], model: str, scale: in
         If the output is not finite.
     """
     upscaling = upscaling_of(image, model, scale)
-    whole = slice(0, upscaling.size[0]), slice(0, upscaling.size[1])
-    upscaling.write(whole, forward(upscaling.read(whole)))
+    upscaling.write(upscaling.whole, forward(upscaling.read(upscaling.whole)))
     return upscaling.result
+
+
+def network_input(image: NDArray[Any], model: str, scale: int) -> NDArray[np.float32]:
+    """Return the input that a network has for an image, float32 of shape (C, h, w); errors as for `upscale_image`."""
+    upscaling = upscaling_of(image, model, scale)
+    return upscaling.read(upscaling.whole)
 
 
 class Upscaling(ABC, Generic[Depth]):
@@ -72,6 +77,12 @@ class Upscaling(ABC, Generic[Depth]):
         self.result = np.empty((scale * height, scale * width, *image.shape[2:]), image.dtype)
         self._peak = np.iinfo(image.dtype).max
         self._unit = np.float32(self._peak / 255)  # 1 or 257, so that networks compute as with 8 bits, with a fraction
+
+    @property
+    def whole(self) -> Region:
+        """The region that is all of the network's input."""
+        height, width = self.size
+        return slice(0, height), slice(0, width)
 
     @abstractmethod
     def read(self, region: Region) -> NDArray[np.float32]:

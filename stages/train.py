@@ -43,19 +43,8 @@ def main(
     run = Run(model, scale, weights)
     params = load_params()
     params.require(run.model, run.scale)
-    plan = Plan(
-        run.model,
-        (run.scale,),
-        run.weights,
-        params.overrides(run.model, run.weights),
-        params.training(run.model),
-        params.seed,
-        params.data.train,
-        params.data.validation,
-        params.data.validation_images,
-        None if start is None else _start(start, run.model, run.scale),
-        distillation,
-    )
+    from_float = None if start is None else _start(start, run.model, run.scale)
+    plan = Plan.of(params, run.model, (run.scale,), run.weights, start=from_float, distillation=distillation)
     checkpoint = run.checkpoint(params.profile)
     with this_process() as process, interruptible() as interruption:
         trained = train_planned(plan, checkpoint, process, interruption)

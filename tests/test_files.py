@@ -12,7 +12,9 @@ import pytest
 
 from pipeline.data.folders import atomic_folder
 from pipeline.errors import InputError
-from pipeline.files import MACHINE, atomic, check_writable, sweep, write_json, write_text
+from pipeline.files import MACHINE, atomic, check_writable, sweep, write_csv, write_json, write_text
+from pipeline.reading import read_csv
+from pipeline.records import ScoreRow
 from stages import run
 
 KILLED = """
@@ -104,6 +106,11 @@ def test_what_others_write_stays(tmp_path):
         sweep([tmp_path, tmp_path / "missing"])
         assert temporary.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, "whole.json"])
+
+
+def test_a_table_without_rows_is_read_as_one(tmp_path):
+    write_csv(tmp_path / "a.csv", [])
+    assert read_csv(tmp_path / "a.csv", ScoreRow) == []
 
 
 def test_a_failure_leaves_the_file_before(tmp_path):

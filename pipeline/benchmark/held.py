@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +59,9 @@ def held_torch(
 
     def run() -> None:
         assert child.stdin is not None and child.stdout is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
+        with suppress(BrokenPipeError):  # the child has ended, and so reads as nothing below
+            child.stdin.write("\n")
+            child.stdin.flush()
         if not child.stdout.readline():
             raise UnavailableError(f"its process ended with exit code {child.wait()}")
 

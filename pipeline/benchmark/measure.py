@@ -22,6 +22,7 @@ from pipeline.benchmark.instruction_sets import NOT_HELD, TITLES, held
 from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.benchmark.workloads import Workload
 from pipeline.engine.runner import MODES
+from pipeline.errors import InputError
 from pipeline.records import FLOAT32, INT8, CheckedTiming, Measurement
 
 BACKENDS = (*PEERS, *MODES)  # of networks
@@ -78,7 +79,10 @@ def measure(
             ready.pop(name, None)
             missing[name] = str(error)
     runs = {name: backend.run for name, backend in ready.items()}
-    seconds = alternate(runs, settings.repeats, warmup=0, budget=settings.seconds)  # the check was the warm-up
+    try:
+        seconds = alternate(runs, settings.repeats, warmup=0, budget=settings.seconds)  # the check was the warm-up
+    except UnavailableError as error:
+        raise InputError(f"a backend could not be timed to the end: {error}; run it again") from error
     return Measurement(
         lr_size=(height, width),
         threads=settings.threads,

@@ -17,9 +17,8 @@ import typer
 from pipeline.cli.output import unusable
 from pipeline.errors import InputError, one_line_errors
 from pipeline.program import invoke
+from pipeline.runs import Activations, FloatLayers
 
-Activations = Literal["auto", "float32", "int8", "int6", "int1"]
-FloatLayers = Literal["float32", "bfloat16", "int8"]
 Format = Literal["png", "jpeg", "webp", "tiff", "bmp"]
 
 app = typer.Typer(

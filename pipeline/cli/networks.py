@@ -84,10 +84,16 @@ def _default(zoo: Path, published: Sequence[PublishedNetwork], scale: int) -> st
             f"--scale: no binary network is published for scale {scale} ({', '.join(names)}); "
             f"{_of_scale(published, scale)}; name a network or a packed file with --model"
         )
-    scores = read_published(zoo)
-    scored = {network.name: scores_of(network, scores) for network in candidates}
-    on_all = set.intersection(*(set(sets) for sets in scored.values()))  # where one has no scores, the first is chosen
-    return max(scored, key=lambda name: sum(scored[name][each]["torch"].psnr_y for each in on_all))
+    published_scores = read_published(zoo)
+    levels = {
+        network.name: {
+            name: by["torch"].psnr_y for name, by in scores_of(network, published_scores).items() if "torch" in by
+        }
+        for network in candidates
+    }
+    scored = {name: by_set for name, by_set in levels.items() if by_set} or levels  # the others are not scored yet
+    on_all = set.intersection(*map(set, scored.values()))
+    return max(scored, key=lambda name: sum(scored[name][each] for each in on_all))
 
 
 def _of_scale(published: Sequence[PublishedNetwork], scale: int | None) -> str:

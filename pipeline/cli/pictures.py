@@ -130,7 +130,7 @@ def write(picture: Picture, path: Path) -> list[str]:
     return notes
 
 
-def check_writable(path: Path, height: int, width: int) -> None:
+def check_format(path: Path, height: int, width: int) -> None:
     """Check that the path has the suffix of a known format that can hold an image of this size.
 
     Raises

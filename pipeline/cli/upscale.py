@@ -18,12 +18,13 @@ from pipeline.cli.addresses import local_source, local_target, place_of
 from pipeline.cli.jobs import Job, jobs_of
 from pipeline.cli.networks import find_network
 from pipeline.cli.output import note, print_error, print_json, unusable
-from pipeline.cli.pictures import check_writable, read, write
+from pipeline.cli.pictures import check_format, read, write
 from pipeline.data.resize import imresize
 from pipeline.engine import Engine
-from pipeline.engine.runner import TILE, Activations, FloatLayers
+from pipeline.engine.runner import TILE
 from pipeline.errors import InputError, printable
 from pipeline.files import sweep
+from pipeline.runs import Activations, FloatLayers
 from pipeline.upscaling import NotFiniteError
 
 
@@ -131,7 +132,7 @@ def _upscale(job: Job, engine: Engine) -> dict[str, Any]:
         picture = read(source)
     height, width = picture.pixels.shape[:2]
     with local_target(job.output) as target:
-        check_writable(target, scale * height, scale * width)
+        check_format(target, scale * height, scale * width)
         alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
         pixels = engine.upscale(picture.pixels)
         notes = write(replace(picture, pixels=pixels, alpha=alpha), target)

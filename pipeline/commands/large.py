@@ -85,9 +85,9 @@ def _upscale(name: str, height: int, width: int, folder: Path) -> tuple[dict[str
     source, target = folder / "large.bmp", folder / "larger.bmp"
     repeats = -(-height // 512), -(-width // 512), 1
     Image.fromarray(np.tile(astronaut(), repeats)[:height, :width]).save(source)
-    binsr = Path(sys.executable).with_name("binsr")
+    binsr = [sys.executable, "-m", "pipeline", "upscale"]
     options = ["--model", name, "--json", "--overwrite"]
-    ended, peak = run_measured([str(binsr), "upscale", str(source), "-o", str(target), *options])
+    ended, peak = run_measured([*binsr, str(source), "-o", str(target), *options])
     if ended.returncode:
         raise InputError(f"{name}: binsr upscale failed with exit code {ended.returncode}; see its message above")
     return json.loads(ended.stdout), peak

@@ -6,7 +6,6 @@ takes the picture, of the report's first comparison.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,7 +131,7 @@ def take_picture(page: Path, picture: Path) -> None:
 
 def main() -> None:
     readme, record = Path("README.md"), verdict_record()
-    text = with_table(readme.read_text(encoding="utf-8"), json.loads(json.dumps(record)))
+    text = with_table(readme.read_text(encoding="utf-8"), record)
     take_picture(Path("reports", "index.html"), PICTURE)
     write_json(RECORD, record)
     write_text(readme, text)

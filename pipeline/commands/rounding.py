@@ -18,20 +18,20 @@ import typer
 from numpy.typing import NDArray
 
 from pipeline import labels
-from pipeline.data.prepared import ImagePair, PreparedSet
+from pipeline.data.prepared import ImagePair
 from pipeline.data.ready import ready
 from pipeline.data.samples import lr_crops
 from pipeline.engine.calibration import calibrate
 from pipeline.engine.layers import layers_of
 from pipeline.engine.networks import Architecture
 from pipeline.engine.quantization import Rounding
-from pipeline.engine.runner import BITS, Activations, EngineOps, roundings_of
+from pipeline.engine.runner import BITS, EngineOps, roundings_of
 from pipeline.files import write_csv, write_text
 from pipeline.metrics import bounded_psnr
 from pipeline.packed import PackedNetwork, read
 from pipeline.params import load_params
 from pipeline.program import run_program
-from pipeline.runs import prepared_folder
+from pipeline.runs import Activations
 from pipeline.tables import Column, table
 from pipeline.upscaling import upscale_image
 from pipeline.zoo.catalogue import ZOO, chosen_networks
@@ -124,10 +124,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Where rounding.csv and rounding.md are written.")] = Path("docs"),
 ) -> None:
     params = load_params(params_file)
-    training, validation = params.data.train, params.data.validation
-    for name in (training, validation):
-        ready(name)
-    crops, images = PreparedSet.open(prepared_folder(training)), PreparedSet.open(prepared_folder(validation))
+    crops, images = (ready(name, params.data.mirror) for name in (params.data.train, params.data.validation))
     rows: list[dict[str, Any]] = []
     for network in chosen_networks(ZOO, models):
         of_calibration = params.export.calibration_crop, params.export.calibration_images, params.seed

@@ -187,8 +187,8 @@ def main(
     models: Annotated[list[str] | None, typer.Option(metavar="NAME…", help="Default: all.")] = None,
     scale: Annotated[Scale, typer.Option()] = 4,
     set_name: Annotated[str, typer.Option("--set", help="Where crops come from.")] = "embedded-train",
-    batch: Annotated[int, typer.Option()] = 8,
-    repeats: Annotated[int, typer.Option()] = 7,
+    batch: Annotated[int, typer.Option(min=1)] = 8,
+    repeats: Annotated[int, typer.Option(min=1)] = 7,
 ) -> None:
     if unknown := sorted({*(models or ())} - {*MODELS}):
         raise InputError(f"--models: has {', '.join(unknown)}; choose from {', '.join(MODELS)}")
@@ -201,11 +201,10 @@ def main(
         if reason is not None:
             print(f"{name}: left out, {reason}")
     available = {name: reason is None for name, reason in missing.items()}
-    measured = {}
+    measured, prepared = {}, ready(set_name)
     for model in models or MODELS:
         patch = PATCH_ON_LUMA if NETWORKS[model].on_luma else PATCH
         chosen = list(variants(threads, batch, patch, **available))
-        prepared = ready(set_name)
         measured[model] = measure(model, scale, prepared, chosen, device, repeats)
         for row in measured[model]:
             print(

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from pipeline.data.archive import is_unpacked, unpack
 from pipeline.data.images import image_files
 from pipeline.data.registry import Dataset, RemoteFile
-from pipeline.errors import DISK, InputError, unwritten
+from pipeline.errors import DISK, InputError, unwritten, writing
 from pipeline.files import atomic
 
 TIMEOUT_SECONDS = (10, 60)  # to connect; between two packets
@@ -64,8 +64,9 @@ def fetch(source: Dataset, destination: Path, mirror: str | None = None) -> None
         missing = [file for file in source.files if not _has_hash(destination / file.name, file.sha256)]
         _download(source, missing, downloads, mirror)
         for file in missing:
-            (destination / file.name).parent.mkdir(parents=True, exist_ok=True)
-            _move(downloads / file.name, destination / file.name)
+            with writing(destination / file.name):
+                (destination / file.name).parent.mkdir(parents=True, exist_ok=True)
+                _move(downloads / file.name, destination / file.name)
         strays = set(image_files(destination)) - {destination / file.name for file in source.files}
         if strays:
             raise InputError(f"{min(strays)}: is not an image of {source.name}; remove it")

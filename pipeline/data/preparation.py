@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,9 +37,13 @@ def prepare(raw_folder: Path, destination: Path, scales: Sequence[int]) -> None:
         raise InputError(f"{raw_folder}: has no images; run `dvc repro fetch`")
     if len(paths) < len(image_files(raw_folder)):
         raise InputError(f"{raw_folder}: has images that differ only in the suffix; remove all but one")
-    with atomic_folder(destination) as folder:
-        hr_file = _HashedFile(folder / "hr.bin")
-        lr_files = {scale: _HashedFile(folder / f"x{scale}.bin") for scale in scales}
+    with atomic_folder(destination) as folder, ExitStack() as open_files:
+
+        def hashed(name: str) -> _HashedFile:
+            return open_files.enter_context(closing(_HashedFile(folder / name)))
+
+        hr_file = hashed("hr.bin")
+        lr_files = {scale: hashed(f"x{scale}.bin") for scale in scales}
         images = []
         for name, path in tqdm(sorted(paths.items()), desc=f"prepare {destination.name}", disable=None):
             hr = read_image(path)

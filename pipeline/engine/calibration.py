@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from pipeline.engine.layers import Layer, layers_of
 from pipeline.engine.networks import Architecture, Array
-from pipeline.engine.runner import FLOAT_LAYERS, Activations, Engine, EngineOps
+from pipeline.engine.runner import FLOAT_LAYERS, Engine, EngineOps
 from pipeline.errors import InputError
 from pipeline.networks import NETWORKS
 from pipeline.packed import PackedNetwork, read
-from pipeline.upscaling import upscale_image
+from pipeline.runs import Activations
+from pipeline.upscaling import network_input
 
 Ranges = dict[str, Any]
 
@@ -65,15 +66,7 @@ def calibrate(
         raise InputError("images: none given; calibration needs at least one")
     packed = network if isinstance(network, PackedNetwork) else read(network)
     architecture = Architecture.of(packed)
-    factor = 1 if NETWORKS[architecture.model].on_luma else architecture.scale
-    inputs: list[Array] = []
-
-    def keep(x: Array) -> Array:
-        inputs.append(x)
-        return np.zeros((len(x), factor * x.shape[1], factor * x.shape[2]), np.float32)
-
-    for image in images:
-        upscale_image(keep, image, architecture.model, architecture.scale)
+    inputs = [network_input(image, architecture.model, architecture.scale) for image in images]
     if exact_layers is None:
         exact_layers = NETWORKS[architecture.model].exact_at(architecture.scale)
     return calibrate_inputs(packed, architecture, inputs, percentiles, exact_layers)

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.networks import NETWORKS
+from pipeline.networks import NETWORKS, UPSAMPLING
 from pipeline.packed import PackedNetwork
 
 Array = NDArray[np.float32]
 
 RELU = "relu"
 
-UPSAMPLING = {2: [2], 3: [3], 4: [2, 2]}  # scale to the factors of its pixel shuffles
 
 # RGB; equal to `pipeline.models.edsr.DIV2K_MEAN`, which cannot be imported without PyTorch.
 DIV2K_MEAN = np.array([0.4488, 0.4371, 0.4040], np.float32).reshape(3, 1, 1)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numba
 import numpy as np
@@ -28,10 +28,8 @@ from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
 from pipeline.packed_rules import finite
+from pipeline.runs import Activations, FloatLayers
 from pipeline.upscaling import Depth, Region, shifted, upscaling_of
-
-Activations = Literal["auto", "float32", "int8", "int6", "int1"]
-FloatLayers = Literal["float32", "bfloat16", "int8"]
 
 BITS = {"int8": 8, "int6": 6, "int1": 1}
 SMALLEST_RANGE = 1e-30  # of activations: float32 holds its steps and their inverses

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-ScaleRule = Literal["learnable", "analytic", "none"]
+from pipeline.runs import ScaleRule
 
 
 class _Sign(torch.autograd.Function):

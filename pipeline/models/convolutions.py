@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import get_args
 
 from torch import nn
 
-from pipeline.models.binarize import BinaryConv2d, ScaleRule
+from pipeline.models.binarize import BinaryConv2d
+from pipeline.runs import ScaleRule, Scope
 
-Scope = Literal["blocks", "all"]
 MakeConv = Callable[..., nn.Conv2d]
 
 
@@ -35,7 +35,7 @@ def convolutions(
     inside, outside
         Each is called as ``make(inputs, outputs, size, bias=True)`` and pads to keep the image's size.
     """
-    if scope not in ("blocks", "all") or scale_rule not in ("learnable", "analytic", "none"):
+    if scope not in get_args(Scope) or scale_rule not in get_args(ScaleRule):
         raise ValueError(f"unknown scope {scope!r} or scale rule {scale_rule!r}")
 
     def binary(inputs: int, outputs: int, size: int, bias: bool = True) -> nn.Conv2d:

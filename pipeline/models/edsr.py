@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.models.convolutions import convolutions
+from pipeline.networks import UPSAMPLING
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB, of the DIV2K training images: the authors' constant
 
@@ -64,7 +65,7 @@ class Network(nn.Module):
         self.head = outside(3, channels, 3)
         self.blocks = nn.Sequential(*(_Block(inside, channels, residual_scale) for _ in range(blocks)))
         self.conv = outside(channels, channels, 3)
-        factors = {2: [2], 3: [3], 4: [2, 2]}[scale]
+        factors = UPSAMPLING[scale]
         self.upsample = nn.Sequential(*(_Upsample(outside, channels, factor) for factor in factors))
         self.tail = outside(channels, 3, 3)
 

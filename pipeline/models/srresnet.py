@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pipeline.models.convolutions import convolutions
+from pipeline.networks import UPSAMPLING
 
 
 class _Block(nn.Module):
@@ -55,7 +56,7 @@ class Network(nn.Module):
         self.blocks = nn.Sequential(*(_Block(inside, channels) for _ in range(blocks)))
         self.conv = outside(channels, channels, 3, bias=False)
         self.norm = nn.BatchNorm2d(channels)
-        factors = {2: [2], 3: [3], 4: [2, 2]}[scale]
+        factors = UPSAMPLING[scale]
         self.upsample = nn.Sequential(*(_Upsample(outside, channels, factor) for factor in factors))
         self.tail = outside(channels, 3, 9)
 

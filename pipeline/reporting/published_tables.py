@@ -55,7 +55,7 @@ def gap_table(zoo: Zoo, limits: Thresholds) -> Table:
     rows = []
     for real, binary in compared_pairs(zoo.models):
         network = labels.network(binary.model, binary.scale, binary.variant)
-        row: dict[str, Any] = {"pair": network, "iterations": iterations(binary)}
+        row: dict[str, Any] = {"pair": network, "iterations": binary.trained}
         for gap in published_gaps(zoo, [(real, binary)]):
             row |= _gap_cell(gap, limits)
         rows.append(row)
@@ -73,11 +73,6 @@ def gap_table(zoo: Zoo, limits: Thresholds) -> Table:
     columns = {"pair": Column("pair"), "iterations": Column("iterations", css="n")}
     columns |= {name: level(name, css="n strong", note="interval") for name in sets}
     return table("gaps", "What binarization costs", columns, rows)
-
-
-def iterations(model: PublishedNetwork) -> str:
-    """Return the iterations of a network's training, as `24,000`."""
-    return "imported" if model.iterations is None else f"{model.iterations:,}"
 
 
 def ablation_tables(zoo: Zoo) -> list[Table]:
@@ -98,7 +93,7 @@ def ablation_tables(zoo: Zoo) -> list[Table]:
         titles = {real.name: "float", base.name: "learnable filter scale, residual blocks (the paper)"}
         rows = []
         for model in [real, base, *variants]:
-            trained = f"{iterations(real)} + {iterations(model)}" if model.start else iterations(model)
+            trained = f"{real.trained} + {model.trained}" if model.start else model.trained
             title = titles.get(model.name, labels.variant(model.variant))
             row: dict[str, Any] = {"binarized": title, "iterations": trained, "bytes": model.bytes}
             for name in sets:
@@ -221,7 +216,7 @@ def _score_rows(zoo: Zoo, scale: int, sets: Sequence[str], limits: Thresholds) -
         scores, real = zoo.published[model.name], twin_of(model, zoo.models)
         above: Mapping[str, Any] = {} if real is None else zoo.published[real.name]
         network = labels.model(model.model) + (f", {labels.variant(model.variant)}" if model.variant else "")
-        trained = {"iterations": iterations(model)} | ({"iterations.note": "short run"} if model.short else {})
+        trained = {"iterations": model.trained} | ({"iterations.note": "short run"} if model.short else {})
         for backend, by in SHOWN.items():
             if all(backend in scores.get(name, {}) for name in sets):
                 row = {"network": network, "by": by, "iterations": "", **weights_cell(model.weights), **trained}

@@ -8,9 +8,9 @@ from pipeline import labels
 from pipeline.networks import NETWORKS
 from pipeline.reporting.results import Results
 from pipeline.runs import Run, is_brief
+from pipeline.zoo.catalogue import TEST_SETS
 
 ONE_SEED = "Trained with one seed: the intervals cover the choice of images, not of the seed."
-STANDARD_SETS = ("Set5", "Set14", "B100", "Urban100")
 
 
 def accuracy_reservations(results: Results) -> list[str]:
@@ -27,7 +27,7 @@ def accuracy_reservations(results: Results) -> list[str]:
     cut = [run.name for run, training in results.trainings.items() if training.stopped == "max_minutes"]
     if cut:
         reasons.append(f"The time limit ended the training of {labels.listing(cut)} before the planned iterations.")
-    if not any(name in STANDARD_SETS for name in results.test_sets):
+    if not any(name in TEST_SETS for name in results.test_sets):
         reasons.append("None of the paper’s test sets was evaluated.")
     below = below_bicubic(results)
     if below:

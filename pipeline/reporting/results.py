@@ -189,8 +189,9 @@ def _zoo(root: Path, test_sets: Sequence[str]) -> Zoo:
     networks = []
     for network in read_index(folder):
         sets = scores_of(network, scores)
-        expected = published[f"bicubic-x{network.scale}"]
-        if sets and all("torch" in sets.get(name, {}) for name in expected):  # else it is still being scored
+        expected = published.get(f"bicubic-x{network.scale}", {})
+        # Otherwise it is still being scored.
+        if sets and expected and all("torch" in sets.get(name, {}) for name in expected):
             networks.append(network)
             published[network.name] = sets
     rows: dict[tuple[str, str], list[ScoreRow]] = {}

@@ -25,7 +25,7 @@ from pipeline.training.interruption import Interruption
 from pipeline.training.loop import train
 
 if TYPE_CHECKING:
-    from pipeline.params import Training
+    from pipeline.params import Params, Training
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,19 @@ class Plan:
     validation_images: int
     start: Start | None = None
     distillation: float = 0.0
+
+    @classmethod
+    def of(cls, params: Params, model: str, scales: tuple[int, ...], weights: Weights, **changes: Any) -> Plan:
+        """Return the plan of a profile's params, with changes to some fields."""
+        fields: dict[str, Any] = {
+            "overrides": params.overrides(model, weights),
+            "settings": params.training(model),
+            "seed": params.seed,
+            "training_set": params.data.train,
+            "validation_set": params.data.validation,
+            "validation_images": params.data.validation_images,
+        }
+        return cls(model, scales, weights, **fields | changes)
 
     @property
     def scale(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from pipeline.default_mode import MOST_LOSS_DB
 from pipeline.files import write_text
 from pipeline.networks import NETWORKS
 from pipeline.packed import read
+from pipeline.reading import read_json
 from pipeline.tables import Column, Table, table
 from pipeline.zoo.catalogue import PublishedNetwork, PublishedScores
 
@@ -117,7 +117,6 @@ def _overview(networks: Sequence[PublishedNetwork], results: Mapping[str, Publis
         rows.append({"network": f"bicubic ×{scale}", **levels})
         for network in (network for network in networks if network.scale == scale):
             scores = results[network.name].sets
-            trained = "imported" if network.iterations is None else f"{network.iterations:,}"
             row: dict[str, Any] = {
                 "network": network.name,
                 "network.link": f"{network.name}.md",
@@ -125,7 +124,7 @@ def _overview(networks: Sequence[PublishedNetwork], results: Mapping[str, Publis
             }
             row |= {
                 "network.note": "*" if network.short else "",
-                "iterations": ("+ " if network.start else "") + trained,
+                "iterations": ("+ " if network.start else "") + network.trained,
             }
             rows.append(row | {name: scores[name]["torch"].psnr_y for name in sets if name in scores})
     columns = {"network": Column("network"), "bytes": Column("bytes", "{:,}".format, "n")}
@@ -135,7 +134,7 @@ def _overview(networks: Sequence[PublishedNetwork], results: Mapping[str, Publis
 
 def _machine(path: Path) -> dict[str, Any]:
     """Return the table for a file that `pipeline.commands.training_speed` wrote."""
-    measured = json.loads(path.read_text(encoding="utf-8"))
+    measured = read_json(path, dict[str, Any], "measure it again by `python -m pipeline.training_speed`")
     columns = {
         "model": Column("network", labels.model),
         "name": Column("change"),

@@ -20,6 +20,7 @@ FORMAT = 1
 RESULTS = "results.json"
 IMPORTED = "imported"  # variant and profile of networks that others trained
 LONG = "long"  # variant of pairs that are trained alike, for longer than the profile's
+TEST_SETS = ("Set5", "Set14", "B100", "Urban100")  # on which networks are published
 FOR_USE = ("", LONG)  # variants of networks to upscale images with; the others serve to compare trainings
 Means = dict[str, dict[str, Quality]]  # by test set and backend
 
@@ -67,6 +68,11 @@ class PublishedNetwork:
     def iterations(self) -> int | None:
         """The number of training iterations, if known."""
         return self.training.get("iterations")
+
+    @property
+    def trained(self) -> str:
+        """The number of training iterations in words, as `24,000`."""
+        return "imported" if self.iterations is None else f"{self.iterations:,}"
 
     @property
     def short(self) -> bool:
@@ -250,7 +256,7 @@ def read_training(path: Path) -> dict[str, Any]:
     InputError
         If the file cannot be read or was not made by `pipeline.zoo.train`.
     """
-    training = read(path).metadata.get("training", {})
+    training = read(path).metadata.get("training") or {}
     if missing := {"variant", "plan"} - training.keys():
         raise InputError(
             f"{path}: metadata.training.{min(missing)}: missing; keep only networks from `make train` here"

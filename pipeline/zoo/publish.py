@@ -23,6 +23,7 @@ from pipeline.records import score_rows
 from pipeline.zoo.cards import write_cards
 from pipeline.zoo.catalogue import (
     RESULTS,
+    TEST_SETS,
     ZOO,
     Means,
     PublishedNetwork,
@@ -41,8 +42,6 @@ from pipeline.zoo.scores import (
     published_backends,
     quantized_folder,
 )
-
-TEST_SETS = ("Set5", "Set14", "B100", "Urban100")
 
 
 def publish(zoo: Path, sets: Sequence[str]) -> None:

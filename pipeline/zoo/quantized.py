@@ -12,7 +12,7 @@ from torch import nn
 
 from pipeline.benchmark.backends import optional
 from pipeline.benchmark.exports import Exports
-from pipeline.upscaling import upscale_image, upscaling_of
+from pipeline.upscaling import network_input, upscale_image
 
 Image = NDArray[np.uint8]
 
@@ -34,7 +34,7 @@ def quantize(module: nn.Module, images: Sequence[Image], folder: Path) -> Path:
         If a package that it needs is not installed.
     """
     config = cast(dict[str, Any], module.config)
-    inputs = [_input(image, config["model"], config["scale"]) for image in images]
+    inputs = [network_input(image, config["model"], config["scale"]) for image in images]
     return Exports(module.eval(), inputs, folder).openvino_int8
 
 
@@ -48,9 +48,3 @@ def openvino_int8(path: Path, model: str, scale: int, threads: int) -> Callable[
         return np.array(request.infer({0: x[None]}, share_inputs=True)[0][0])
 
     return lambda image: upscale_image(forward, image, model, scale)
-
-
-def _input(image: Image, model: str, scale: int) -> NDArray[np.float32]:
-    """Return the input that a network has for an image, float32 of shape (C, h, w)."""
-    upscaling = upscaling_of(image, model, scale)
-    return upscaling.read((slice(0, upscaling.size[0]), slice(0, upscaling.size[1])))

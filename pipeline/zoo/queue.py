@@ -11,7 +11,7 @@ from pipeline.errors import InputError
 from pipeline.networks import NETWORKS
 from pipeline.params import Params, Section, changed_training
 from pipeline.reading import checked, read_yaml
-from pipeline.runs import Model, Run, Scale, Weights
+from pipeline.runs import Model, Run, Scale, ScaleRule, Scope, Weights
 from pipeline.training.run import Plan, Start, crop_sizes
 
 QUEUE = Path("conf", "queue.yaml")
@@ -46,8 +46,8 @@ class Entry(Section):
     start: str | None = None
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
-    scale_rule: Literal["learnable", "analytic", "none"] | None = None
-    scope: Literal["blocks", "all"] | None = None
+    scale_rule: ScaleRule | None = None
+    scope: Scope | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Entry:
@@ -86,19 +86,9 @@ class Entry(Section):
         if self.weights == "binary":
             overrides |= {"scale_rule": self.scale_rule} if self.scale_rule else {}
             overrides |= {"scope": self.scope} if self.scope else {}
-        return Plan(
-            self.model,
-            tuple(self.scales),
-            self.weights,
-            overrides,
-            settings,
-            params.seed if self.seed is None else self.seed,
-            params.data.train,
-            params.data.validation,
-            params.data.validation_images,
-            start,
-            self.distillation,
-        )
+        changes = {"overrides": overrides, "settings": settings, "start": start, "distillation": self.distillation}
+        changes |= {} if self.seed is None else {"seed": self.seed}
+        return Plan.of(params, self.model, tuple(self.scales), self.weights, **changes)
 
 
 def check_plans(entries: list[Entry], params: Params) -> None:

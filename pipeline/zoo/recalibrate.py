@@ -42,7 +42,7 @@ TOLERANCE = 1e-3  # channels' ranges have four digits
 def recalibrate(zoo: Path, params: Params, models: Sequence[str] | None = None) -> None:
     """Rewrite the files whose ranges or default mode change, with their hashes and scores: all, or the named ones."""
     for name in (params.data.train, params.data.validation):
-        ready(name)
+        ready(name, params.data.mirror)
     for network in chosen_networks(zoo, models) if models else read_index(zoo):
         if network.weights == "binary":
             changed = _rewritten(network, zoo, params)
@@ -62,7 +62,7 @@ def _rewritten(network: PublishedNetwork, zoo: Path, params: Params) -> bool:
         network.training.get("seed", params.seed),
     )
     if _same(before.metadata.get("activations"), after.metadata["activations"]) and all(
-        before.metadata.get("mode", {}).get(field) == after.metadata["mode"][field] for field in MODE
+        (before.metadata.get("mode") or {}).get(field) == after.metadata["mode"][field] for field in MODE
     ):
         return False
     write(after, path)

@@ -24,7 +24,7 @@ from pipeline.files import write_csv, write_json
 from pipeline.params import Name, Params, Section, Training, changed_training, load_params
 from pipeline.program import run_program
 from pipeline.provenance import environment
-from pipeline.reading import checked, read_yaml
+from pipeline.reading import checked, read_json, read_yaml
 from pipeline.records import SearchTrial
 from pipeline.runs import Model, Scale, Weights
 from pipeline.threads import set_threads
@@ -73,17 +73,8 @@ def settings_of(trial: Trial, search: Search, params: Params) -> Training:
 
 def run_trial(trial: Trial, search: Search, params: Params, records: Path) -> None:
     """Train, and write the trial's record with its curve."""
-    plan = Plan(
-        trial.model,
-        (trial.scale,),
-        trial.weights,
-        params.overrides(trial.model, trial.weights),
-        settings_of(trial, search, params),
-        params.seed,
-        params.data.train,
-        params.data.validation,
-        params.data.validation_images,
-    )
+    settings = settings_of(trial, search, params)
+    plan = Plan.of(params, trial.model, (trial.scale,), trial.weights, settings=settings)
     with tempfile.TemporaryDirectory() as folder, this_process() as process:
         trained = train_planned(plan, Path(folder), process)
     assert trained.record is not None
@@ -97,7 +88,7 @@ def write_table(search: Search, params: Params, records: Path, path: Path) -> No
     rows = []
     for trial in search.trials:
         if (record := records / f"{trial.name}.json").exists():
-            result = json.loads(record.read_text(encoding="utf-8"))
+            result = read_json(record, SearchTrial, "delete it and search again")
             settings = settings_of(trial, search, params)
             rows.append(
                 {
@@ -105,10 +96,10 @@ def write_table(search: Search, params: Params, records: Path, path: Path) -> No
                     "optimizer": settings.optimizer,
                     "learning_rate": settings.learning_rate,
                     "changes": json.dumps({k: v for k, v in trial.changes.items() if k not in _COLUMNS}),
-                    "iterations": result["iterations"],
+                    "iterations": result.iterations,
                     "crops": f"{settings.batch} of {settings.patch.lr_size(trial.scale)}",
-                    "psnr_y": round(result["psnr_y"], 4),
-                    "cpu_seconds": result["cpu_seconds"],
+                    "psnr_y": round(result.psnr_y, 4),
+                    "cpu_seconds": result.cpu_seconds,
                 }
             )
     if rows:

@@ -21,9 +21,8 @@ from pipeline.engine.runner import modes_here
 from pipeline.errors import InputError
 from pipeline.program import run_program
 from pipeline.records import Quality, Score
-from pipeline.zoo.catalogue import RESULTS, ZOO, read_index, read_published, scores_of
+from pipeline.zoo.catalogue import RESULTS, TEST_SETS, ZOO, read_index, read_published, scores_of
 from pipeline.zoo.progress import Progress
-from pipeline.zoo.publish import TEST_SETS
 from pipeline.zoo.scores import Task, in_parallel, mean_scores
 
 QUICK_SETS = ("Set5", "Set14")

@@ -90,6 +90,22 @@ def test_pytorch_in_a_process_of_its_own(edsr, tmp_path):
         np.testing.assert_allclose(held.run(), expected, atol=1e-5)
 
 
+def test_a_process_that_is_killed_between_two_runs_is_said(edsr, tmp_path, monkeypatch):
+    started = []
+
+    class Child(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr("pipeline.benchmark.held.subprocess.Popen", Child)
+    held = held_torch(edsr.real, edsr.input(16, 20), 1, {}, tmp_path)
+    started[0].kill()
+    started[0].wait()
+    with pytest.raises(UnavailableError, match="its process ended with exit code -9"):
+        held.run()
+
+
 def test_a_part_of_a_network_and_a_process_that_fails_are_said(edsr, tmp_path, monkeypatch):
     with pytest.raises(UnavailableError, match="runs whole networks alone"):
         held_torch(body(edsr).real, body(edsr).input(16, 16), 1, {}, tmp_path)

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.benchmark import measure as measuring
 from pipeline.benchmark.backends import Backend, UnavailableError
@@ -11,6 +12,7 @@ from pipeline.benchmark.baselines import PEERS
 from pipeline.benchmark.engines import ENGINES
 from pipeline.benchmark.exports import Exports
 from pipeline.benchmark.measure import BACKENDS, TimingSettings, build, measure, rows, speedup
+from pipeline.errors import InputError
 
 SETTINGS = TimingSettings(threads=1, repeats=3, seconds=0.01)
 
@@ -104,6 +106,21 @@ def test_a_tool_that_fails_is_said_and_the_rest_measured(edsr, tmp_path, monkeyp
         record = measure(edsr, 16, 16, SETTINGS, tmp_path, ["torch", "torch_compile"])
         assert record.missing == {"torch_compile": "failed: RuntimeError: no such instruction"}
         assert list(record.backends) == ["torch"]
+
+
+def test_a_tool_that_fails_after_the_check_ends_the_measurement_in_one_line(edsr, tmp_path, monkeypatch):
+    with torch.inference_mode():
+        outputs = iter([edsr.real(torch.from_numpy(edsr.input(16, 16))[None])[0].numpy()])
+
+    def once():
+        try:
+            return next(outputs)
+        except StopIteration:
+            raise UnavailableError("its process ended with exit code -9") from None
+
+    monkeypatch.setitem(PEERS, "torch_compile", lambda *_: Backend(once, "float32"))
+    with pytest.raises(InputError, match="could not be timed to the end: its process ended with exit code -9"):
+        measure(edsr, 16, 16, SETTINGS, tmp_path, ["torch", "torch_compile"])
 
 
 def test_an_engine_that_cannot_run_the_network_says_why(edsr, tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def test_a_small_image_goes_first_so_that_compiling_does_not_count(tmp_path, mon
     sizes = []
 
     def run(command, **options):
-        sizes.append(Image.open(command[2]).size)
+        sizes.append(Image.open(command[4]).size)
         return run_measured(command, **options)
 
     monkeypatch.setattr(large, "run_measured", run)

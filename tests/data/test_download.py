@@ -362,6 +362,18 @@ def test_an_image_that_is_not_of_the_set_is_named(server, tmp_path):
         fetch(photos(server), destination)
 
 
+def test_a_destination_that_is_no_folder_is_named(server, tmp_path):
+    destination = tmp_path / "data" / "raw" / "Photos"
+    server.files = {f"/photos/train/{name}": content for name, content in PHOTOS.items()}
+    destination.parent.mkdir(parents=True)
+    destination.touch()
+    with pytest.raises(InputError, match=r"Photos/train/0001\.png: "):
+        fetch(photos(server), destination)
+    destination.unlink()
+    fetch(photos(server), destination)  # goes on with what was downloaded
+    assert contents(destination) == {f"train/{name}": content for name, content in PHOTOS.items()}
+
+
 def test_embedded_sets_need_no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("SR_MIRROR", "http://127.0.0.1:1")
     fetch(dataset("embedded-test"), tmp_path / "raw" / "embedded-test")

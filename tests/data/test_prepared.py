@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,6 +138,8 @@ def test_a_bad_image_is_named_and_nothing_is_left(raw, tmp_path, damage, message
     damage(raw)
     with pytest.raises(InputError, match=message):
         prepare(raw, tmp_path / "prepared" / "photos", [2, 3, 4])
+    opened = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert not [name for name in opened if str(tmp_path) in name]
     assert os.listdir(tmp_path / "prepared") == [] if (tmp_path / "prepared").exists() else True
 
 

@@ -76,6 +76,24 @@ def test_scores_without_pytorch_are_refused(tmp_path):
         read(tmp_path)
 
 
+def test_a_table_that_is_no_table_is_named(tmp_path):
+    write_run(tmp_path, PARAMS, images=False)
+    (tmp_path / "results/evaluate/embedded-test/vdsr-x2-float.csv").write_text('a,b\n"' + "x" * 200_000)
+    with pytest.raises(InputError, match=r"vdsr-x2-float.csv: line .*; delete it and run `dvc repro`"):
+        read(tmp_path)
+
+
+def test_networks_of_a_scale_that_is_still_being_scored_are_left_out(tmp_path):
+    write_run(tmp_path, PARAMS, images=False)
+    assert read(tmp_path).zoo.models
+    path = tmp_path / "zoo/results.json"
+    record = json.loads(path.read_text())
+    for scale in (2, 3, 4):
+        record["methods"].pop(f"bicubic-x{scale}", None)
+    path.write_text(json.dumps(record))
+    assert read(tmp_path).zoo.models == []
+
+
 def test_grey_images_have_no_rgb(tmp_path):
     write_run(tmp_path, PARAMS, images=False)
     folder = tmp_path / "results/evaluate/embedded-test"

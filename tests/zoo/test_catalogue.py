@@ -8,7 +8,16 @@ from dataclasses import asdict
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.zoo.catalogue import PublishedNetwork, chosen_networks, measured_pairs, pairs, seed_pairs, twin_of
+from pipeline.zoo.catalogue import (
+    PublishedNetwork,
+    chosen_networks,
+    measured_pairs,
+    pairs,
+    read_training,
+    seed_pairs,
+    twin_of,
+)
+from tests.engine.random_networks import save_random
 
 SIZES = {"blocks": 16, "channels": 64}
 
@@ -155,6 +164,13 @@ def test_by_default_a_binary_network_of_each_model_and_scale_is_chosen(tmp_path)
     assert [model.name for model in chosen_networks(tmp_path, names[:1])] == names[:1]
     with pytest.raises(InputError, match="--models: nothing is not published; see binsr models"):
         chosen_networks(tmp_path, [*names, "nothing"])
+
+
+def test_a_file_without_a_training_record_is_named(tmp_path):
+    for metadata in ({}, {"training": None}):
+        save_random(tmp_path / "a.safetensors", "edsr", 2, "binary", metadata, blocks=1, channels=4)
+        with pytest.raises(InputError, match=r"a\.safetensors: metadata\.training\.plan: missing"):
+            read_training(tmp_path / "a.safetensors")
 
 
 def test_the_records_stay_as_they_are():

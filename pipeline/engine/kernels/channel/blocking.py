@@ -61,7 +61,7 @@ DEFAULTS: dict[Kind, Blocking] = {
 def path() -> Path:
     """Return the file of this machine's tuned parameters; BINSR_CACHE sets its folder."""
     folder = os.environ.get("BINSR_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "binsr")
-    return Path(folder).expanduser() / f"blocking-{binding.get_host_cpu_name()}.json"
+    return Path(os.path.expanduser(folder)) / f"blocking-{binding.get_host_cpu_name()}.json"
 
 
 _tried: dict[Kind, Blocking] = {}

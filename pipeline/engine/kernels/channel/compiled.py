@@ -189,8 +189,8 @@ def _splat(builder: Any, value: Any) -> Any:
     return builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(_I32, kind.count), [0] * kind.count))
 
 
-def _shuffle(builder: Any, value: Any, lanes: list[int], other: Any = None) -> Any:
-    return builder.shuffle_vector(value, other or value, ir.Constant(ir.VectorType(_I32, len(lanes)), lanes))
+def _shuffle(builder: Any, value: Any, lanes: list[int]) -> Any:
+    return builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(_I32, len(lanes)), lanes))
 
 
 def _call(builder: Any, name: str, kind: Any, *arguments: Any) -> Any:
@@ -253,18 +253,11 @@ def _read_table(kind: Any, registers: int) -> Callable[[Any, Any, Any, int], lis
     return read
 
 
-def _read_splat(kind: Any) -> Callable[[Any, Any, Any, int], list[Any]]:
+def _read_pixel(kind: Any, splat: bool) -> Callable[[Any, Any, Any, int], list[Any]]:
     def read(builder: Any, address: Any, stride: Any, pixel: int) -> list[Any]:
         place = builder.add(address, builder.mul(stride, _constant(pixel)))
-        return [_splat(builder, _load(builder, place, kind, align=1))]
-
-    return read
-
-
-def _read_vector(kind: Any) -> Callable[[Any, Any, Any, int], list[Any]]:
-    def read(builder: Any, address: Any, stride: Any, pixel: int) -> list[Any]:
-        place = builder.add(address, builder.mul(stride, _constant(pixel)))
-        return [_load(builder, place, kind, align=1)]
+        value = _load(builder, place, kind, align=1)
+        return [_splat(builder, value) if splat else value]
 
     return read
 
@@ -301,18 +294,18 @@ def _add_uint64(builder: Any, total: Any, x: list[Any], bits: Any) -> Any:
 
 # By the type of the weights. For few outputs (`_STEPS_OF_FEW`) the lanes are input channels.
 _STEPS = {
-    types.float32: _Step(_read_splat(_FLOAT), _VF, _VF, _add_float),
-    types.int16: _Step(_read_splat(_I32), _V16, _VF, _add_int16),
-    types.int8: _Step(_read_splat(_I32), _V8, _V32, _add_int8),
-    types.uint64: _Step(_read_splat(_I64), _V64, _V64, _add_uint64),
+    types.float32: _Step(_read_pixel(_FLOAT, splat=True), _VF, _VF, _add_float),
+    types.int16: _Step(_read_pixel(_I32, splat=True), _V16, _VF, _add_int16),
+    types.int8: _Step(_read_pixel(_I32, splat=True), _V8, _V32, _add_int8),
+    types.uint64: _Step(_read_pixel(_I64, splat=True), _V64, _V64, _add_uint64),
     types.uint32: _Step(_read_table(_VF, 2), _V32, _VF, _add_uint32),
     types.uint16: _Step(_read_table(_V16, 1), _V16, _V16, _add_uint16),
     types.uint8: _Step(_read_table(_V8, 1), _V8, _V32, _add_uint8),
 }
 _STEPS_OF_FEW = {
-    types.float32: _Step(_read_vector(_VF), _VF, _VF, _add_float),
-    types.int16: _Step(_read_vector(_V16), _V16, _VF, _add_int16),
-    types.int8: _Step(_read_vector(_V8), _V8, _V32, _add_int8),
+    types.float32: _Step(_read_pixel(_VF, splat=False), _VF, _VF, _add_float),
+    types.int16: _Step(_read_pixel(_V16, splat=False), _V16, _VF, _add_int16),
+    types.int8: _Step(_read_pixel(_V8, splat=False), _V8, _V32, _add_int8),
 }
 
 

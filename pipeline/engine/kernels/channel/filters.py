@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.engine.kernels.channel import compiled as kernels
 from pipeline.engine.kernels.channel.blocking import Kind, blocking
-from pipeline.engine.kernels.channel.compiled import LANES
+from pipeline.engine.kernels.channel.compiled import LANES, EpilogueArguments
 from pipeline.engine.kernels.channel.images import padded
 from pipeline.engine.kernels.channel.tables import index_float32, index_int6, index_int8
 from pipeline.engine.networks import Array
@@ -39,9 +39,7 @@ class Filters(Protocol):
     outputs: int
     initial: NDArray
 
-    def prepare(
-        self, step: Step, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array
-    ) -> None:
+    def prepare(self, step: Step, image: NDArray, halo: int, epilogue: EpilogueArguments, planes: Array) -> None:
         """Add calls to a step: convolve an image that has a halo of `halo` pixels, and write the outputs of `epilogue`,
         or the planes.
         """
@@ -68,7 +66,7 @@ def _initial(filters: NDArray, outputs: int, quantization: Quantization | None) 
     return aligned(initial)
 
 
-def _shares(epilogue: kernels.EpilogueArguments, strips: int = 1) -> tuple[int, int, NDArray[np.int64]]:
+def _shares(epilogue: EpilogueArguments, strips: int = 1) -> tuple[int, int, NDArray[np.int64]]:
     """Return the number of workers, the rows per band that a worker takes at a time, and the counter of taken bands."""
     workers = min(get_num_threads(), epilogue.height)
     rows = epilogue.height * strips // (PARTS * workers)
@@ -101,27 +99,15 @@ class FloatFilters:
         parameters = blocking(kinds[filters.itemsize])
         self.pixels, self.strip = _length(parameters.pixels(vectors)), parameters.strip
 
-    def prepare(
-        self, step: Step, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array
-    ) -> None:
-        workers, rows, counter = _shares(epilogue)
+    def prepare(self, step: Step, image: NDArray, halo: int, epilogue: EpilogueArguments, planes: Array) -> None:
+        workers, *bands = _shares(epilogue)
         strip = padded(min(self.strip, epilogue.width), len(self.pixels))
         shape = (workers, strip * len(self.vectors) * LANES)
         sums = step.buffer(shape, self.initial.dtype.type, "sums")
         step.call(
-            kernels.convolve,
-            image,
-            halo,
-            self.weights,
-            self.size,
-            self.pixels,
-            self.vectors,
-            epilogue,
-            strip,
-            sums,
-            rows,
-            counter,
-        )
+            kernels.convolve, image, halo, self.weights, self.size, self.pixels, self.vectors, epilogue, strip, sums,
+            *bands,
+        )  # fmt: skip
 
 
 def _in_tiles(rows: NDArray, outputs: int, vectors: int) -> NDArray:
@@ -194,33 +180,17 @@ class TileFilters:
         self.outputs = count if few else columns
         self.initial = _initial(filters, FEW if few else columns, quantization)
 
-    def prepare(
-        self, step: Step, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array
-    ) -> None:
+    def prepare(self, step: Step, image: NDArray, halo: int, epilogue: EpilogueArguments, planes: Array) -> None:
         strip = padded(min(TILE_STRIP, epilogue.width), 2 * kernels.TILE_ROWS)
-        workers, rows, counter = _shares(epilogue, -(-epilogue.width // strip))
+        workers, *bands = _shares(epilogue, -(-epilogue.width // strip))
         count = (strip + 4 * kernels.TILE_ROWS) * len(self.vectors) * LANES + FEW * strip
         sums = step.buffer((workers, count), self.initial.dtype.type, "sums")
         split = 3 * self.size * (strip + self.size + 2 * kernels.TILE_ROWS) * image.shape[2]
         parts = step.buffer((workers, split if len(self.products) > 1 else 0), np.int16, "parts")
         step.call(
-            kernels.convolve_tiles,
-            image,
-            halo,
-            self.weights,
-            self.size,
-            self.vectors,
-            self.products,
-            self.few,
-            kernels.TILE_CONFIGURATION,
-            epilogue,
-            planes,
-            parts,
-            strip,
-            sums,
-            rows,
-            counter,
-        )
+            kernels.convolve_tiles, image, halo, self.weights, self.size, self.vectors, self.products, self.few,
+            kernels.TILE_CONFIGURATION, epilogue, planes, parts, strip, sums, *bands,
+        )  # fmt: skip
 
 
 class FewFilters:
@@ -238,26 +208,14 @@ class FewFilters:
         self.counts = _length(self.outputs)
         self.pixels = _length(blocking("few").pixels(self.outputs))
 
-    def prepare(
-        self, step: Step, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array
-    ) -> None:
-        workers, rows, counter = _shares(epilogue)
+    def prepare(self, step: Step, image: NDArray, halo: int, epilogue: EpilogueArguments, planes: Array) -> None:
+        workers, *bands = _shares(epilogue)
         shape = (workers, padded(len(self.pixels) * self.outputs))
         sums = step.buffer(shape, self.initial.dtype.type, "sums")
         step.call(
-            kernels.convolve_few,
-            image,
-            halo,
-            self.weights,
-            self.size,
-            self.pixels,
-            self.counts,
-            epilogue,
-            planes,
-            sums,
-            rows,
-            counter,
-        )
+            kernels.convolve_few, image, halo, self.weights, self.size, self.pixels, self.counts, epilogue, planes,
+            sums, *bands,
+        )  # fmt: skip
 
 
 class BitFilters:
@@ -289,10 +247,8 @@ class BitFilters:
         parameters = blocking("bits")
         self.pixels, self.strip = _length(parameters.pixels(2 * vectors)), parameters.strip
 
-    def prepare(
-        self, step: Step, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array
-    ) -> None:
-        workers, rows, counter = _shares(epilogue)
+    def prepare(self, step: Step, image: NDArray, halo: int, epilogue: EpilogueArguments, planes: Array) -> None:
+        workers, *bands = _shares(epilogue)
         strip = padded(min(self.strip, epilogue.width), len(self.pixels))
         words = -(-self.inputs // 64)
         bits = step.buffer((*image.shape[:2], self.planes, words), np.uint64, "bits")
@@ -301,22 +257,9 @@ class BitFilters:
         step.call(kernels.split, image[used], self.inputs, self.planes, bits[used], total[used])
         sums = step.buffer((workers, strip * self.outputs), np.int32, "sums")
         step.call(
-            kernels.convolve_bits,
-            bits,
-            total,
-            halo,
-            self.weights,
-            self.size,
-            self.signs,
-            self.tap_sums,
-            self.pixels,
-            self.vectors,
-            epilogue,
-            strip,
-            sums,
-            rows,
-            counter,
-        )
+            kernels.convolve_bits, bits, total, halo, self.weights, self.size, self.signs, self.tap_sums, self.pixels,
+            self.vectors, epilogue, strip, sums, *bands,
+        )  # fmt: skip
 
 
 class BinaryFilters:
@@ -345,28 +288,13 @@ class BinaryFilters:
         self.pixels, self.strip = _length(blocking(kind).pixels(vectors)), blocking(kind).strip
         self.table_bytes = 128 if quantization is None else 64
 
-    def prepare(
-        self, step: Step, image: NDArray, halo: int, epilogue: kernels.EpilogueArguments, planes: Array
-    ) -> None:
+    def prepare(self, step: Step, image: NDArray, halo: int, epilogue: EpilogueArguments, planes: Array) -> None:
         strip, indexed = padded(min(self.strip, epilogue.width), len(self.pixels)), self.indexed
-        workers, rows, counter = _shares(epilogue, -(-epilogue.width // strip))
+        workers, *bands = _shares(epilogue, -(-epilogue.width // strip))
         shape = self.size * len(indexed.constants) * (strip + self.size - 1) * self.table_bytes
         tables: Any = step.buffer((workers, shape), np.uint8, "tables")
         sums = step.buffer((workers, strip * self.outputs), self.initial.dtype.type, "sums")
         step.call(
-            kernels.convolve_binary,
-            image,
-            halo,
-            indexed.indices,
-            indexed.constants,
-            self.size,
-            indexed.at_once,
-            self.pixels,
-            self.vectors,
-            epilogue,
-            tables,
-            strip,
-            sums,
-            rows,
-            counter,
-        )
+            kernels.convolve_binary, image, halo, indexed.indices, indexed.constants, self.size, indexed.at_once,
+            self.pixels, self.vectors, epilogue, tables, strip, sums, *bands,
+        )  # fmt: skip

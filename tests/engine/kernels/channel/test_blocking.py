@@ -62,6 +62,12 @@ def test_a_file_that_is_none_of_ours_is_as_if_it_were_not_there(cache, text):
     assert channel_blocking.blocking("few") == DEFAULTS["few"]
 
 
+def test_a_home_folder_that_nobody_knows_is_as_if_there_were_no_file(cache, monkeypatch):
+    monkeypatch.setenv("BINSR_CACHE", "~nobody-of-this-name/cache")
+    channel_blocking._tuned.cache_clear()
+    assert channel_blocking.blocking("few") == DEFAULTS["few"]
+
+
 def test_a_strip_has_a_column_at_least(cache):
     cache.write_text('{"table_int8": {"sums": 8, "strip": 0}, "bits": {"sums": 8, "strip": 16}}')
     assert channel_blocking.blocking("table_int8") == DEFAULTS["table_int8"]
