@@ -8,8 +8,7 @@ from pathlib import Path
 from pipeline.cluster.placement import Need
 from pipeline.errors import InputError
 from pipeline.params import load_params
-from pipeline.zoo.queue import check_plans, load_queue
-from pipeline.zoo.train import is_finished
+from pipeline.zoo.queue import Queue, load_queue
 
 
 class TrainingGraph:
@@ -28,9 +27,9 @@ class TrainingGraph:
 
     def __init__(self, params: Path, queue: Path, zoo: Path) -> None:
         self._arguments = ["--params", params, "--queue", queue, "--zoo", zoo]
-        self._params, self._queue, self._zoo = load_params(params), load_queue(queue), zoo
-        check_plans(self._queue, self._params)
-        self._entries = {entry.name: entry for entry in self._queue}
+        self._queue = Queue(load_queue(queue), load_params(params), zoo)
+        self._queue.check()
+        self._entries = {entry.name: entry for entry in self._queue.entries}
         self.root = str(Path.cwd())
 
     @property
@@ -41,7 +40,7 @@ class TrainingGraph:
     def dependencies(self, name: str) -> list[str]:
         """Return the training that makes the network from which this one starts, if the queue has it."""
         start = self._entries[name].starts_from
-        return [other.name for other in self._queue if start in other.runs]
+        return [other.name for other in self._queue.entries if start in other.runs]
 
     def need(self, name: str) -> Need:
         """Return what a training asks for."""
@@ -58,7 +57,7 @@ class TrainingGraph:
 
     def changed(self, name: str) -> bool:
         """Return whether its networks are not trained as planned."""
-        return not is_finished(self._entries[name], self._queue, self._params, self._zoo)
+        return not self._queue.is_finished(self._entries[name])
 
     def restored(self, name: str) -> bool:
         """Return False: an earlier run leaves a checkpoint, from which the command itself goes on."""

@@ -1,20 +1,26 @@
-"""The queue of trainings for the zoo."""
+"""The queue of trainings for the zoo: what they are, and which are finished."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline.data.registry import dataset
 from pipeline.errors import InputError
 from pipeline.networks import NETWORKS
 from pipeline.params import Params, Section, changed_training
 from pipeline.reading import checked, read_yaml
 from pipeline.runs import Model, Run, Scale, ScaleRule, Scope, Weights
-from pipeline.training.run import Plan, Start, crop_sizes
+from pipeline.training.run import Plan, Start, crop_sizes, settings_record
+from pipeline.zoo.catalogue import IMPORTED, read_training
 
-QUEUE = Path("conf", "queue.yaml")
+QUEUE_FILE = Path("conf", "queue.yaml")
 
 
 class Entry(Section):
@@ -91,18 +97,7 @@ class Entry(Section):
         return Plan.of(params, self.model, tuple(self.scales), self.weights, **changes)
 
 
-def check_plans(entries: list[Entry], params: Params) -> None:
-    """Raise an `InputError` for an entry that cannot be trained, before others are trained for days.
-
-    A field of its `train` is wrong, or its scales cannot share a batch.
-    """
-    for entry in entries:
-        plan = entry.plan(params, None)
-        if entry.source is None:
-            crop_sizes(plan)
-
-
-def load_queue(path: Path = QUEUE) -> list[Entry]:
+def load_queue(path: Path = QUEUE_FILE) -> list[Entry]:
     """Read the queue.
 
     Raises
@@ -121,3 +116,77 @@ def load_queue(path: Path = QUEUE) -> list[Entry]:
         if entry.starts_from is not None and entry.starts_from.name not in seen:
             raise InputError(f"{path}: {entry.name}: start: no entry trains {entry.starts_from.name}; correct it there")
     return entries
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The trainings of a queue with a profile's params, and the folder in which their networks are published."""
+
+    entries: list[Entry]
+    params: Params
+    zoo: Path
+
+    def check(self) -> None:
+        """Raise an `InputError` for an entry that cannot be trained, before others are trained for days.
+
+        A field of its `train` is wrong, or its scales cannot share a batch.
+        """
+        for entry in self.entries:
+            plan = entry.plan(self.params, None)
+            if entry.source is None:
+                crop_sizes(plan)
+
+    def file(self, run: Run) -> Path:
+        """Return the file in which a network is published."""
+        return self.zoo / f"{run.name}.safetensors"
+
+    def state_folder(self, entry: Entry) -> Path:
+        """Return the folder of the checkpoint of an unfinished training."""
+        return self.zoo / "unfinished" / self.params.profile / entry.name
+
+    def lock_file(self, entry: Entry) -> Path:
+        """Return the lock file that a process holds while it makes the entry's networks."""
+        return self.zoo / "unfinished" / f".{entry.name}.lock"
+
+    def is_finished(self, entry: Entry) -> bool:
+        """Return whether the zoo has the networks of this entry of the queue, trained by its plan."""
+        if not self.has_start(entry) or not all(self.file(run).exists() for run in entry.runs):
+            return False
+        planned = {run: self.plan_record(entry, run) for run in entry.runs}
+        return all(read_training(self.file(run))["plan"] == record for run, record in planned.items())
+
+    def has_start(self, entry: Entry) -> bool:
+        """Return whether the float network that the entry starts from, if any, exists and needs no new training."""
+        start = entry.starts_from
+        if start is None:
+            return True
+        queued = next((other for other in self.entries if start in other.runs), None)
+        exist = all(self.file(replace(start, scale=run.scale)).exists() for run in entry.runs)
+        return exist and (queued is None or self.is_finished(queued))
+
+    def plan_record(self, entry: Entry, run: Run) -> dict[str, Any]:
+        """Return what identifies a network as the planned one, in the form in which JSON returns it."""
+        if entry.source is not None:
+            files = dataset(entry.source).files
+            return {"profile": IMPORTED, "start": None, "source": {file.name: file.sha256 for file in files}}
+        plan, start = entry.plan(self.params, None), entry.starts_from
+        settings = settings_record(plan.settings)
+        del settings["validate_every"]
+        if start is not None:
+            start = replace(start, scale=run.scale)
+        record = {
+            "profile": self.params.profile,
+            "network": plan.overrides,
+            "scales": plan.scales,
+            "settings": settings,
+            "seed": plan.seed,
+            "training_set": plan.training_set,
+            "start": start and {"name": start.name, "sha256": sha256(self.file(start).read_bytes()).hexdigest()},
+            "distillation": plan.distillation,
+        }
+        return json.loads(json.dumps(record))
+
+    def next(self, failed: Collection[str]) -> Entry | None:
+        """Return the first unfinished entry whose start exists, but for those that have failed."""
+        ready = (entry for entry in self.entries if entry.name not in failed and self.has_start(entry))
+        return next((entry for entry in ready if not self.is_finished(entry)), None)

@@ -10,26 +10,25 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.labels import duration
-from pipeline.params import Params, load_params
+from pipeline.params import load_params
 from pipeline.program import run_program
 from pipeline.training.checkpoints import PROGRESS
 from pipeline.zoo.catalogue import ZOO
 from pipeline.zoo.locks import is_claimed
-from pipeline.zoo.queue import QUEUE, Entry, load_queue
-from pipeline.zoo.train import has_start, is_finished, lock_file, state_folder
+from pipeline.zoo.queue import QUEUE_FILE, Entry, Queue, load_queue
 
 
-def describe(entry: Entry, entries: list[Entry], params: Params, zoo: Path, now: datetime) -> str:
+def describe(entry: Entry, queue: Queue, now: datetime) -> str:
     """Return the state of one training, in words."""
-    if is_finished(entry, entries, params, zoo):
+    if queue.is_finished(entry):
         return "trained"
-    is_running = is_claimed(lock_file(entry, zoo))
-    progress = _progress(state_folder(entry, params, zoo) / PROGRESS)
+    is_running = is_claimed(queue.lock_file(entry))
+    progress = _progress(queue.state_folder(entry) / PROGRESS)
     if progress is None:
         if is_running:
             return "starting"
         start = entry.starts_from
-        return "waiting" if start is None or has_start(entry, entries, params, zoo) else f"waiting for {start.name}"
+        return "waiting" if start is None or queue.has_start(entry) else f"waiting for {start.name}"
     made, planned = progress["iteration"], progress["iterations"]
     left = progress["seconds"] * (planned - made) / made
     level = "" if progress["psnr_y"] is None else f", {progress['psnr_y']:.2f} dB on the validation images"
@@ -48,14 +47,13 @@ def _progress(path: Path) -> dict[str, Any] | None:
 
 def main(
     params_file: Annotated[Path, typer.Option("--params")] = Path("zoo", "cpu.yaml"),
-    queue: Annotated[Path, typer.Option()] = QUEUE,
+    queue_file: Annotated[Path, typer.Option("--queue")] = QUEUE_FILE,
     zoo: Annotated[Path, typer.Option()] = ZOO,
 ) -> None:
-    params, now = load_params(params_file), datetime.now()
-    entries = load_queue(queue)
-    width = max(len(entry.name) for entry in entries)
-    for entry in entries:
-        print(f"{entry.name:{width}}  {describe(entry, entries, params, zoo, now)}")
+    queue, now = Queue(load_queue(queue_file), load_params(params_file), zoo), datetime.now()
+    width = max(len(entry.name) for entry in queue.entries)
+    for entry in queue.entries:
+        print(f"{entry.name:{width}}  {describe(entry, queue, now)}")
 
 
 if __name__ == "__main__":

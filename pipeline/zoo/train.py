@@ -11,10 +11,8 @@ import os
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # idle threads of PyTorch leave their cores to those of Numba sooner
 
-import json
 import sys
 import time
-from collections.abc import Collection
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -34,7 +32,7 @@ from pipeline.files import sweep, write_csv
 from pipeline.importing import import_network
 from pipeline.inference import channels_last
 from pipeline.packing import load, pack, unpack
-from pipeline.params import Params, load_params
+from pipeline.params import load_params
 from pipeline.program import run_program
 from pipeline.provenance import environment
 from pipeline.runs import Run, prepared_folder, raw_folder
@@ -43,24 +41,17 @@ from pipeline.training.checkpoints import delete_checkpoint
 from pipeline.training.distributed import Process, this_process
 from pipeline.training.interruption import STOPPED, Interruption, interruptible
 from pipeline.training.loop import validate
-from pipeline.training.run import Plan, Start, Trained, settings_record, train_planned, validation_images
+from pipeline.training.run import Plan, Start, Trained, train_planned, validation_images
 from pipeline.zoo.catalogue import IMPORTED, ZOO, read_training
 from pipeline.zoo.locks import claimed
-from pipeline.zoo.queue import QUEUE, Entry, check_plans, load_queue
+from pipeline.zoo.queue import QUEUE_FILE, Entry, Queue, load_queue
 
 FLOAT16_LOSS_DB = 0.005  # published in half precision unless it loses this much
 SEVERAL = "python -m pipeline.cluster train --local 2"
 LICENCES = {"VDSR": "MIT licence, © 2016 Zehao Huang"}
 
 
-def train_queue(
-    entries: list[Entry],
-    params: Params,
-    zoo: Path,
-    process: Process,
-    interruption: Interruption,
-    minutes: float | None = None,
-) -> list[str]:
+def train_queue(queue: Queue, process: Process, interruption: Interruption, minutes: float | None = None) -> list[str]:
     """Train the unfinished networks, until all are finished, `minutes` have passed or a signal interrupts.
 
     Returns
@@ -75,67 +66,29 @@ def train_queue(
     """
     machine, started = environment(), time.perf_counter()
     failed: dict[str, str] = {}
-    while (entry := _next(entries, params, zoo, failed)) is not None and not interruption.asked:
+    while (entry := queue.next(failed)) is not None and not interruption.asked:
         left = None if minutes is None else minutes - (time.perf_counter() - started) / 60
         if left is not None and left <= 0:
             break
-        with claimed(lock_file(entry, zoo)) as acquired:
+        with claimed(queue.lock_file(entry)) as acquired:
             if not acquired:
                 failed[entry.name] = f"another process trains it; to train two at once, stop it and run: {SEVERAL}"
                 break
-            if is_finished(entry, entries, params, zoo):  # by another process, a moment ago
+            if queue.is_finished(entry):  # by another process, a moment ago
                 continue
             try:
-                if not _make(entry, params, zoo, process, interruption, left, machine):
+                if not _make(entry, queue, process, interruption, left, machine):
                     break
             except InputError as error:  # the others are still trained
                 failed[entry.name] = str(error)
     if failed:
         raise InputError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
-    return [entry.name for entry in entries if not is_finished(entry, entries, params, zoo)]
-
-
-def is_finished(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -> bool:
-    """Return whether the zoo has the networks of this entry of the queue, trained by its plan."""
-    paths = {run: zoo / f"{run.name}.safetensors" for run in entry.runs}
-    if not has_start(entry, entries, params, zoo) or not all(path.exists() for path in paths.values()):
-        return False
-    plan = entry.plan(params, None)
-    planned = {path: _plan_record(entry, run, plan, params, zoo) for run, path in paths.items()}
-    return all(read_training(path)["plan"] == record for path, record in planned.items())
-
-
-def has_start(entry: Entry, entries: list[Entry], params: Params, zoo: Path) -> bool:
-    """Return whether the float network that the entry starts from, if any, exists and needs no new training."""
-    start = entry.starts_from
-    if start is None:
-        return True
-    queued = next((other for other in entries if start in other.runs), None)
-    starts = [Run(run.model, run.scale, "float", start.variant) for run in entry.runs]
-    exist = all((zoo / f"{run.name}.safetensors").exists() for run in starts)
-    return exist and (queued is None or is_finished(queued, entries, params, zoo))
-
-
-def state_folder(entry: Entry, params: Params, zoo: Path) -> Path:
-    """Return the folder of the checkpoint of an unfinished training."""
-    return zoo / "unfinished" / params.profile / entry.name
-
-
-def lock_file(entry: Entry, zoo: Path) -> Path:
-    """Return the lock file that a process holds while it makes the entry's networks."""
-    return zoo / "unfinished" / f".{entry.name}.lock"
-
-
-def _next(entries: list[Entry], params: Params, zoo: Path, failed: Collection[str]) -> Entry | None:
-    """Return the first unfinished entry whose start exists."""
-    waiting = (entry for entry in entries if entry.name not in failed and has_start(entry, entries, params, zoo))
-    return next((entry for entry in waiting if not is_finished(entry, entries, params, zoo)), None)
+    return [entry.name for entry in queue.entries if not queue.is_finished(entry)]
 
 
 def _make(
     entry: Entry,
-    params: Params,
-    zoo: Path,
+    queue: Queue,
     process: Process,
     interruption: Interruption,
     minutes: float | None,
@@ -143,75 +96,52 @@ def _make(
 ) -> bool:
     """Import or train the networks of an entry and pack them; return False if the training was stopped early."""
     if entry.source is not None:
-        _import(entry, params, zoo, machine)
+        _import(entry, queue, machine)
         return True
     start = None
     if entry.starts_from is not None:
-        path = zoo / f"{entry.starts_from.name}.safetensors"
+        path = queue.file(entry.starts_from)
         start = Start(entry.starts_from.name, sha256(path.read_bytes()).hexdigest(), load(path).state_dict())
-    plan = entry.plan(params, start)
+    plan = entry.plan(queue.params, start)
     for run in entry.runs:
-        _keep_longer(zoo, run, plan, params)
+        _keep_longer(queue, run, plan)
     print(f"{entry.name}: {plan.settings.iterations:,} iterations", flush=True)
     limited = plan.settings.model_copy(update={"max_minutes": minutes})
-    checkpoint = state_folder(entry, params, zoo)
+    checkpoint = queue.state_folder(entry)
     trained = train_planned(replace(plan, settings=limited), checkpoint, process, interruption)
     if not trained.finished:
         return False
-    _publish(trained, entry, plan, params, zoo)
+    _publish(trained, entry, plan, queue)
     delete_checkpoint(checkpoint)
     return True
 
 
-def _keep_longer(zoo: Path, run: Run, plan: Plan, params: Params) -> None:
+def _keep_longer(queue: Queue, run: Run, plan: Plan) -> None:
     """Refuse to replace a network by one of another profile with fewer iterations."""
-    path = zoo / f"{run.name}.safetensors"
+    path, profile = queue.file(run), queue.params.profile
     if not path.exists():
         return
     existing = read_training(path)
-    if existing["plan"]["profile"] != params.profile and existing.get("iterations", 0) > plan.settings.iterations:
+    if existing["plan"]["profile"] != profile and existing.get("iterations", 0) > plan.settings.iterations:
         raise InputError(
             f"{path}: was trained for {existing['iterations']:,} iterations with profile "
-            f"{existing['plan']['profile']}, and profile {params.profile} would replace it after only "
+            f"{existing['plan']['profile']}, and profile {profile} would replace it after only "
             f"{plan.settings.iterations:,}; use profile {existing['plan']['profile']}, or move the file"
         )
 
 
-def _plan_record(entry: Entry, run: Run, plan: Plan, params: Params, zoo: Path) -> dict[str, Any]:
-    """Return what identifies a network as the planned one, in the form in which JSON returns it."""
-    if entry.source is not None:
-        return {"profile": IMPORTED, "start": None, "source": {f.name: f.sha256 for f in dataset(entry.source).files}}
-    settings = settings_record(plan.settings)
-    del settings["validate_every"]
-    start = None
-    if entry.start is not None:
-        name = Run(run.model, run.scale, "float", entry.start).name
-        start = {"name": name, "sha256": sha256((zoo / f"{name}.safetensors").read_bytes()).hexdigest()}
-    record = {
-        "profile": params.profile,
-        "network": plan.overrides,
-        "scales": plan.scales,
-        "settings": settings,
-        "seed": plan.seed,
-        "training_set": plan.training_set,
-        "start": start,
-        "distillation": plan.distillation,
-    }
-    return json.loads(json.dumps(record))
-
-
-def _import(entry: Entry, params: Params, zoo: Path, machine: dict[str, Any]) -> None:
+def _import(entry: Entry, queue: Queue, machine: dict[str, Any]) -> None:
     """Fetch a network that others trained, and pack it without further training."""
     assert entry.source is not None
     source = dataset(entry.source)
-    fetch(source, raw_folder(source.name), params.data.mirror)
-    file, plan = source.files[0], entry.plan(params, None)
+    fetch(source, raw_folder(source.name), queue.params.data.mirror)
+    file, plan = source.files[0], entry.plan(queue.params, None)
     for run in entry.runs:
         module = import_network(raw_folder(source.name) / file.name, entry.model, run.scale)
         images = validation_images(replace(plan, scales=(run.scale,)))
         training = {
             "variant": entry.variant,
-            "plan": _plan_record(entry, run, plan, params, zoo),
+            "plan": queue.plan_record(entry, run),
             IMPORTED: {
                 "file": file.name,
                 "sha256": file.sha256,
@@ -222,10 +152,10 @@ def _import(entry: Entry, params: Params, zoo: Path, machine: dict[str, Any]) ->
             "psnr_y": validate(module, images),
             "environment": machine,
         }
-        _pack(module, run, training, images, plan, params, zoo)
+        _pack(module, run, training, images, plan, queue)
 
 
-def _publish(trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Path) -> None:
+def _publish(trained: Trained, entry: Entry, plan: Plan, queue: Queue) -> None:
     """Pack a trained network into the zoo, once for each of its scales."""
     assert trained.record is not None
     for run in entry.runs:
@@ -233,37 +163,30 @@ def _publish(trained: Trained, entry: Entry, plan: Plan, params: Params, zoo: Pa
         module.config = {**module.config, "scale": run.scale}
         record = {
             "variant": entry.variant,
-            "plan": _plan_record(entry, run, plan, params, zoo),
+            "plan": queue.plan_record(entry, run),
             "environment": trained.environment,
         }
-        write_csv(zoo / "history" / f"{run.name}.csv", trained.history)
+        write_csv(queue.zoo / "history" / f"{run.name}.csv", trained.history)
         images = validation_images(replace(plan, scales=(run.scale,)))
-        _pack(module, run, asdict(trained.record) | record, images, plan, params, zoo)
+        _pack(module, run, asdict(trained.record) | record, images, plan, queue)
 
 
 def _pack(
-    module: nn.Module,
-    run: Run,
-    training: dict[str, Any],
-    images: list[ImagePair],
-    plan: Plan,
-    params: Params,
-    zoo: Path,
+    module: nn.Module, run: Run, training: dict[str, Any], images: list[ImagePair], plan: Plan, queue: Queue
 ) -> None:
     """Write a network's file, in half precision where that costs nothing."""
     loss = validate(module, images) - validate(channels_last(unpack(pack(module, float_type="float16"))), images)
     training = training | {"float16_loss_db": round(float(np.maximum(loss, 0)), 5)}
     dtype: Any = "float16" if loss < FLOAT16_LOSS_DB else "float32"
     training_set = PreparedSet.open(prepared_folder(plan.training_set))
-    path = zoo / f"{run.name}.safetensors"
-    export(module, path, {"training": training}, params.export, dtype, training_set, images, plan.seed)
+    export(module, queue.file(run), {"training": training}, queue.params.export, dtype, training_set, images, plan.seed)
 
 
 def main(
     params_file: Annotated[
         Path, typer.Option("--params", help="A whole params file, as python -m pipeline.profiles writes it.")
     ] = Path("zoo", "cpu.yaml"),
-    queue: Annotated[Path, typer.Option(help="What to train.")] = QUEUE,
+    queue_file: Annotated[Path, typer.Option("--queue", help="What to train.")] = QUEUE_FILE,
     zoo: Annotated[Path, typer.Option(help="Where it is published.")] = ZOO,
     minutes: Annotated[float | None, typer.Option(help="Stop cleanly after this time.")] = None,
     threads: Annotated[int | None, typer.Option(help="Number of threads. Default: every core.")] = None,
@@ -274,24 +197,25 @@ def main(
     for name, value in (("--minutes", minutes), ("--threads", threads)):
         if value is not None and value <= 0:
             raise InputError(f"{name}: {value:g}; choose a positive number")
-    entries, params = load_queue(queue), load_params(params_file)
+    queue = Queue(load_queue(queue_file), load_params(params_file), zoo)
     if only is not None:
-        chosen = next((entry for entry in entries if entry.name == only), None)
+        chosen = next((entry for entry in queue.entries if entry.name == only), None)
         if chosen is None:
-            raise InputError(f"--only: {queue} has no training {only}; choose one that `make status` names")
-        if not has_start(chosen, entries, params, zoo):
+            raise InputError(f"--only: {queue_file} has no training {only}; choose one that `make status` names")
+        if not queue.has_start(chosen):
             raise InputError(f"--only: {only}: starts from a network that is not trained yet; train that first")
-        entries = [chosen]
-    check_plans(entries, params)
+        queue = replace(queue, entries=[chosen])
+    queue.check()
     sweep((zoo, zoo / "history", zoo / "unfinished"))
-    for name in (params.data.train, params.data.validation):
-        ready(name, params.data.mirror)
+    data = queue.params.data
+    for name in (data.train, data.validation):
+        ready(name, data.mirror)
     if threads is not None:
         set_threads(threads)
     with this_process() as process, interruptible() as interruption:
         if process.count > 1:
             raise InputError(f"torchrun: the queue trains on one device; run: {SEVERAL}")
-        left = train_queue(entries, params, zoo, process, interruption, minutes)
+        left = train_queue(queue, process, interruption, minutes)
     print(f"still to be trained: {', '.join(left)}" if left else "all trained")
     if only is not None and left:
         sys.exit(STOPPED)

@@ -18,7 +18,7 @@ from pipeline.profiles import compose
 from pipeline.runs import Run
 from pipeline.training.loop import validate
 from pipeline.zoo.catalogue import pairs, read_index, write_index
-from pipeline.zoo.queue import Entry, check_plans, load_queue
+from pipeline.zoo.queue import Entry, Queue, load_queue
 from tests.conftest import ROOT, SHARED
 from tests.small import write_sets
 from tests.small_zoo import Place
@@ -158,7 +158,7 @@ def test_an_imported_network_is_published_as_it_is_and_trained_from(tmp_path, mo
 )
 def test_wrong_settings_are_refused_before_anything_is_trained(params, train, message):
     with pytest.raises(InputError, match=message):
-        check_plans([entry(train=train)], params)
+        Queue([entry(train=train)], params, ROOT / "zoo").check()
 
 
 @pytest.mark.parametrize(
