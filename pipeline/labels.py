@@ -32,6 +32,8 @@ VARIANTS = {
     "distilled": "from the float network’s weights, with distillation",
 }
 
+INSTRUCTION_SETS = {"amx": "AMX", "avx512": "AVX-512", "avx2": "AVX2"}
+
 PIECES = {"layer": "64→64 layer", "wide_layer": "256→256 layer", "body": "residual blocks", "network": "whole network"}
 
 # What stands in a packed file, by the first part of a tensor's name.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline import labels
 from pipeline.params import Thresholds
-from pipeline.reporting.gaps import equivalence, equivalence_rule, gap_label, gap_measures, run_gaps
+from pipeline.reporting.gaps import gap_label, gap_measures, non_inferiority, non_inferiority_rule, run_gaps
 from pipeline.reporting.reservations import accuracy_reservations, below_bicubic
 from pipeline.reporting.results import Results
 from pipeline.reporting.verdicts import Claim, Measure, Verdict
@@ -19,11 +19,11 @@ def accuracy_claim(results: Results, limits: Thresholds) -> Claim:
         title="Accuracy comparable with the float network: this run",
         quote="comparable qualitative and quantitative results as their real-weight counterparts",
         # A binary network cannot be held against a float one that has learned nothing.
-        verdict=Verdict.UNMEASURED if below_bicubic(results) else equivalence(gaps, limits),
+        verdict=Verdict.UNMEASURED if below_bicubic(results) else non_inferiority(gaps, limits),
         value=worst.gap.psnr_y,
         headline=labels.decibels(worst.gap.psnr_y),
         headline_label=gap_label(worst),
-        rule=equivalence_rule(limits),
+        rule=non_inferiority_rule(limits),
         conditions=f"Means over {labels.listing(results.test_sets)}; both networks run by PyTorch in float32. "
         "The paper does not say on which channel it measures, so RGB is given too.",
         measures=[*gap_measures(gaps, limits), *_int8_measure(results)],

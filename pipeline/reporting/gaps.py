@@ -1,4 +1,4 @@
-"""How far binary networks are below their float twins, and the equivalence test on it."""
+"""How far binary networks are below their float twins, and the non-inferiority test on it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pipeline.reporting.results import WEIGHTS, Results, Zoo
 from pipeline.reporting.verdicts import Measure, Verdict, at_most
 from pipeline.runs import Run
 from pipeline.zoo.catalogue import PublishedNetwork
+
+FEW_IMAGES = 10  # with fewer, the percentiles of a bootstrap lie too close together
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,17 @@ def published_gaps(zoo: Zoo, compared: Sequence[tuple[PublishedNetwork, Publishe
     return gaps
 
 
-def equivalence(gaps: Collection[PairGap], limits: Thresholds) -> Verdict:
-    """Return the verdict of the equivalence test: on the upper ends of the gaps' intervals; one image has none."""
+def non_inferiority(gaps: Collection[PairGap], limits: Thresholds) -> Verdict:
+    """Return the verdict of the non-inferiority test: on the upper ends of the gaps' intervals; one image has none."""
     highest = max(pair.gap.high for pair in gaps)
     return at_most(highest, limits) if isfinite(highest) else Verdict.UNMEASURED
 
 
-def equivalence_rule(limits: Thresholds) -> str:
-    """Return the rule of the equivalence test, in words."""
+def non_inferiority_rule(limits: Thresholds) -> str:
+    """Return the rule of the non-inferiority test, in words."""
     return (
-        "An equivalence test: replicated when the upper end of the 95 % interval of every gap (a paired bootstrap over "
-        f"the images of a set) is at most {labels.decibels(limits.replicated)} PSNR-Y, partly up to "
+        "A non-inferiority test: replicated when the upper end of the 95 % interval of every gap (a paired bootstrap "
+        f"over the images of a set) is at most {labels.decibels(limits.replicated)} PSNR-Y, partly up to "
         f"{labels.decibels(limits.partly)}."
     )
 
@@ -97,9 +99,29 @@ def gap_measures(gaps: list[PairGap], limits: Thresholds) -> list[Measure]:
             labels.decibels(best.gap.psnr_y),
             f"{best.where}, {best.interval}",
         ),
+        _counts(gaps, limits),
         Measure("mean gap, PSNR-Y", labels.decibels(mean), f"over {labels.count(len(gaps), 'comparison')}"),
         *_rgb_measure(gaps, limits),
     ]
+
+
+def _counts(gaps: Sequence[PairGap], limits: Thresholds) -> Measure:
+    ends = [sum(pair.gap.high <= limit for pair in gaps) for limit in (limits.replicated, limits.partly)]
+    above = sum(pair.gap.low > limits.partly for pair in gaps)
+    return Measure(
+        f"intervals that end at most at {limits.replicated:.2f} and at {labels.decibels(limits.partly)}",
+        f"{ends[0]} and {ends[1]} of {len(gaps)}",
+        f"wholly above {labels.decibels(limits.partly)}: {above}",
+    )
+
+
+def few_images(gaps: Sequence[PairGap]) -> list[str]:
+    """Return which sets have so few images that their intervals cover less than they say."""
+    few = {pair.test_set: pair.gap.images for pair in gaps if 1 < pair.gap.images < FEW_IMAGES}
+    if not few:
+        return []
+    listed = labels.listing([f"{name} ({images})" for name, images in few.items()])
+    return [f"Few images, for which such an interval tends to be too narrow: {listed}."]
 
 
 def _rgb_measure(gaps: list[PairGap], limits: Thresholds) -> list[Measure]:

@@ -10,8 +10,6 @@ from pipeline.records import INT8, Measurement, PublishedRatios
 from pipeline.reporting.speed_claim import times
 from pipeline.tables import Column, Table, table
 
-TITLES = {"amx": "AMX", "avx512": "AVX-512", "avx2": "AVX2"}
-
 
 def ratio_table(published: Mapping[str, Mapping[str, PublishedRatios]]) -> Table:
     """Return the ratios of medians within each run, as their range over the runs."""
@@ -19,7 +17,7 @@ def ratio_table(published: Mapping[str, Mapping[str, PublishedRatios]]) -> Table
     for isa, by_name in published.items():
         if not by_name:
             continue
-        title = TITLES[isa]
+        title = labels.INSTRUCTION_SETS[isa]
         images = dict.fromkeys("×".join(map(str, run.lr_size)) for each in by_name.values() for run in each.runs)
         processors = dict.fromkeys(each.environment["cpu"] for each in by_name.values())
         conditions.append(f"{title}: LR image {' or '.join(images)}, {' or '.join(processors)}")

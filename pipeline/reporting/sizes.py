@@ -54,7 +54,8 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
         value=max(srresnet.values(), default=None),
         headline=headline,
         headline_label="reduction of SRResNet’s file size at its best scale"
-        + (f"; {labels.percent(min(srresnet.values()))} at its worst" if len(srresnet) > 1 else ""),
+        + (f"; {labels.percent(min(srresnet.values()))} at its worst" if len(srresnet) > 1 else "")
+        + _published(results),
         rule=f"Replicated when SRResNet saves {100 * limits.replicated:g} % at every scale, "
         f"partly when its best scale saves {100 * limits.partly:g} %.",
         conditions="Whole files: packed bits, filter scales and everything that stays float, against the float network "
@@ -66,6 +67,17 @@ def size_claim(results: Results, limits: Thresholds) -> Claim:
             {("srresnet", s): results.footprint[Run("srresnet", s, "float")].parameters for s in srresnet}
         ),
     )
+
+
+def _published(results: Results) -> str:
+    """Return what binarization saves of the published files of SRResNet, in words."""
+    saved = {
+        binary.scale: 1 - binary.bytes / real.bytes
+        for real, binary in pairs(results.zoo.models)
+        if binary.model == "srresnet"
+    }
+    files = labels.listing([f"{labels.percent(share)} at ×{scale}" for scale, share in saved.items()])
+    return f"; of the published files, which store float values in 16 bits, {files}" if saved else ""
 
 
 def size_table(name: str, title: str, files: Mapping[Run, Footprint]) -> Table:
