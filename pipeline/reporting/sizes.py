@@ -76,8 +76,10 @@ def _published(results: Results) -> str:
         for real, binary in pairs(results.zoo.models)
         if binary.model == "srresnet"
     }
+    if not saved:
+        return ""
     files = labels.listing([f"{labels.percent(share)} at ×{scale}" for scale, share in saved.items()])
-    return f"; of the published files, which store float values in 16 bits, {files}" if saved else ""
+    return f"; of the published files, which store float values in 16 bits, {files}"
 
 
 def size_table(name: str, title: str, files: Mapping[Run, Footprint]) -> Table:

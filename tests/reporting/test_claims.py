@@ -170,6 +170,14 @@ def test_without_srresnet_the_size_claim_is_not_measured(tmp_path):
     assert [measure.label for measure in claim.measures] == ["VDSR ×2", "SRResNet ×4, published"]
 
 
+def test_the_size_of_the_published_files_is_said_where_there_are_any(tmp_path, small):
+    results = results_of(tmp_path, small)
+    said = "; of the published files, which store float values in 16 bits, 75.0 % at ×4"
+    assert judge(results, small)[1].headline_label.endswith(said)
+    results.zoo.models.clear()
+    assert "published" not in judge(results, small)[1].headline_label
+
+
 def test_without_timings_of_the_engine_speed_is_not_measured(tmp_path, small):
     results = results_of(tmp_path, small)
     for pair, timed in results.benchmarks.items():
