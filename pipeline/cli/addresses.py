@@ -97,8 +97,9 @@ Place = Path | Address
 
 
 def place_of(argument: str) -> Place:
-    """Return a local path, or an address if the argument has a protocol."""
-    return Address(argument) if "://" in argument else Path(argument)
+    """Return a local path, also for ``file://``, or an address if the argument has another protocol."""
+    protocol, _, path = argument.rpartition("://")
+    return Address(argument) if protocol not in ("", "file", "local") else Path(path)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from distributed import Client, LocalCluster, WorkerPlugin
@@ -18,18 +19,27 @@ from pipeline.cluster.placement import Worker
 from pipeline.errors import InputError
 from pipeline.provenance import available_cores
 from pipeline.reading import read_yaml
+from pipeline.training.interruption import SIGNALS
 
 CONNECT_SECONDS = 10
 UNREACHABLE = (OSError, ValueError, TypeError, RuntimeError, ImportError)  # the last three: of tls:// and ucx://
 
 
 class WithoutInterruption(WorkerPlugin):
-    """Has a worker ignore Ctrl-C, which reaches it too if it is on this machine: the coordinator ends its commands."""
+    """Has a worker pass over signals, which reach it too if it is on this machine: the coordinator ends its commands.
+
+    Without a worker, its commands would be killed before they have saved what they have.
+    """
 
     name = "without-interruption"
 
     def setup(self, worker: DaskWorker) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in SIGNALS:
+            signal.signal(number, _pass_over)  # not SIG_IGN, which the commands would inherit
+
+
+def _pass_over(number: int, frame: FrameType | None) -> None:
+    pass
 
 
 @contextmanager
@@ -84,8 +94,12 @@ def _connection(scheduler: str | None, local: int | None, slurm: Path | None) ->
     elif local is not None:
         cores = max(1, available_cores() // local)
         with (
-            LocalCluster(  # listens on loopback alone
-                n_workers=local, threads_per_worker=cores, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+            LocalCluster(
+                n_workers=local,
+                threads_per_worker=cores,
+                host="127.0.0.1",  # loopback alone
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,  # a worker at its limit would be paused, and its task wait for ever
             ) as cluster,
             Client(cluster) as connection,
         ):
@@ -97,7 +111,7 @@ def _connection(scheduler: str | None, local: int | None, slurm: Path | None) ->
         with cluster, Client(cluster) as connection:
             if shutil.which("sbatch") is None:
                 raise InputError("--slurm: there is no sbatch on this machine; run this where SLURM takes jobs")
-            cluster.scale(jobs=jobs)
+            cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)  # also submits one for each that a time limit ends
             yield connection
 
 
@@ -142,6 +156,12 @@ def workers(connection: Client) -> list[Worker]:
     except OSError as error:
         raise lost() from error
     return [
-        Worker(address, info["host"], info["nthreads"], info.get("resources", {}).get("GPU", 0.0))
+        Worker(
+            address,
+            info["host"],
+            info["nthreads"],
+            info.get("resources", {}).get("GPU", 0.0),
+            info.get("status", "running") == "running",
+        )
         for address, info in identity["workers"].items()
     ]

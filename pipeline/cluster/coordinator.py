@@ -25,6 +25,7 @@ TIMELINE = "timeline.csv"
 GLANCE_SECONDS = 0.3  # between two looks at workers and stages
 RESULT_SECONDS = 30  # for what a stage that has ended returns: a few numbers, which its worker has
 MOST_LOSSES = 3  # of workers under one stage: so many are the stage's fault, as when it takes all memory
+LONG_SECONDS = 600  # a stage that has run for longer when its worker is lost is not at fault: jobs have a time limit
 ENDED_BY_SIGTERM = (STOPPED, -signal.SIGTERM)  # by SLURM's time limit, say
 
 
@@ -111,6 +112,7 @@ class Coordinator:
         self._ready: list[str] = []
         self._running: dict[str, Future] = {}
         self._losses: dict[str, int] = {}
+        self._started: dict[str, float] = {}
         self._timeline: list[dict[str, object]] = []
         self.outcome = Outcome()
         self._logs = Path(graph.root) / LOGS
@@ -123,6 +125,7 @@ class Coordinator:
         """
         self._logs.mkdir(parents=True, exist_ok=True)
         try:
+            self._end_earlier(interruption)
             while self._running or not (interruption.asked or self.outcome.finished == len(self._graph.names)):
                 if interruption.asked:
                     self._stop()
@@ -144,6 +147,20 @@ class Coordinator:
                 write_csv(self._logs / TIMELINE, self._timeline)
         self.outcome.interrupted = interruption.asked and self.outcome.finished < len(self._graph.names)
         return self.outcome
+
+    def _end_earlier(self, interruption: Interruption) -> None:
+        """Have the commands end that outlived the coordinator of an earlier call, after they have saved what they have.
+
+        Otherwise they would make the outputs of stages that start anew, beside stages that measure time.
+        """
+        while names := sorted({name for each in self._client.run(work.stop_all).values() for name in each}):
+            if not self._stopping:
+                self._say(f"stopping what an earlier call left running: {', '.join(names)}")
+            self._stopping = True
+            if interruption.asked:
+                break
+            time.sleep(GLANCE_SECONDS)
+        self._stopping = False
 
     def _stop(self) -> None:
         """Ask the commands that run to save what they have, again for one that has only just started."""
@@ -191,9 +208,10 @@ class Coordinator:
     def _start(self) -> None:
         """Start the stages for which there is room."""
         self._find_ready()
-        if self._ready and self._placement.empty and not self._warned:
-            self._say("waiting for workers")
-            self._warned = True
+        if self._ready and self._placement.empty != self._warned:
+            self._warned = self._placement.empty
+            if self._warned:
+                self._say("waiting for workers")
         for name in in_turn(self._ready, self._graph.need, self._ahead):
             need = self._graph.need(name)
             worker = self._placement.place(name, need)
@@ -215,6 +233,7 @@ class Coordinator:
                 self._say(f"{name}: restored from the cache of runs")
                 continue
             self._say(f"{name}: on {worker.address}")
+            self._started[name] = time.monotonic()
             self._running[name] = self._client.submit(
                 work.run_command,
                 name,
@@ -265,7 +284,7 @@ class Coordinator:
     def _lost(self, name: str) -> None:
         """Let a stage whose worker died run again."""
         self._placement.release(name)
-        self._losses[name] = self._losses.get(name, 0) + 1
+        self._losses[name] = self._losses.get(name, 0) + (time.monotonic() - self._started[name] < LONG_SECONDS)
         if self._stopping:
             self._stopped(name)
         elif self._losses[name] >= MOST_LOSSES:

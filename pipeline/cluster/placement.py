@@ -22,12 +22,15 @@ class Worker:
     cores : int
     gpus : float
         As the worker was started with ``--resources GPU=1``; 0 without.
+    takes_tasks : bool
+        Whether it starts what it is given; one that is paused, since it is near its limit of memory, does not.
     """
 
     address: str
     host: str
     cores: int
     gpus: float = 0.0
+    takes_tasks: bool = True
 
 
 ROUNDING = 1e-6  # of shares of a GPU, such as a third

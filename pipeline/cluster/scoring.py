@@ -37,7 +37,7 @@ def on_cluster(client: Client, tasks: Sequence[Task]) -> Iterator[tuple[Task, Sc
     waiting, running, losses = list(tasks), dict[Future, tuple[Task, str]](), Counter[str]()
     warned = False
     while waiting or running:
-        present = [worker.address for worker in workers(client)]
+        present = {worker.address: worker.takes_tasks for worker in workers(client)}
         for future, (task, address) in list(running.items()):
             if address not in present:
                 future.cancel(force=True)
@@ -47,7 +47,8 @@ def on_cluster(client: Client, tasks: Sequence[Task]) -> Iterator[tuple[Task, Sc
             print("waiting for workers", file=sys.stderr)
             warned = True
         busy = {address for _, address in running.values()}
-        for address in [each for each in present if each not in busy][: len(waiting)]:
+        free = [address for address, takes_tasks in present.items() if takes_tasks and address not in busy]
+        for address in free[: len(waiting)]:
             task = waiting.pop(0)
             future = client.submit(_scores, task, os.getcwd(), pure=False, workers=[address], allow_other_workers=False)
             running[future] = (task, address)

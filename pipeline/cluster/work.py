@@ -30,6 +30,7 @@ OF_DASK = (
 
 _running: dict[str, subprocess.Popen[bytes]] = {}
 _stopped: set[str] = set()
+_asked: set[subprocess.Popen[bytes]] = set()  # to end, once: a program may do more on the signal than note it
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,23 @@ def run_command(name: str, command: str, folder: str, log: str, environment: Map
             return Ran(process.wait(), start, time.time())
         finally:
             del _running[name]
+            _asked.discard(process)
 
 
 def stop(names: Collection[str]) -> None:
     """Ask commands of this worker to save what they have, and to end."""
     _stopped.update(names)
     for name, process in list(_running.items()):
-        if name in names:
+        if name in names and process not in _asked:
+            _asked.add(process)
             process.terminate()
+
+
+def stop_all() -> list[str]:
+    """Ask all commands of this worker to save what they have, and to end; return those that still run."""
+    names = list(_running)
+    stop(names)
+    return names
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 import pooch
 import requests
 import urllib3
+from filelock import FileLock
 from tqdm import tqdm
 
 from pipeline.data.archive import is_unpacked, unpack
@@ -54,23 +55,37 @@ def fetch(source: Dataset, destination: Path, mirror: str | None = None) -> None
         images that are not of the set.
     """
     downloads = destination.parent.parent / "downloads" / source.name
-    mirror = os.environ.get("SR_MIRROR") or mirror
-    if source.is_archive:
-        if is_unpacked(destination, source.images):
-            return
-        _download(source, source.files, downloads, mirror)
-        unpack(downloads / source.files[0].name, destination, source.images)
-    else:
-        missing = [file for file in source.files if not _has_hash(destination / file.name, file.sha256)]
+    if source.is_archive and is_unpacked(destination, source.images):
+        return
+    if source.is_archive or _missing(source, destination):
+        with writing(downloads):
+            downloads.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(downloads.with_name(f".{source.name}.lock")).acquire()
+        with lock:  # several processes may miss the set at once
+            _complete(source, destination, downloads, os.environ.get("SR_MIRROR") or mirror)
+    shutil.rmtree(downloads, ignore_errors=True)
+    if not source.is_archive:
+        strays = set(image_files(destination)) - {destination / file.name for file in source.files}
+        if strays:
+            raise InputError(f"{min(strays)}: is not an image of {source.name}; remove it")
+
+
+def _complete(source: Dataset, destination: Path, downloads: Path, mirror: str | None) -> None:
+    """Download what is missing of a data set, by way of the folder `downloads`."""
+    if not source.is_archive:
+        missing = _missing(source, destination)
         _download(source, missing, downloads, mirror)
         for file in missing:
             with writing(destination / file.name):
                 (destination / file.name).parent.mkdir(parents=True, exist_ok=True)
                 _move(downloads / file.name, destination / file.name)
-        strays = set(image_files(destination)) - {destination / file.name for file in source.files}
-        if strays:
-            raise InputError(f"{min(strays)}: is not an image of {source.name}; remove it")
-    shutil.rmtree(downloads, ignore_errors=True)
+    elif not is_unpacked(destination, source.images):
+        _download(source, source.files, downloads, mirror)
+        unpack(downloads / source.files[0].name, destination, source.images)
+
+
+def _missing(source: Dataset, destination: Path) -> list[RemoteFile]:
+    return [file for file in source.files if not _has_hash(destination / file.name, file.sha256)]
 
 
 def _move(source: Path, target: Path) -> None:

@@ -24,6 +24,7 @@ def atomic_folder(destination: Path) -> Iterator[Path]:
     InputError
         If the operating system does not write it, as on a full disk.
     """
+    destination = Path(os.path.realpath(destination))  # a link stays, and its folder is replaced
     temporary = temporary_for(destination)
     with writing(destination):
         sweep([destination.parent])

@@ -1,4 +1,4 @@
-"""The scores of an interrupted verification, for the next one with the same code."""
+"""The scores of an interrupted verification, for the next one with the same code, packages and processor."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from pipeline.records import Quality
 class Progress:
     """Means by backend, by a key for each task, written to a file as they come.
 
-    Those of another commit are ignored. Nothing is kept outside a git checkout, or if code has changed since its
-    commit, since there is no telling whether the code is the same.
+    Those of another commit, processor or version of a package are ignored. Nothing is kept outside a git checkout, or
+    if code has changed since its commit, since there is no telling whether the code is the same.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         current = environment()
-        self._commit = None if current["dirty"] else current["commit"]
+        known = current["commit"] is not None and not current["dirty"]
+        self._made_by = {key: current[key] for key in ("commit", "cpu", "packages")} if known else None
         self._means: dict[str, Mapping[str, Quality]] = {}
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if self._commit is not None and content["commit"] == self._commit:
+            if self._made_by is not None and content["made_by"] == self._made_by:
                 self._means = {
                     key: {backend: Quality(**values) for backend, values in means.items()}
                     for key, means in content["means"].items()
@@ -54,8 +55,8 @@ class Progress:
             self._path.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        if self._commit is not None:
+        if self._made_by is not None:
             means = {
                 key: {name: asdict(quality) for name, quality in task.items()} for key, task in self._means.items()
             }
-            write_json(self._path, {"commit": self._commit, "means": means})
+            write_json(self._path, {"made_by": self._made_by, "means": means})

@@ -50,8 +50,11 @@ def recalibrate(zoo: Path, params: Params, models: Sequence[str] | None = None) 
 
 
 def _rewritten(network: PublishedNetwork, zoo: Path, params: Params) -> bool:
-    """Write a network with the ranges that its calibration gives now; return whether they are others."""
-    path = network.path(zoo)
+    """Write a network with the ranges that its calibration gives now; return whether they are others.
+
+    If an earlier call was killed after it wrote the file, this one completes its work.
+    """
+    path = zoo / network.file
     before = read(path)
     images = PreparedSet.open(prepared_folder(params.data.validation))
     after = calibrated(
@@ -64,8 +67,10 @@ def _rewritten(network: PublishedNetwork, zoo: Path, params: Params) -> bool:
     if _same(before.metadata.get("activations"), after.metadata["activations"]) and all(
         (before.metadata.get("mode") or {}).get(field) == after.metadata["mode"][field] for field in MODE
     ):
-        return False
-    write(after, path)
+        if sha256(path.read_bytes()).hexdigest() == network.sha256:
+            return False
+    else:
+        write(after, path)
     published = read_published(zoo)
     if scores := scores_of(network, published):
         kept = {test_set: {by: means[by] for by in UNAFFECTED if by in means} for test_set, means in scores.items()}

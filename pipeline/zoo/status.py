@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +35,8 @@ def describe(entry: Entry, queue: Queue, now: datetime) -> str:
     position = f"{made:,} of {planned:,} iterations, {progress['seconds'] / made:.2f} s each{level}"
     if not is_running:
         return f"stopped at {position}; {duration(left)} left"
-    return f"running: {position}; ends in {duration(left)}, at {now + timedelta(seconds=left):%Y-%m-%d %H:%M}"
+    end = datetime.fromtimestamp(now.timestamp() + left)  # after seconds that pass, whatever the clock is set to
+    return f"running: {position}; ends in {duration(left)}, at {end:%Y-%m-%d %H:%M}"
 
 
 def _progress(path: Path) -> dict[str, Any] | None:

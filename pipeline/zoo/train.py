@@ -13,6 +13,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # idle threads of PyTorch leav
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -103,15 +104,17 @@ def _make(
         path = queue.file(entry.starts_from)
         start = Start(entry.starts_from.name, sha256(path.read_bytes()).hexdigest(), load(path).state_dict())
     plan = entry.plan(queue.params, start)
+    records = {run: queue.plan_record(entry, run) for run in entry.runs}  # before the start can be replaced
     for run in entry.runs:
         _keep_longer(queue, run, plan)
     print(f"{entry.name}: {plan.settings.iterations:,} iterations", flush=True)
     limited = plan.settings.model_copy(update={"max_minutes": minutes})
     checkpoint = queue.state_folder(entry)
+    sweep([checkpoint])
     trained = train_planned(replace(plan, settings=limited), checkpoint, process, interruption)
     if not trained.finished:
         return False
-    _publish(trained, entry, plan, queue)
+    _publish(trained, entry, plan, records, queue)
     delete_checkpoint(checkpoint)
     return True
 
@@ -155,15 +158,15 @@ def _import(entry: Entry, queue: Queue, machine: dict[str, Any]) -> None:
         _pack(module, run, training, images, plan, queue)
 
 
-def _publish(trained: Trained, entry: Entry, plan: Plan, queue: Queue) -> None:
+def _publish(trained: Trained, entry: Entry, plan: Plan, records: Mapping[Run, dict[str, Any]], queue: Queue) -> None:
     """Pack a trained network into the zoo, once for each of its scales."""
     assert trained.record is not None
-    for run in entry.runs:
+    for run, planned in records.items():
         module: Any = trained.module.cpu()
         module.config = {**module.config, "scale": run.scale}
         record = {
             "variant": entry.variant,
-            "plan": queue.plan_record(entry, run),
+            "plan": planned,
             "environment": trained.environment,
         }
         write_csv(queue.zoo / "history" / f"{run.name}.csv", trained.history)

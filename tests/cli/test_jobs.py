@@ -152,3 +152,13 @@ def test_an_output_folder_above_the_input_hides_nothing(upscale, place):
     done = upscale("photos", "-o", ".")
     assert done.code == 0 and "3 images upscaled" in done.out, done.err
     assert (place / "a.png").exists() and (place / "trip/c.webp").exists()
+
+
+@pytest.mark.parametrize("spelling", ["file://{}/photos", "file://{}/photos/../photos", "local://{}/photos"])
+def test_an_address_of_a_local_folder_is_that_folder(place, upscale, spelling):
+    address = spelling.format(place)
+    for source, out in (("photos", address), (address, "photos")):
+        done = upscale(source, "-o", out, "--overwrite")
+        assert done.code == 2 and "would replace an input" in done.err
+    assert upscale(address, "-o", "out").code == 0
+    assert files(place / "out") == ["a.png", "b.JPG", "trip/c.webp"]

@@ -11,6 +11,7 @@ pytest.importorskip("distributed", reason="needs the extra `cluster`")
 from distributed import Client, Future
 from filelock import FileLock
 
+from pipeline.cluster import coordinator, work
 from pipeline.cluster.coordinator import LOGS, Coordinator
 from pipeline.errors import InputError
 from pipeline.training.interruption import Interruption
@@ -61,8 +62,8 @@ def client():
 def run(client, tmp_path):
     def run(stages, interruption=None):
         graph = Graph(tmp_path, stages)
-        coordinator = Coordinator(graph, client, 1.0, lambda text: None, {})
-        return coordinator.run(interruption or Interruption(), lambda outcome: None)
+        coordinated = Coordinator(graph, client, 1.0, lambda text: None, {})
+        return coordinated.run(interruption or Interruption(), lambda outcome: None)
 
     return run
 
@@ -114,6 +115,25 @@ def test_an_interruption_ends_a_command_also_one_that_waits_for_its_log(run, tmp
     assert outcome.stopped == ["a"] and outcome.interrupted and not outcome.ran
     lock.release()
     assert (tmp_path / "started").exists() != waits
+
+
+def test_what_an_earlier_call_left_running_saves_and_ends_first(client, run, tmp_path):
+    (tmp_path / LOGS).mkdir(parents=True)
+    script = "trap 'sleep 0.5; echo saved >> order; exit 0' TERM; touch started; while :; do sleep 0.05; done"
+    arguments = (f"sh -c {shlex.quote(script)}", str(tmp_path), str(tmp_path / LOGS / "a.log"), {})
+    earlier = client.submit(work.run_command, "a", *arguments, pure=False)
+    while not (tmp_path / "started").exists():
+        time.sleep(0.01)
+    outcome = run({"a": ("echo new >> order", [], "core"), "b": ("echo other >> order", [], "machine")})
+    assert outcome.ran == ["a", "b"] and earlier.result().exit_code == 0
+    assert (tmp_path / "order").read_text().split() == ["saved", "new", "other"]
+
+
+@pytest.mark.parametrize(("seconds", "fails"), [(600, True), (0, False)])
+def test_a_worker_lost_after_long_is_no_fault_of_its_stage(run, tmp_path, monkeypatch, seconds, fails):
+    monkeypatch.setattr(coordinator, "LONG_SECONDS", seconds)
+    outcome = run({"a": ("echo x >> runs; test $(wc -l < runs) -gt 4 || kill -TERM $$", [], "core")})
+    assert (outcome.ran == ["a"]) != fails and ("a" in outcome.failed) == fails
 
 
 def test_a_stage_whose_worker_died_with_its_result_runs_again(run, monkeypatch):

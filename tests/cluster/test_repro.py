@@ -98,13 +98,14 @@ def test_a_stage_that_fails_is_named_with_its_log_and_the_others_go_on(done):
     assert "left out, since they depend on these: pictures@embedded-test-2, report" in output
 
 
-def test_an_interrupted_call_saves_and_the_next_one_goes_on(done):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_call_saves_and_the_next_one_goes_on(done, number):
     done.change(lambda params: params["train"]["edsr"].update(iterations=300, checkpoint_every=20))
     process = start(done.folder, "repro", "train@edsr-2-float", "--local", "1")
     state = done.folder / "checkpoints/quick/edsr-x2-float/state.json"
     while not state.exists() and process.poll() is None:
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: the call, its worker and the training all get it
+    os.killpg(process.pid, number)  # as Ctrl-C and batch systems do: the call, its worker and the training all get it
     output, _ = process.communicate()
     assert process.returncode == 130 and "Traceback" not in output, output
     assert "stopped: train@edsr-2-float; run the same command again" in output

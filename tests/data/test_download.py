@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -124,7 +125,9 @@ def photos(server: Server) -> Dataset:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != archive.MEMBERS)
+    files = (
+        path for path in folder.rglob("*") if path.is_file() and path.name != archive.MEMBERS and path.suffix != ".lock"
+    )
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -360,6 +363,17 @@ def test_an_image_that_is_not_of_the_set_is_named(server, tmp_path):
     (destination / "mine.png").touch()
     with pytest.raises(InputError, match=r"mine\.png: is not an image of Photos; remove it"):
         fetch(photos(server), destination)
+
+
+@pytest.mark.parametrize("make", [div2k, photos])
+def test_a_set_that_several_miss_at_once_is_fetched_once(server, tmp_path, make):
+    source = make(server)
+    destination = tmp_path / "data" / "raw" / source.name
+    server.files = {ZIP: DIV2K} | {f"/photos/train/{name}": content for name, content in PHOTOS.items()}
+    with ThreadPoolExecutor(4) as pool:
+        for each in [pool.submit(fetch, source, destination) for _ in range(4)]:
+            each.result()
+    assert len(server.asked) == len(source.files) and len(contents(destination)) == source.images
 
 
 def test_a_destination_that_is_no_folder_is_named(server, tmp_path):

@@ -143,6 +143,16 @@ def test_a_bad_image_is_named_and_nothing_is_left(raw, tmp_path, damage, message
     assert os.listdir(tmp_path / "prepared") == [] if (tmp_path / "prepared").exists() else True
 
 
+def test_a_set_that_lies_elsewhere_stays_there(raw, tmp_path):
+    (tmp_path / "large-disk").mkdir()
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared" / "photos").symlink_to(tmp_path / "large-disk" / "photos")
+    for _ in range(2):
+        prepare(raw, tmp_path / "prepared" / "photos", [2])
+        assert (tmp_path / "prepared" / "photos").is_symlink()
+        assert (tmp_path / "large-disk" / "photos" / "index.json").is_file()
+
+
 def test_a_folder_without_images(tmp_path):
     with pytest.raises(InputError, match="has no images"):
         prepare(tmp_path / "missing", tmp_path / "prepared", [2])

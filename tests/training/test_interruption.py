@@ -1,7 +1,6 @@
 """Ending on a signal: what is saved, and that a rerun ends as if there had been no signal."""
 
 import fcntl
-import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from pipeline.profiles import compose
-from pipeline.training.interruption import STOPPED
+from pipeline.training.interruption import SIGNALS, STOPPED
 from pipeline.zoo import locks
 from pipeline.zoo.locks import claimed, is_claimed
 from tests.conftest import ROOT
@@ -43,7 +42,7 @@ except ZeroDivisionError:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_noted_and_the_handlers_come_back(number):
     # In a process of its own: a signal to this one may end the tests.
     command = [sys.executable, "-c", NOTES_A_SIGNAL, str(int(number))]
@@ -80,7 +79,19 @@ def whole(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_closed_terminal_is_nothing_to_a_program_under_nohup():
+    code = """
+import signal
+from pipeline.training.interruption import interruptible
+with interruptible() as interruption:
+    signal.raise_signal(signal.SIGHUP)
+    print(interruption.asked, signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)
+"""
+    ignoring = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-c", code]
+    assert subprocess.run(ignoring, cwd=ROOT, capture_output=True, text=True).stdout == "False True\n"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signalled_training_saves_and_a_rerun_ends_with_the_same_weights(whole, tmp_path, number):
     folder = folder_of(tmp_path)
     checkpoint = folder / "checkpoints/quick/edsr-x2-binary"

@@ -1,12 +1,18 @@
 """Entries of the queue: how each is trained, and importing one of them."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from pipeline.data.prepared import PreparedSet
 from pipeline.errors import InputError
@@ -16,10 +22,15 @@ from pipeline.packing import load
 from pipeline.params import load_params
 from pipeline.profiles import compose
 from pipeline.runs import Run
+from pipeline.training.checkpoints import PROGRESS
 from pipeline.training.loop import validate
+from pipeline.zoo import train
 from pipeline.zoo.catalogue import pairs, read_index, write_index
+from pipeline.zoo.locks import claimed
 from pipeline.zoo.queue import Entry, Queue, load_queue
+from pipeline.zoo.status import describe
 from tests.conftest import ROOT, SHARED
+from tests.engine.random_networks import save_random
 from tests.small import write_sets
 from tests.small_zoo import Place
 
@@ -148,17 +159,56 @@ def test_an_imported_network_is_published_as_it_is_and_trained_from(tmp_path, mo
     assert place.run("train", "--params", "params.yaml", "--queue", "queue.yaml") == "all trained\n"
 
 
+def test_the_end_is_told_by_the_clock_also_when_that_changes(params, tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    queue, trained = Queue([entry()], params, tmp_path), entry()
+    queue.state_folder(trained).mkdir(parents=True)
+    progress = {"iteration": 10, "iterations": 20, "seconds": 36_000, "psnr_y": None}
+    (queue.state_folder(trained) / PROGRESS).write_text(json.dumps(progress))
+    with claimed(queue.lock_file(trained)):
+        said = describe(trained, queue, datetime(2026, 10, 24, 20))  # ten hours before 5 in winter
+    monkeypatch.undo()
+    time.tzset()
+    assert said.endswith("ends in 10 h 00 min, at 2026-10-25 05:00")
+
+
+def test_a_network_names_the_file_that_it_started_from_though_another_took_its_place(params, tmp_path, monkeypatch):
+    queue, started = Queue([entry(start="seed0")], params, tmp_path), entry(start="seed0")
+    first = queue.file(started.starts_from)
+    save_random(first, "edsr", 4, "float", {"training": {"variant": "seed0", "plan": {}}}, blocks=1, channels=4)
+    sha256 = hashlib.sha256(first.read_bytes()).hexdigest()
+    packed = []
+
+    def replace_the_start(*_):
+        first.write_bytes(b"another")
+        return SimpleNamespace(finished=True, record=Record(1), module=nn.Conv2d(1, 1, 1), history=[], environment={})
+
+    @dataclass
+    class Record:
+        iterations: int
+
+    nn.Conv2d.config = {}
+    monkeypatch.setattr(train, "train_planned", replace_the_start)
+    monkeypatch.setattr(train, "validation_images", lambda plan: [])
+    monkeypatch.setattr(train, "write_csv", lambda path, rows: None)
+    monkeypatch.setattr(train, "_pack", lambda module, run, training, *_: packed.append(training))
+    assert train._make(started, queue, None, None, None, {})
+    del nn.Conv2d.config
+    assert packed[0]["plan"]["start"] == {"name": "edsr-x4-float-seed0", "sha256": sha256}
+
+
 @pytest.mark.parametrize(
-    ("train", "message"),
+    ("changes", "message"),
     [
         ({"batch": 0}, "queue entry edsr-x4-binary: train: batch: "),
         ({"iteration": 5}, "queue entry edsr-x4-binary: train: iteration: "),
         ({"schedule": {"kind": "square"}}, "queue entry edsr-x4-binary: train: schedule.kind: "),
     ],
 )
-def test_wrong_settings_are_refused_before_anything_is_trained(params, train, message):
+def test_wrong_settings_are_refused_before_anything_is_trained(params, changes, message):
     with pytest.raises(InputError, match=message):
-        Queue([entry(train=train)], params, ROOT / "zoo").check()
+        Queue([entry(train=changes)], params, ROOT / "zoo").check()
 
 
 @pytest.mark.parametrize(

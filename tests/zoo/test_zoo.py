@@ -248,8 +248,14 @@ def test_after_a_change_of_the_calibration_only_what_depends_on_it_is_scored_aga
     assert sorted(lines) == sorted(f"{name}: as before" for name in binary)
     assert results(place) == before
     place.change(lambda params: params["export"].update(calibration_percentiles=[90.0]))
+    records = {name: (zoo / name).read_text() for name in ("index.json", "results.json")}
     one = place.run("recalibrate", "--params", "params.yaml", "--models", "edsr-x2-binary")
     assert one == "edsr-x2-binary: other ranges\n"
+    complete = {name: (zoo / name).read_text() for name in records}
+    for name, text in records.items():  # as of a call that was killed after it wrote the network
+        (zoo / name).write_text(text)
+    assert place.run("recalibrate", "--params", "params.yaml", "--models", "edsr-x2-binary") == one
+    assert {name: (zoo / name).read_text() for name in records} == complete
     output = one + place.run("recalibrate", "--params", "params.yaml")
     changed = [name for name in binary if f"{name}: other ranges" in output]
     assert "edsr-x2-binary" in changed
@@ -369,7 +375,12 @@ def test_an_interrupted_verification_goes_on_with_the_same_code_alone(published,
     git("commit", "--quiet", "--allow-empty", "--message", "Two")
     elsewhere = shutil.copytree(place.folder, tmp_path / "elsewhere")
     assert "kept" not in (output := Place(elsewhere).run("verify", *arguments)) and every in output
-    git("reset", "--quiet", held["commit"])
+    git("reset", "--quiet", held["made_by"]["commit"])
+    other = {**held, "made_by": {**held["made_by"], "packages": {"torch": "1.0"}}}  # as before an update of PyTorch
+    kept.write_text(json.dumps(other))
+    updated = shutil.copytree(place.folder, tmp_path / "updated")
+    assert "kept" not in (output := Place(updated).run("verify", *arguments)) and every in output
+    kept.write_text(json.dumps(held))
     bicubic = place.run("verify", "--sets", "embedded-test", "--models", "vdsr-x4-binary")
     assert "bicubic-x4 " in bicubic and kept.exists()  # of other networks: forgets nothing of these
     output = place.run("verify", *arguments, exit_code=1)
