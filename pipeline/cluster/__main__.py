@@ -103,10 +103,11 @@ def verify(
 ) -> int:
     """Re-evaluate the published networks, and compare with the published scores."""
     with _connected(scheduler, local, slurm) as client:
-        from pipeline.cluster.scoring import on_cluster
+        from pipeline.cluster.scoring import modes_on, on_cluster
         from pipeline.zoo.verify import verify as verify_zoo
 
-        return verify_zoo(zoo, sets, models, everything, partial(on_cluster, client))
+        on_workers = partial(on_cluster, client), partial(modes_on, client)
+        return verify_zoo(zoo, sets, models, everything, *on_workers)
 
 
 @app.command()

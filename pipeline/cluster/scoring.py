@@ -14,12 +14,19 @@ from distributed.client import CancelledError
 
 from pipeline.cluster.clusters import workers
 from pipeline.cluster.coordinator import GLANCE_SECONDS, MOST_LOSSES, RESULT_SECONDS, wait_briefly
+from pipeline.engine.runner import modes_here
 from pipeline.errors import InputError
 from pipeline.records import Score
 from pipeline.threads import set_threads
 from pipeline.zoo.scores import Task
 
 Scores = dict[str, list[Score]]
+
+
+def modes_on(client: Client) -> tuple[str, ...]:
+    """Return the engine's modes that this machine and all workers that are there now can run."""
+    on_workers = client.run(modes_here).values()
+    return tuple(mode for mode in modes_here() if all(mode in modes for modes in on_workers))
 
 
 def on_cluster(client: Client, tasks: Sequence[Task]) -> Iterator[tuple[Task, Scores]]:

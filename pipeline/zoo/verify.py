@@ -131,10 +131,14 @@ def verify(
     models: Sequence[str] | None,
     everything: bool,
     run: Callable[[Sequence[Task]], Scored] = in_parallel,
+    available: Callable[[], Sequence[str]] = modes_here,
 ) -> int:
-    """Print how the scores compare with the published ones, and return the exit code; `main` has the parameters."""
+    """Print how the scores compare with the published ones, and return the exit code; `main` has the parameters.
+
+    `run` scores tasks, and `available` returns the engine's modes that the processors which do so can run.
+    """
     chosen = sets or (TEST_SETS if everything else QUICK_SETS)
-    modes = modes_here() if everything else QUICK_MODES
+    modes = available() if everything else QUICK_MODES
     if not (models or everything):
         models = [network.name for network in read_index(zoo) if not network.variant] or None
     compared: list[ScoreCheck] = []

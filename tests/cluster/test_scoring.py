@@ -11,6 +11,7 @@ from distributed import Client
 from pipeline.cluster import scoring
 from pipeline.cluster.clusters import workers
 from pipeline.cluster.placement import Worker
+from pipeline.engine.runner import modes_here
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,16 @@ class Task:
 
     def scores(self):
         return {"torch": [self.method]}
+
+
+def test_modes_are_those_that_every_processor_can_run(monkeypatch):
+    with Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+        assert scoring.modes_on(client) == modes_here()
+        lacking = {"tcp://a": modes_here(), "tcp://b": modes_here()[:-1]}
+        monkeypatch.setattr(client, "run", lambda function: lacking)
+        assert scoring.modes_on(client) == modes_here()[:-1]
+        monkeypatch.setattr(client, "run", lambda function: {})  # workers are yet to come
+        assert scoring.modes_on(client) == modes_here()
 
 
 def test_a_worker_that_is_paused_gets_no_task(monkeypatch):
