@@ -1,8 +1,8 @@
 """Train the zoo's networks, one after the other, in the order of conf/queue.yaml.
 
 Each call resumes where the last one stopped. SIGINT, SIGTERM and SIGHUP save and stop. A finished network is packed
-into zoo/; the checkpoint of an unfinished one is in zoo/unfinished/<profile>/<name>/. `python -m pipeline.zoo.status` shows
-their progress, and `python -m pipeline.cluster train --local 2` trains two at once.
+into zoo/; the checkpoint of an unfinished one is in zoo/unfinished/<profile>/<name>/. `python -m pipeline.zoo.status`
+shows their progress, and `python -m pipeline.cluster train --local 2` trains two at once.
 """
 
 from __future__ import annotations
