@@ -15,13 +15,12 @@ from safetensors.numpy import save as serialized
 
 from pipeline.errors import InputError
 from pipeline.files import atomic
-from pipeline.packed_rules import check_binary, check_config, check_mode, check_tensors
+from pipeline.packed_rules import BITS_SUFFIX, check_binary, check_config, check_mode, check_tensors
 
 FloatType = Literal["float32", "float16"]
 
 FORMAT = 1
 HEADER_KEY = "binsr"  # one key only: the order of several would differ from file to file
-BITS_SUFFIX = ".bits"
 OBJECTS_IN_METADATA = (  # outer ones first; None, or none, stands for an empty one
     "activations",
     *(f"activations.{kind}" for kind in ("int8", "int6", "int1", "float_layers")),

@@ -25,6 +25,7 @@ MODE: Mapping[str, tuple[str, ...]] = {
     "activations": ("float32", "int8", "int6", "int1"),
     "float_layers": ("float32", "int8"),
 }
+BITS_SUFFIX = ".bits"  # of the name of a tensor of signs
 REQUIRED = ("model", "scale", "weights")
 LARGEST = 1e6  # of a number that is no count: beyond it, activations overflow
 BLOCK = re.compile(r"blocks\.(0|[1-9]\d{0,5})\..+")
@@ -90,9 +91,13 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
     InputError
         If one is empty, of another type, or not finite.
     """
+    of_floats = next((value.dtype for name, value in tensors.items() if not name.endswith(BITS_SUFFIX)), None)
+    types = (np.float16, np.float32)
     for name, value in tensors.items():
-        if value.dtype not in (np.uint8, np.float16, np.float32):
-            raise InputError(f"{name}: is {value.dtype}; a packed file has uint8, float16 and float32")
+        if value.dtype not in ((np.uint8,) if name.endswith(BITS_SUFFIX) else types):
+            raise InputError(f"{name}: is {value.dtype}; a packed file has uint8 for bits, else float16 or float32")
+        if not name.endswith(BITS_SUFFIX) and value.dtype != of_floats:
+            raise InputError(f"{name}: is {value.dtype} where others are {of_floats}; save the network again")
         if value.size == 0 or value.ndim > 4:
             raise InputError(f"{name}: shape {value.shape}; save the network again")
         if not np.isfinite(value).all():

@@ -19,7 +19,7 @@ InstructionSet = Literal["avx2", "avx512", "amx", "native"]
 NEEDED = {
     "avx2": ("avx2", "fma"),
     "avx512": ("avx512f", "avx512bw", "avx512vl", "avx512dq"),
-    "amx": ("amx-tile", "amx-int8", "amx-bf16"),
+    "amx": ("amx-tile", "amx-int8", "amx-bf16", "avx512bf16"),
     "native": (),
 }
 TITLES = {"avx2": "AVX2", "avx512": "AVX-512", "amx": "AMX"}

@@ -12,7 +12,8 @@ from pipeline.engine.layers import layers_of
 from pipeline.engine.networks import Architecture
 from pipeline.engine.runner import BITS
 from pipeline.errors import InputError
-from pipeline.packed import BITS_SUFFIX, PackedNetwork, read, sizes, tensor_bytes
+from pipeline.packed import PackedNetwork, read, sizes, tensor_bytes
+from pipeline.packed_rules import BITS_SUFFIX
 
 
 def show_info(model: str, as_json: bool) -> None:

@@ -53,6 +53,11 @@ class Parts:
             return features
         raise AssertionError(f"{self._entry} was not reached")
 
+    def clear(self) -> None:
+        """Drop all buffers."""
+        self._first.clear()
+        self._second.clear()
+
     def second(self, features: Array) -> Array:
         """Run the second part on the output of the first."""
         x = np.zeros((self._architecture.channels, 1, 1), np.float32)  # not used
@@ -62,16 +67,17 @@ class Parts:
 def parted(layers: Mapping[str, Layer]) -> tuple[dict[str, Layer], dict[str, Layer]] | None:
     """Part a network's layers before its first pixel shuffle.
 
-    None if there is none, or if the layer before it has other readers.
+    None if there is none, or if from there on anything is used but the output of one layer, which has no other use.
     """
     names = list(layers)
     entry = next((index for index, name in enumerate(names) if layers[name].shuffle > 1), 0)
-    before = [name for name in names if names[entry] in layers[name].readers]
-    if entry == 0 or len(before) != 1 or len(layers[before[0]].readers) > 1 or layers[before[0]].adders:
+    first, second = ({name: layers[name] for name in part} for part in (names[:entry], names[entry:]))
+    used = [name for name, layer in first.items() if second.keys() & {*layer.readers, *layer.adders}]
+    reading = {reader for layer in layers.values() for reader in layer.readers}  # all others read the network's input
+    if len(used) != 1 or first[used[0]].readers != (names[entry],) or first[used[0]].adders or second.keys() - reading:
         return None
-    first = {name: layers[name] for name in names[:entry]}
-    first[before[0]] = replace(first[before[0]], readers=())  # the output of the part
-    return first, {name: layers[name] for name in names[entry:]}
+    first[used[0]] = replace(first[used[0]], readers=())  # the output of the part
+    return first, second
 
 
 class _ReachedError(Exception):

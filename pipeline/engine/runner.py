@@ -134,7 +134,7 @@ class Engine:
     method : {"auto", "tables", "popcount"}
         Algorithm of binary layers: look-ups in tables of signed sums; for rounded activations also population counts of
         bit planes, the textbook method, as a baseline. "auto" is tables, and matrix products in tile registers on
-        processors with AMX. With rounded activations, results are the same bit for bit.
+        processors with AMX. Layers whose inputs are rounded give the same bit for bit.
 
     Raises
     ------
@@ -215,7 +215,8 @@ class Engine:
         Raises
         ------
         InputError
-            For an image of another type or shape, or an empty one.
+            For an image of another type or shape, or an empty one; and where the network's output is not finite, which
+            rounded activations may hide.
         """
         upscaling = upscaling_of(image, self.architecture.model, self.architecture.scale)
         self._run_tiles(upscaling.size, upscaling.read, upscaling.write)
@@ -264,23 +265,24 @@ class Engine:
         """Run on an input of some height and width, tile by tile; `read` gives a region of it, `write` takes one."""
         whole = slice(0, size[0]), slice(0, size[1])
         with self._lock, _threads(self.threads):
-            if self.tile is None or max(size) <= self._most(self.tile):
-                write(whole, self._run(read(whole)))
-                return
-            parts = None if self._parts is None else self._parts()
-            rows, columns = (cut(Span.whole(length), self.tile, self._reach) for length in size)
-            for row, column in product(rows, columns):
-                x = read((row.read, column.read))
-                if parts is None:
-                    write((row.own, column.own), _inside(self._run(x), row, column))
-                    continue
-                features = parts.first(_plain(x))
-                down, across = (cut(span, SHUFFLED_TILE, parts.reach) for span in (row, column))
-                for small_row, small_column in product(down, across):
-                    rows_read = shifted(small_row.read, -row.read.start)
-                    columns_read = shifted(small_column.read, -column.read.start)
-                    out = parts.second(_plain(features[:, rows_read, columns_read]))
-                    write((small_row.own, small_column.own), _inside(out, small_row, small_column))
+            parts: Parts | None = None
+            try:
+                if self.tile is None or max(size) <= self._most(self.tile):
+                    write(whole, self._run(read(whole)))
+                    return
+                parts = None if self._parts is None else self._parts()
+                rows, columns = (cut(Span.whole(length), self.tile, self._reach) for length in size)
+                for row, column in product(rows, columns):
+                    x = read((row.read, column.read))
+                    if parts is None:
+                        write((row.own, column.own), _inside(self._run(x), row, column))
+                    else:
+                        _run_parts(parts, x, row, column, write)
+            except BaseException:  # out of memory, for example: nothing that was taken stays for the next image
+                self.ops.clear()
+                if parts is not None:
+                    parts.clear()
+                raise
 
     def _most(self, tile: int) -> int:
         """Return the side of the largest image that is not cut into tiles."""
@@ -294,6 +296,17 @@ class Engine:
 def _plain(x: Array) -> Array:
     """Return an array of the kind for which the kernels are compiled: contiguous, and not read-only."""
     return np.require(x, requirements=["C", "W"])
+
+
+def _run_parts(parts: Parts, x: Array, row: Span, column: Span, write: Callable[[Region, Array], None]) -> None:
+    """Run a network in its two parts on a tile, the second on smaller tiles."""
+    features = parts.first(_plain(x))
+    down, across = (cut(span, SHUFFLED_TILE, parts.reach) for span in (row, column))
+    for small_row, small_column in product(down, across):
+        rows = shifted(small_row.read, -row.read.start)
+        columns = shifted(small_column.read, -column.read.start)
+        out = parts.second(_plain(features[:, rows, columns]))
+        write((small_row.own, small_column.own), _inside(out, small_row, small_column))
 
 
 def _inside(out: Array, row: Span, column: Span) -> Array:

@@ -1,17 +1,20 @@
 """Tiles give the whole image's result to the bit, whatever their size."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine import Engine, runner
+from pipeline.engine import Engine, runner, workspace
 from pipeline.engine.calibration import calibrate
+from pipeline.engine.epilogue import Epilogue
 from pipeline.engine.kernels.channel import compiled as channel_kernels
-from pipeline.engine.layers import layers_of, receptive_radius
+from pipeline.engine.layers import Layer, layers_of, receptive_radius
 from pipeline.engine.networks import Architecture
+from pipeline.engine.parts import parted
 from pipeline.engine.tiles import Span, cut
 from pipeline.errors import InputError
 from pipeline.packed import read
@@ -145,3 +148,45 @@ def test_small_images_need_no_second_copy_of_the_filters(tmp_path, monkeypatch):
     engine = Engine.load(tmp_path / "network.safetensors")
     engine.upscale(picture(0, 40, 60))
     assert made == []
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("allocations", [1, 4])
+def test_an_image_without_enough_memory_leaves_none_taken(tmp_path, monkeypatch, model, allocations):
+    monkeypatch.setattr(runner, "SHUFFLED_TILE", 9)
+    path = tmp_path / "network.safetensors"
+    save_random(path, model, 2, **NETWORKS[model])
+    engine, image = Engine.load(path, tile=16), picture(0, 40, 60)
+    runs = [engine.ops] if model == "vdsr" else [engine.ops, engine._parts()._first, engine._parts()._second]
+    allocate, left = workspace._allocate, iter(range(allocations))
+
+    def allocate_few(*arguments):
+        if next(left, None) is None:
+            raise MemoryError
+        return allocate(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace, "_allocate", allocate_few)
+        with pytest.raises(MemoryError):
+            engine.upscale(image)
+    assert [ops.workspace.nbytes for ops in runs] == [0] * len(runs)
+    np.testing.assert_array_equal(engine.upscale(image), Engine.load(path, tile=16).upscale(image))
+
+
+def test_a_network_is_parted_only_where_one_output_crosses():
+    def layers(**changes):
+        filters, epilogue = np.ones((4, 4, 3, 3), np.float32), Epilogue(*np.ones((3, 4), np.float32))
+        chain = {
+            "head": Layer(filters, epilogue, readers=("body",)),
+            "body": Layer(filters, epilogue, readers=("up",)),
+            "up": Layer(filters, epilogue, shuffle=2, readers=("tail",)),
+            "tail": Layer(filters, epilogue),
+        }
+        return chain | {name: replace(chain[name], **change) for name, change in changes.items()}
+
+    first, second = parted(layers(head={"adders": ("body",)}))
+    assert (list(first), list(second)) == (["head", "body"], ["up", "tail"]) and first["body"].readers == ()
+    assert parted(layers(head={"readers": ("body", "tail")})) is None  # a skip across
+    assert parted(layers(head={"adders": ("up",)})) is None
+    assert parted(layers(up={"readers": ()})) is None  # the tail reads the network's input
+    assert parted(layers(up={"shuffle": 1})) is None

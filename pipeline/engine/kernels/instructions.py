@@ -9,12 +9,11 @@ from numba import config
 def instructions() -> frozenset[str]:
     """Return LLVM's names of the instruction sets that Numba compiles for, such as ``avx2``.
 
-    Those of this processor, unless ``NUMBA_CPU_FEATURES`` names others. Of a processor that ``NUMBA_CPU_NAME`` names,
-    nothing is known.
+    Those of this processor, without AVX where ``NUMBA_ENABLE_AVX`` is 0, unless ``NUMBA_CPU_FEATURES`` names others;
+    none where ``NUMBA_CPU_NAME`` is ``generic``.
     """
-    features, name = config.CPU_FEATURES, config.CPU_NAME  # type: ignore[attr-defined]  # set at run time
+    features = config.CPU_FEATURES  # type: ignore[attr-defined]  # set at run time; "" for a generic processor
     if features is not None:
         return frozenset(part[1:] for part in features.split(",") if part.startswith("+"))
-    if name is not None:
-        return frozenset()
-    return frozenset(feature for feature, there in binding.get_host_cpu_features().items() if there)
+    off = () if config.ENABLE_AVX else "avx"  # type: ignore[attr-defined]
+    return frozenset(name for name, on in binding.get_host_cpu_features().items() if on and not name.startswith(off))

@@ -54,7 +54,8 @@ LANES = 16  # float32 or int32 sums, one per output channel, in a register of 51
 VECTOR_BYTES = 64
 FEATURES = ("avx512f", "avx512bw", "avx512vbmi", "avx512vnni")
 BFLOAT16_FEATURE = "avx512bf16"
-TILE_FEATURES = ("amx-tile", "amx-int8", "amx-bf16")
+TILE_FEATURES = ("amx-tile", "amx-int8", "amx-bf16", BFLOAT16_FEATURE)  # the last one to split float32
+PARALLEL = "caca680bd57669a7"  # checksum of parallel.py: Numba's cache notices changes of this file alone
 
 TILE_ROWS = 16  # of a tile register, 64 bytes each
 
@@ -575,7 +576,7 @@ def convolve(
     image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, vectors: tuple, epilogue: EpilogueArguments,
     strip: int, sums: NDArray, rows: int, counter: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Convolve with float filters.
+    """Convolve with filters in float32, bfloat16 or int8.
 
     Parameters
     ----------
@@ -1221,7 +1222,7 @@ def image_to_planes(image: Array, halo: int, planes: Array) -> None:
 
 @njit(cache=True)
 def fill_halo(image: NDArray[np.uint8], halo: int, height: int, width: int, value: int) -> None:
-    """Fill the halo of an image of height × width pixels with a value."""
+    """Fill the halo around height × width pixels of an image, shape (rows, columns, C), with a value."""
     for y in range(height + 2 * halo):
         outside = halo if halo <= y < halo + height else width + 2 * halo  # leading pixels that belong to the halo
         for x in range(outside):
@@ -1237,7 +1238,10 @@ def round_levels(
     image: Array, halo: int, inverse_steps: Array, lowest: np.float32, highest: np.float32,
     levels: NDArray[np.uint8], levels_halo: int, height: int, width: int,
 ) -> None:  # fmt: skip
-    """Write ``clip(rint(x * inverse_steps), lowest, highest) - lowest`` of an image of height × width pixels."""
+    """Write ``clip(rint(x * inverse_steps), lowest, highest) - lowest`` of an image.
+
+    Images have shape (rows, columns, C), with a halo around height × width pixels; `inverse_steps` has shape (C,).
+    """
     channels = image.shape[2]
     for y in prange(height):
         for i in range(width):
@@ -1251,7 +1255,10 @@ def round_levels(
 def round_bfloat16(
     image: Array, halo: int, rounded: NDArray[np.int16], rounded_halo: int, height: int, width: int
 ) -> None:
-    """Write the bits of an image of height × width pixels in bfloat16, halves to even; 0 for channels it lacks."""
+    """Write the bits of an image in bfloat16, halves to even; 0 for channels it lacks.
+
+    Images have shape (rows, columns, at least C), with a halo around height × width pixels.
+    """
     bits, channels = image.view(np.uint32), image.shape[2]
     for y in prange(height):
         for i in range(width):

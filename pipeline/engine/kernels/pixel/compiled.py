@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from pipeline.engine.kernels.instructions import instructions
 from pipeline.engine.kernels.parallel import call_on_workers
 
+PARALLEL = "caca680bd57669a7"  # checksum of parallel.py: Numba's cache notices changes of this file alone
 CHANNELS = 4  # channels of one table
 SUMS = 1 << CHANNELS  # their signed sums
 
@@ -351,7 +352,7 @@ def pad(x: Array, halo: int, padded: Array) -> None:
 def pad_quantized(
     x: Array, inverse_step: np.float32, lowest: np.float32, highest: np.float32, halo: int, padded: NDArray[np.int16]
 ) -> None:
-    """Copy an image into a padded one as levels, ``clip(rint(x * inverse_step), lowest, highest)`` in int16."""
+    """Copy an image, shape (C, H, W), into a padded one: ``clip(rint(x * inverse_step), lowest, highest)``."""
     channels, height, width = x.shape
     for channel in prange(channels):
         for y in range(height):
@@ -504,12 +505,16 @@ def _convolve_winograd(worker, workers, padded, weights, epilogue):
 def convolve_binary(
     padded: Array, offsets: NDArray[np.uint32], size: int, epilogue: EpilogueArguments, workers: int
 ) -> None:
-    """Convolve with binary filters of `size`×`size` taps by table look-up, all sums in float32.
+    """Convolve with binary filters by table look-up, all sums in float32.
 
-    Parameters are those of `convolve`, except
-
+    Parameters
+    ----------
+    padded, epilogue, workers
+        As for `convolve`.
     offsets : uint32, shape (groups, O, size²)
         See `pipeline.engine.kernels.pixel.tables.look_up_offsets`.
+    size : int
+        Height and width of the filters.
     """
     call_on_workers(_convolve_binary, workers, (workers, padded, offsets, size, epilogue))
 
