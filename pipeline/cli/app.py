@@ -85,7 +85,7 @@ NetworkOption = Annotated[
         "--model",
         metavar="NAME-OR-FILE",
         help="A published network (see binsr models) or a packed .safetensors file. "
-        "Default: of the main binary networks for the scale, the one with the highest published PSNR-Y.",
+        "Default: of the main and long binary networks for the scale, the one with the highest published PSNR-Y.",
         autocompletion=_names,
     ),
 ]

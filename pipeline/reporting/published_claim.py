@@ -145,9 +145,10 @@ def _lead(zoo: Zoo, gaps: Sequence[PairGap]) -> str:
     if worst.test_set not in zoo.published.get(ours, {}):
         return ""
     levels = [zoo.published[name][worst.test_set]["torch"].psnr_y for name in (theirs, ours)]
+    lead = labels.decibels(levels[0] - levels[1])
     return (
-        f" Of the gap of {labels.decibels(worst.gap.psnr_y)} ({worst.where}), {labels.decibels(levels[0] - levels[1])} "
-        "is by how far that float network is ahead of the one trained here, from fresh weights."
+        f" Of the gap of {labels.decibels(worst.gap.psnr_y)} of {worst.where}, {lead} is by how far that float network "
+        "is ahead of the one trained here, from fresh weights."
     )
 
 
@@ -170,8 +171,8 @@ def _others(gaps: Sequence[PairGap], limits: Thresholds) -> str:
     within = sum(gap.gap.high <= limits.partly for gap in alike)
     return (
         f" Judged only by the pairs trained alike ({names}), the claim is {non_inferiority(alike, limits)}: the 95 % "
-        f"interval that reaches furthest is {worst.interval} ({worst.where}), and {within} of {len(alike)} end at most "
-        f"at {labels.decibels(limits.partly)}."
+        f"interval that reaches furthest is {worst.interval}, of {worst.where}, and {within} of {len(alike)} end at "
+        f"most at {labels.decibels(limits.partly)}."
     )
 
 
