@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
 
 import yaml
+from dvc.repo import Repo
 
 from tests.conftest import ROOT
 
@@ -25,11 +27,26 @@ ENVIRONMENT = {
 
 
 CUT_OFF = ("unshare", "--net", "--map-root-user")  # runs a command where there is no network
+INTERFACES = ".git/interfaces"  # the network interfaces that the run of the shared repository had
 
 
 def network_can_be_cut() -> bool:
     """Whether the system lets a process have a network of its own, without any interface but loopback."""
     return subprocess.run([*CUT_OFF, "true"], capture_output=True, check=False).returncode == 0
+
+
+def copy_code(folder: Path, *names: str) -> None:
+    """Copy folders of the repository. The kernels keep their compilation cache here, so that each compiles once."""
+    kernels = ROOT / "pipeline/engine/kernels"
+
+    def cached(place: str, _: list[str]) -> list[str]:
+        return ["__pycache__"] if Path(place).is_relative_to(kernels) else []
+
+    for name in names:
+        shutil.copytree(ROOT / name, folder / name, ignore=cached)
+    for package in {path.parent for path in kernels.rglob("*.py")}:
+        (package / "__pycache__").mkdir(exist_ok=True)
+        (folder / package.relative_to(ROOT) / "__pycache__").symlink_to(package / "__pycache__")
 
 
 class Repository:
@@ -47,16 +64,10 @@ class Repository:
         for name in (".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-        for name in (
-            "conf",
-            "pipeline",
-            "ratios",
-            "stages",
-            "reports/templates",
-        ):  # with the kernels' compilation cache
-            shutil.copytree(ROOT / name, folder / name)
+        copy_code(folder, "conf", "pipeline", "ratios", "stages", "reports/templates")
         made.change(made._shrink)
-        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+        exclude = ["config", "core.excludesFile", str(folder / ".dvcignore")]  # caches that are links too
+        for command in (["init", "-q"], exclude, ["add", "-A"], ["commit", "-qm", "start"]):
             subprocess.run(["git", *command], cwd=folder, env=ENVIRONMENT, check=True)
         return made
 
@@ -70,6 +81,8 @@ class Repository:
         params["matrix"] = {"models": ["edsr"], "scales": [2]}
         for network in (params["network"]["edsr"], params["benchmark"]["network"]["edsr"]):
             network |= {"blocks": 1, "channels": 8}
+        params["benchmark"]["network"]["srresnet"]["blocks"] = 1
+        params["benchmark"]["network"]["vdsr"]["layers"] = 4
         params["train"]["edsr"] |= {"iterations": 30, "validate_every": 15, "checkpoint_every": 10, "max_minutes": None}
         params["benchmark"] |= {"lr_height": 16, "lr_width": 16, "sizes": [16, 24], "repeats": 3, "seconds": 0.1}
 
@@ -100,5 +113,6 @@ class Repository:
         return output
 
     def would_run(self) -> set[str]:
-        """The stages that `dvc repro` would begin with."""
-        return {line[:-1] for line in self.dvc("status").splitlines() if line.endswith(":") and not line[0].isspace()}
+        """The stages that `dvc repro` would begin with, as `dvc status` gives them."""
+        with chdir(self.folder), Repo() as repo:
+            return set(repo.status())

@@ -2,7 +2,6 @@
 
 import ast
 import re
-import shutil
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ import yaml
 from pipeline.runs import MODELS
 from tests.conftest import ROOT
 from tests.small import write_sets
-from tests.small_repository import ENVIRONMENT
+from tests.small_repository import ENVIRONMENT, copy_code
 
 MODULE = '''
 """The smallest network: one residual block between two convolutions."""
@@ -159,8 +158,7 @@ def section() -> str:
 def added(section, tmp_path_factory):
     """A copy of the repository with the network added."""
     folder = tmp_path_factory.mktemp("added")
-    for name in ("conf", "pipeline", "stages", "tests"):  # with the kernels' compilation cache
-        shutil.copytree(ROOT / name, folder / name)
+    copy_code(folder, "conf", "pipeline", "stages", "tests")
     (folder / "zoo").mkdir()
     for path, changes in EDITS.items():
         text = MODULE.lstrip() if changes is None else (folder / path).read_text(encoding="utf-8")
@@ -180,6 +178,7 @@ def run(code, folder, *arguments):
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_steps_of_the_readme_name_these_files(section):
@@ -200,8 +199,10 @@ def test_the_added_network_goes_through_all_of_it(added, tmp_path):
 
 def test_the_tests_of_every_network_take_it_and_pass(added):
     files = ("tests/models/test_models.py", "tests/engine/test_networks.py", "tests/test_packing.py")
-    command = f"-m pytest -q -p no:cacheprovider -p no:xdist {' '.join(files)} tests/test_params.py"
-    run(added, added, *command.split(), "-k", "tiny or test_params")
+    command = f"-m pytest -v -p no:cacheprovider -p no:xdist {' '.join(files)} tests/test_params.py"
+    output = run(added, added, *command.split(), "-k", "tiny or test_params")
+    for file in files:
+        assert re.search(rf"{file}::\S*tiny\S* PASSED", output), file
 
 
 # Where a network may be named, beside its own module.

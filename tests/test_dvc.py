@@ -1,5 +1,6 @@
 """dvc.yaml: every stage names exactly the code that it imports."""
 
+import json
 import subprocess
 import sys
 from functools import cache
@@ -32,31 +33,42 @@ NO_RESULT_DEPENDS_ON = {
 }
 IGNORED_IN_FOLDERS = {line for line in (ROOT / ".dvcignore").read_text().splitlines() if line.endswith(".py")}
 
+# For each line of modules, what importing them imports: each in a copy of a process that has loaded the libraries.
 LIST_IMPORTS = """
-import importlib, sys
-importlib.import_module(sys.argv[1])
-for model in sys.argv[2:]:
-    importlib.import_module(f"pipeline.models.{model}")
-for name, module in sorted(sys.modules.items()):
-    if name.split(".")[0] in ("pipeline", "stages"):
-        print(module.__file__)
+import importlib, json, os, sys
+import jinja2, numba, pandas, PIL.Image, pydantic, skimage, torch, typer
+for line in sys.stdin:
+    if (child := os.fork()) == 0:
+        for name in line.split():
+            importlib.import_module(name)
+        ours = [m.__file__ for name, m in sys.modules.items() if name.split(".")[0] in ("pipeline", "stages")]
+        print(json.dumps(ours), flush=True)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(line)
 """
 
 
 def imported(stage):
     """The repository's files that a stage imports, with those of the networks that it builds."""
-    module = stage["cmd"].split()[2]
+    return _imported_by_stages()[_modules(stage)]
+
+
+def _modules(stage):
+    """The module of a stage, and those of its networks, in one line."""
     models = ["edsr"] if any("models/${item.model}.py" in dep for dep in stage["deps"]) else []
     models += MODELS if "pipeline/models" in stage["deps"] else []
-    return _files_imported(module, *models)
+    return " ".join([stage["cmd"].split()[2], *(f"pipeline.models.{model}" for model in models)])
 
 
 @cache
-def _files_imported(*modules):
-    done = subprocess.run(
-        [sys.executable, "-c", LIST_IMPORTS, *modules], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return frozenset(path.removeprefix(f"{ROOT}/") for path in done.stdout.split())
+def _imported_by_stages():
+    lines = [_modules(stage) for stage in STAGES.values()]
+    command = [sys.executable, "-c", LIST_IMPORTS]
+    done = subprocess.run(command, input="\n".join(lines), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = [{path.removeprefix(f"{ROOT}/") for path in json.loads(line)} for line in done.stdout.splitlines()]
+    return dict(zip(lines, found, strict=True))
 
 
 def declared(stage):

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 PROGRAM = """
-import sys
+import os, sys
 import numpy as np
 from numba import carray, njit, types
 from numba.extending import intrinsic
@@ -27,23 +27,27 @@ def read_own(size, offset):
     value = read(own.ctypes.data, offset)
     return value + own[0]
 
-kind, offset = sys.argv[1], int(sys.argv[2])
 arrays = {"numpy": np.ones(100, np.uint64), "workspace": aligned(np.ones(96, np.uint64))}
-print(read_own(100, offset) if kind == "compiled" else read(arrays[kind].ctypes.data, offset))
+reads = {kind: lambda offset, array=array: read(array.ctypes.data, offset) for kind, array in arrays.items()}
+reads["compiled"] = lambda offset: read_own(100, offset)
+sizes = {"numpy": 800, "workspace": 768, "compiled": 800}
+for kind, size in sizes.items():
+    inside, outside = (size - 8, size) if sys.argv[1] == "after" else (0, -8)
+    reads[kind](inside)
+    if (child := os.fork()) == 0:
+        reads[kind](outside)
+        os._exit(0)
+    print(kind, os.waitpid(child, 0)[1])
 """
 
 
-def run(end, kind, offset):
-    command = [sys.executable, "-c", PROGRAM, kind, str(offset)]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | {"GUARD_PAGES": end}, capture_output=True, check=False)
-
-
-@pytest.mark.parametrize(("kind", "size"), [("numpy", 800), ("workspace", 768), ("compiled", 800)])
-def test_a_word_outside_an_array_ends_the_process(kind, size):
-    for end, inside, outside in (("after", size - 8, size), ("before", 0, -8)):
-        done = run(end, kind, inside)
-        assert done.returncode == 0, done.stderr.decode()
-        assert run(end, kind, outside).returncode == -signal.SIGSEGV
+@pytest.mark.parametrize("end", ["after", "before"])
+def test_a_word_outside_an_array_ends_the_process(end):
+    command, environment = [sys.executable, "-c", PROGRAM, end], os.environ | {"GUARD_PAGES": end}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    fault = signal.SIGSEGV.value
+    assert done.stdout.splitlines() == [f"{kind} {fault}" for kind in ("numpy", "workspace", "compiled")]
 
 
 @pytest.mark.parametrize("end", ["after", "before"])

@@ -35,6 +35,9 @@ SHORTER = {
     f"{LAYER} --size 270x480": f"{LAYER} --size 27x48",
     TUNE: f"{TUNE} --help",  # tests/engine/kernels/channel/test_blocking.py tunes among less
     f"{SPEED} --models edsr --json speed.json": f"{SPEED} --models edsr --batch 1 --repeats 1 --json speed.json",
+    "dvc exp run -S profile=quick -S train.edsr.learning_rate=3e-4": (
+        "dvc exp run -S profile=quick -S train.edsr.learning_rate=3e-4 train@edsr-2-float"
+    ),
     "make verify": "make --dry-run verify && python -m pipeline.zoo.verify --sets embedded-test",
     "make publish": "make --dry-run publish && python -m pipeline.zoo.publish --sets embedded-test",
 }
@@ -55,7 +58,26 @@ SHOWS = {
     "dvc exp run -S profile=bsd": "Ran experiment",
     "dvc exp run -S profile=bsd bicubic": "Ran experiment",
     "dvc exp run -S profile=quick -S train.edsr.learning_rate=3e-4": "Running stage 'train@edsr-2",
+    BENCH: "torch_channels_last(.|\n)*engine_int8_all",
+    "binsr bench": "engine int8",
+    "binsr models": "edsr-x2-binary",
+    "binsr info srresnet-x4-binary": "blocks.0.conv1",
+    "binsr compare a.png b.png --border 4": "PSNR-Y",
 }
+
+# Files that a command must write, and their sizes in pixels where they are images.
+WRITES = {
+    "binsr upscale photo.jpg -o large.png": {"large.png": (192, 160)},
+    "binsr upscale photo.jpg -o double.png --scale 2": {"double.png": (96, 80)},
+    "binsr upscale photos -o large --format webp --activations int8 --float-layers int8": {
+        "large/a.webp": (192, 160), "large/b.webp": (192, 160),
+    },
+    "binsr upscale 'photos/*.png' -o larger --model srresnet-x4-float --json": {"larger/a.png": (192, 160)},
+    "make repro": {"reports/index.html": None},
+    "python -m stages.train --model edsr --scale 2 --weights float": {"models/edsr-x2-float.safetensors": None},
+    "python -m pipeline.training_speed --models edsr --json speed.json": {"speed.json": None},
+    f"{BENCH} --runs 3 --json times.json": {"times.json": None},
+}  # fmt: skip
 
 
 def blocks(language: str) -> list[str]:
@@ -78,13 +100,13 @@ def place(repository, tmp_path_factory):
         shutil.copy2(ROOT / name, folder / name)
     if (ROOT / ".mypy_cache").exists():  # which makes the second type check quick
         shutil.copytree(ROOT / ".mypy_cache", folder / ".mypy_cache")
-    (folder / ".venv").symlink_to(sys.prefix)  # what `make setup` makes
+    (folder / ".venv").mkdir()  # what `make setup` makes
+    for part in set(Path(sys.prefix).iterdir()) - {Path(sys.prefix, "ready")}:
+        (folder / ".venv" / part.name).symlink_to(part)
     (folder / ".venv/ready").touch()
     (folder / "tests").mkdir()
     (folder / "tests/test_one.py").write_text('"""One test."""\n\n\ndef test_one():\n    assert True\n')
     small = yaml.safe_load((folder / "params.yaml").read_text())
-    for settings in small["train"].values():
-        settings |= {"iterations": 20, "validate_every": 10, "checkpoint_every": 10}
     for profile in ("quick", "bsd", "cpu"):
         text = yaml.safe_dump(small | {"profile": profile}, sort_keys=False)
         (folder / f"conf/profile/{profile}.yaml").write_text(f"# @package _global_\n{text}")
@@ -111,12 +133,14 @@ def test_every_command_runs(place, sequence):
 
 def _runs(place, command: str) -> None:
     before = (place.folder / "params.yaml").read_text()
+    for name in WRITES.get(command, ()):
+        (place.folder / name).unlink(missing_ok=True)
     if command == "dvc params diff":
         place.change(lambda params: params.update(seed=7))
     done = subprocess.run(
         ["bash", "-c", SHORTER.get(command, command)],
         cwd=place.folder,
-        env=ENVIRONMENT | {"BINSR_CACHE": str(place.folder / "cache")},  # this machine's tuning stays as it is
+        env=ENVIRONMENT | {"PET_STANDALONE": "1"},  # torchrun takes a port that is free
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -127,6 +151,11 @@ def _runs(place, command: str) -> None:
     assert done.returncode == 0, f"{command}\n{done.stdout}"
     assert "Traceback" not in done.stdout, f"{command}\n{done.stdout}"
     assert re.search(SHOWS.get(command, ""), done.stdout), f"{command}\n{done.stdout}"
+    for name, size in WRITES.get(command, {}).items():
+        assert (place.folder / name).is_file(), f"{command}: no {name}"
+        if size is not None:
+            with Image.open(place.folder / name) as image:
+                assert image.size == size, name
 
 
 @pytest.fixture

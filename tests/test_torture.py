@@ -13,7 +13,7 @@ from tests.torture.suites import SUITES, run
 
 FEW = {
     "packed-files": 150, "images": 300, "params": 60, "numbers": 12, "downloads": 25, "full-disk": 7,
-    "read-only-disk": 7, "killed-upscaling": 2, "killed-training": 2,
+    "read-only-disk": 7, "killed-upscaling": 2, "killed-training": 1,
 }  # fmt: skip
 ELSEWHERE = {
     "large",  # in small, below

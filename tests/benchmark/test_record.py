@@ -5,6 +5,7 @@ import pytest
 from pipeline.benchmark import record as recording
 from pipeline.benchmark.measure import BACKENDS, TimingSettings
 from pipeline.benchmark.record import OF_PARTS, SCALED, layers_record, layers_rows, network_record, network_rows
+from pipeline.engine.kernels.channel import compiled
 from tests.benchmark.conftest import BINARIZATION, SMALL
 
 SETTINGS = TimingSettings(threads=1, repeats=3, seconds=0.01)
@@ -12,7 +13,9 @@ SETTINGS = TimingSettings(threads=1, repeats=3, seconds=0.01)
 
 @pytest.fixture(scope="module")
 def record():
-    return network_record("vdsr", 2, SMALL["vdsr"], BINARIZATION, (16, 16), [16, 24], SETTINGS, {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXX", "missing")  # test_measure.py compiles a network with PyTorch
+        return network_record("vdsr", 2, SMALL["vdsr"], BINARIZATION, (16, 16), [16, 24], SETTINGS, {})
 
 
 def test_every_backend_is_there_or_missing_with_a_reason(record):
@@ -58,3 +61,8 @@ def test_single_layers(monkeypatch):
     found = layers_record(BINARIZATION, (16, 16), SETTINGS, {})
     assert (found.pieces["layer"].channels, found.pieces["layer"].layers) == (8, 2)
     assert {row["piece"] for row in layers_rows(found)} == {"layer"}
+    assert {"torch", "engine_float32", "engine_int8"} <= found.pieces["layer"].backends.keys()
+    one = found.machine_limit
+    assert 1 < one["load_gb_per_s"] < 2000 and one["pixel_table_gmacs_per_s"] > 0
+    assert ("table_int8_gmacs_per_s" in one) == compiled.supported()
+    assert ("tiles_int8_gmacs_per_s" in one) == compiled.tiles_supported()

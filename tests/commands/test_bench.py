@@ -1,32 +1,47 @@
 """``python -m pipeline.engine.bench``: its table, its file, and what it says of wrong arguments."""
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 import yaml
 
-from pipeline.commands.bench import ranges_table, ratios, table
+from pipeline.benchmark import measure
+from pipeline.commands.bench import main, ranges_table, ratios, table
+from pipeline.program import run_program
 from pipeline.records import FLOAT32, CheckedTiming, Measurement
 from tests.conftest import ROOT
 
 
-def run(folder, *arguments):
+@pytest.fixture
+def bench(tmp_path, monkeypatch, capsys):
+    """Run the command in this process, on a small network; return its exit code, output and errors."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["benchmark"]["network"]["edsr"] |= {"blocks": 1, "channels": 8}
     params["benchmark"] |= {"seconds": 0.01}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    command = [sys.executable, "-m", "pipeline.engine.bench", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+        code = 0
+        try:
+            run_program(main)
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run
 
 
-def test_two_runs_and_their_file(tmp_path):
+def test_two_runs_and_their_file(bench, tmp_path, monkeypatch):
+    names = ("torch", "onnxruntime_float32", "openvino_float32", "openvino_int8", "engine_float32", "engine_int8")
+    monkeypatch.setattr(measure, "BACKENDS", names)
     arguments = ["--model", "edsr", "--size", "16x20", "--threads", "1", "--repeats", "3", "--runs", "2"]
-    done = run(tmp_path, *arguments, "--json", "times.json")
-    assert done.returncode == 0, done.stderr
-    assert "run 2 of 2" in done.stdout and "speed over fastest_float32" in done.stdout
+    code, output, errors = bench(*arguments, "--json", "times.json")
+    assert code == 0, errors
+    assert "run 2 of 2" in output and "speed over fastest_float32" in output
     written = json.loads((tmp_path / "times.json").read_text())
     assert len(written["runs"]) == 2 and written["runs"][0]["lr_size"] == [16, 20]
     span = written["ratios"]["fastest_float32"]["engine_int8"]
@@ -48,13 +63,13 @@ def test_two_runs_and_their_file(tmp_path):
         (["--runs", "x"], "'--runs': Input should be a valid integer"),
         (["--json", "."], ".: is not a regular file"),
         (["--model", "layer", "--body"], "--body: layer has none"),
-        (["--fast"], "No such option: --fast; see python -m pipeline.engine.bench --help"),
+        (["--fast"], "No such option: --fast; see python -m "),
     ],
 )
-def test_wrong_arguments_are_said_in_one_line(tmp_path, arguments, said):
-    done = run(tmp_path, *arguments)
-    assert done.returncode == 2
-    assert said in done.stderr and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+def test_wrong_arguments_are_said_in_one_line(bench, arguments, said):
+    code, _, errors = bench(*arguments)
+    assert code == 2
+    assert said in errors and errors.startswith("error: ") and errors.count("\n") == 1
 
 
 def record(median, missing):

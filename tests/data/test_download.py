@@ -189,9 +189,9 @@ def test_a_later_run_resumes_what_an_earlier_one_left(server, destination):
 
 def test_every_byte_before_a_cut_is_kept(server, destination):
     server.files[ZIP] = DIV2K
-    server.cut[ZIP] = [1] * len(DIV2K)
+    server.cut[ZIP] = [7] * len(DIV2K)
     fetch(div2k(server), destination)
-    assert server.asked == [(ZIP, None), *((ZIP, f"bytes={start}-") for start in range(1, len(DIV2K)))]
+    assert server.asked == [(ZIP, None), *((ZIP, f"bytes={start}-") for start in range(7, len(DIV2K), 7))]
     assert contents(destination) == PHOTOS
 
 

@@ -25,6 +25,7 @@ from tests.reporting.synthetic_run import make_params, write_run
 SECTIONS = [
     "verdicts", "published", "recipe", "accuracy", "size", "speed", "training", "pictures", "checklist", "provenance",
 ]  # fmt: skip
+SMALLEST = make_params(["vdsr"], [2], ["embedded-test"])
 VOID = {"meta", "link", "img", "br"}
 ENVIRONMENT = {"python": "3.11.7", "commit": "0123abcd", "dirty": False, "packages": {"torch": "2.13.0", "dvc": None}}
 
@@ -176,20 +177,26 @@ def test_hostile_values_are_escaped(tmp_path):
     assert page.text.count(hostile) >= 3  # the badge, the training record, params.yaml
 
 
-def test_a_second_report_replaces_the_first(tmp_path):
-    params = make_params(["vdsr"], [2], ["embedded-test"])
-    page = render(tmp_path, params)
+@pytest.fixture(scope="module")
+def smallest(tmp_path_factory):
+    """A folder with the report of one network, without images."""
+    folder = tmp_path_factory.mktemp("smallest")
+    render(folder, SMALLEST, images=False, gap=0.1)
+    return folder
+
+
+def test_a_second_report_replaces_the_first(smallest, tmp_path):
+    page = shutil.copytree(smallest, tmp_path, dirs_exist_ok=True) / "reports/index.html"
     first = page.read_bytes()
     (page.parent / "assets/old.png").write_bytes(b"")
     (page.parent / ".fresh").mkdir()  # of a report that was killed
-    assert render(tmp_path, params).read_bytes() == first
+    assert render(tmp_path, SMALLEST, images=False, gap=0.1).read_bytes() == first
     assert sorted(path.name for path in page.parent.iterdir()) == ["assets", "claims.json", "index.html"]
     assert not (page.parent / "assets/old.png").exists()
 
 
-def test_a_report_that_cannot_be_completed_leaves_the_one_before(tmp_path, monkeypatch):
-    params = make_params(["vdsr"], [2], ["embedded-test"])
-    page = render(tmp_path, params, gap=0.1)
+def test_a_report_that_cannot_be_completed_leaves_the_one_before(smallest, tmp_path, monkeypatch):
+    page = shutil.copytree(smallest, tmp_path, dirs_exist_ok=True) / "reports/index.html"
     before = {path: path.read_bytes() for path in page.parent.rglob("*") if path.is_file()}
 
     def full(path, value):
@@ -197,12 +204,12 @@ def test_a_report_that_cannot_be_completed_leaves_the_one_before(tmp_path, monke
 
     monkeypatch.setattr("pipeline.reporting.render.write_json", full)
     with pytest.raises(OSError, match="No space left"):
-        render(tmp_path, params, gap=0.5)
+        render(tmp_path, SMALLEST, images=False, gap=0.5)
     assert {path: path.read_bytes() for path in page.parent.rglob("*") if path.is_file()} == before
 
 
 def test_the_stage_names_the_first_missing_file(tmp_path):
-    write_run(tmp_path, make_params(["vdsr"], [2], ["embedded-test"]), images=False)
+    write_run(tmp_path, SMALLEST, images=False)
     (tmp_path / "results/train/vdsr-x2-binary.json").unlink()
     python = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "stages.report"]

@@ -23,7 +23,7 @@ def _instruction_sets() -> list[dict[str, str]]:
 def attempt(seed: int, folder: Path) -> str:
     sets = _instruction_sets()
     held, end = sets[seed % len(sets)], ENDS[seed // len(sets) % len(ENDS)]
-    environment = os.environ | held | {"GUARD_PAGES": end}
+    environment = os.environ | held | {"GUARD_PAGES": end, "SEEDED": ""}
     command = [sys.executable, "-m", "pytest", "-p", "tests.guard_pages", "-p", "no:cacheprovider", "-x", *TESTS]
     command.append(f"--hypothesis-seed={seed}")
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -56,14 +56,15 @@ def _content(path: Path, folder: Path) -> Any:
 
 
 def attempt_losing(seed: int, folder: Path) -> str:
-    whole, _ = _whole(folder.parent)
-    return lose_and_repeat(whole.copy(folder / "repository"), np.random.default_rng(seed))
+    whole, rng = _whole(folder.parent)[0], np.random.default_rng(seed)
+    of_cache, of_outputs = rng.choice([0, 0.3, 1]), rng.choice([0.1, 0.3, 1])
+    return lose_and_repeat(whole.copy(folder / "repository"), of_cache, of_outputs, rng)
 
 
-def lose_and_repeat(repository: Repository, rng: np.random.Generator) -> str:
-    """Remove files of a repository in which the pipeline has run, and run it again."""
+def lose_and_repeat(repository: Repository, of_cache: float, of_outputs: float, rng: np.random.Generator) -> str:
+    """Remove these shares of the files of a repository in which the pipeline has run, and run it again."""
     expected = _outputs(repository.folder)
-    for places, share in (((".dvc/cache",), rng.choice([0, 0.3, 1])), (OUTPUTS, rng.choice([0.1, 0.3, 1]))):
+    for places, share in (((".dvc/cache",), of_cache), (OUTPUTS, of_outputs)):
         files = [path for place in places for path in sorted((repository.folder / place).rglob("*")) if path.is_file()]
         for path in files:
             if rng.random() < share:

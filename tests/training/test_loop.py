@@ -4,13 +4,13 @@ import copy
 import json
 import math
 import os
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 
 from pipeline.data.crops import Crops
 from pipeline.data.resize import imresize
@@ -331,7 +331,15 @@ def test_half_the_squared_error_is_summed_over_a_crop_and_averaged_over_the_batc
 
 
 def test_bfloat16_trains(pictures, tmp_path):
-    _, record = run(pictures, tmp_path / "a", settings(precision="bfloat16"))
+    precisions = set()
+
+    def note(module, _, output):
+        if isinstance(module, torch.nn.Conv2d) and module.training:
+            precisions.add(output.dtype)
+
+    with register_module_forward_hook(note):
+        _, record = run(pictures, tmp_path / "a", settings(precision="bfloat16"))
+    assert precisions == {torch.bfloat16}
     assert math.isfinite(record.history[-1]["loss"])
 
 
@@ -359,9 +367,6 @@ def distributed_main(folder):
 
 def test_two_processes_train_as_one_with_the_same_global_batch(pictures, tmp_path):
     folder = pictures.folder.parent
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     command = [
         sys.executable,
         "-c",
@@ -372,7 +377,7 @@ def test_two_processes_train_as_one_with_the_same_global_batch(pictures, tmp_pat
         "-m",
         "torch.distributed.run",
         "--nproc-per-node=2",
-        f"--master-port={port}",
+        "--standalone",
         "--no-python",
     ]
     done = subprocess.run(

@@ -25,7 +25,7 @@ from pipeline.params import load_params
 from pipeline.profiles import compose
 from pipeline.records import EXACT_MODES
 from pipeline.zoo.catalogue import pairs, read_index, seed_pairs, twin_of
-from pipeline.zoo.queue import load_queue
+from pipeline.zoo.queue import Queue, load_queue
 from tests.conftest import ROOT
 from tests.small_zoo import NAMES, TRAININGS, Place
 
@@ -103,8 +103,7 @@ def test_a_time_limit_stops_cleanly_and_the_next_call_goes_on_to_the_same_networ
     assert all((again[name] == once[name]).all() for name in once)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_the_next_call_ends_as_if_there_had_been_none(untrained, tmp_path, number):
+def test_a_signal_saves_and_the_next_call_ends_as_if_there_had_been_none(untrained, tmp_path):
     stopped, whole = (untrained.copy(tmp_path / name) for name in ("stopped", "whole"))
     for place in (stopped, whole):
         place.change(lambda params: params["train"]["edsr"].update(iterations=400, checkpoint_every=400))
@@ -115,7 +114,7 @@ def test_a_signal_saves_and_the_next_call_ends_as_if_there_had_been_none(untrain
     while not (state / "progress.json").exists() and process.poll() is None:
         time.sleep(0.01)
     assert "running: " in (said := stopped.run("status", *STATUS)) and " of 400 iterations" in said
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     output, _ = process.communicate()
     assert process.returncode == 0 and "still to be trained: edsr-x2-binary" in output and "Traceback" not in output
     held = json.loads((state / "state.json").read_text())["state"]["record"]
@@ -363,8 +362,7 @@ def test_an_interrupted_verification_goes_on_with_the_same_code_alone(published,
     arguments = ("--all", "--sets", "embedded-test", "--models", "edsr-x2-float", "edsr-x2-binary")
     every = f"all {9 + BFLOAT16} equal"
     process = place.start("verify", *arguments)
-    while "edsr-x2-float " not in process.stdout.readline():
-        pass
+    assert any("edsr-x2-float " in line for line in process.stdout)  # which ends with the process
     process.kill()
     process.communicate()
     kept = place.folder / "zoo/unfinished/.verify.json"
@@ -403,9 +401,10 @@ def test_a_file_that_is_not_the_published_one_is_named(published, tmp_path):
     assert "has no scores on embedded-valid" in place.run(*arguments, "edsr-x2-float", exit_code=2)
 
 
-def test_every_entry_of_the_queue_can_be_planned_under_every_profile_for_it(tmp_path):
+@pytest.mark.parametrize("profile", ["cpu", "bsd"])
+def test_every_entry_of_the_queue_can_be_planned_under_every_profile_for_it(tmp_path, profile):
     queue = load_queue(ROOT / "conf/queue.yaml")
-    compose("cpu", tmp_path / "params.yaml", ROOT / "conf")
+    compose(profile, tmp_path / "params.yaml", ROOT / "conf")
     params = load_params(tmp_path / "params.yaml")
     for entry in queue:
         plan = entry.plan(params, None)
@@ -413,6 +412,13 @@ def test_every_entry_of_the_queue_can_be_planned_under_every_profile_for_it(tmp_
         assert plan.settings.iterations == entry.length * entry.train.get("iterations", profiles)
         assert plan.settings.batch % len(plan.scales) == 0
         assert len({scale * plan.settings.patch.lr_size(scale) for scale in plan.scales}) == 1
+
+
+@pytest.mark.parametrize("profile", ["paper", "quick"])
+def test_profiles_whose_vdsr_has_crops_that_scales_cannot_share_are_refused(tmp_path, profile):
+    compose(profile, tmp_path / "params.yaml", ROOT / "conf")
+    with pytest.raises(InputError, match="vdsr"):
+        Queue(load_queue(ROOT / "conf/queue.yaml"), load_params(tmp_path / "params.yaml"), tmp_path).check()
 
 
 @pytest.mark.parametrize("batch", [7, 8])

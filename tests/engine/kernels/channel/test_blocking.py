@@ -98,7 +98,7 @@ def test_results_do_not_depend_on_the_blocking(cache, tmp_path):
 def test_tuning_writes_parameters_for_every_kind(tmp_path):
     program = (
         "from pipeline.commands import tune;"
-        "tune.SUMS, tune.STRIPS, tune.SIZE, tune.ROUNDS = (8, 12), (16, 32), 20, 1; tune.main()"
+        "tune.SUMS, tune.STRIPS, tune.SIZE, tune.ROUNDS = (24, 25), (16, 32), 20, 1; tune.main()"
     )
     environment = {**os.environ, "BINSR_CACHE": str(tmp_path)}
     done = subprocess.run(
@@ -108,7 +108,7 @@ def test_tuning_writes_parameters_for_every_kind(tmp_path):
     assert str(file) in done.stdout
     found = json.loads(file.read_text())
     assert found.keys() == DEFAULTS.keys()
-    assert all(value["sums"] in (8, 12) for value in found.values())
+    assert all(value["sums"] in (24, 25) for value in found.values())  # for most, kernels that are compiled already
     assert {value["strip"] for kind, value in found.items() if kind != "few"} <= {16, 32}
 
 
@@ -118,13 +118,6 @@ def test_tuning_elsewhere_says_that_there_is_nothing_to_tune(tmp_path):
         [sys.executable, "-m", "pipeline.engine.tune"], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "need no tuning" in done.stderr
-
-
-def test_limits_are_rates():
-    one = load_rate(1)
-    assert 1 < one["load_gb_per_s"] < 2000 and one["pixel_table_gmacs_per_s"] > 0
-    assert ("table_int8_gmacs_per_s" in one) == channel_kernels.supported()
-    assert ("tiles_int8_gmacs_per_s" in one) == channel_kernels.tiles_supported()
 
 
 def test_limits_are_of_no_more_threads_than_numba_has(monkeypatch):
