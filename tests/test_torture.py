@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
+from tests.torture.__main__ import page
 from tests.torture.disk import NOT_TRIED
 from tests.torture.large import large_image, many_files
 from tests.torture.suites import SUITES, run
@@ -67,5 +68,6 @@ def test_the_counts_are_written(tmp_path):
 def test_the_committed_counts_are_of_every_suite_and_none_failed():
     counted = json.loads((ROOT / "docs/faults.json").read_text())["suites"]
     assert counted.keys() == SUITES.keys()
+    assert (ROOT / "docs/faults.md").read_text() == page(counted)
     for name, each in counted.items():
         assert each["failed"] == [] and sum(each["outcomes"].values()) == each["tries"] > FEW.get(name, 0), name

@@ -9,6 +9,7 @@ from PIL import Image
 from pipeline.commands import large
 from pipeline.commands.large import main, run_measured
 from pipeline.errors import InputError
+from tests.conftest import ROOT
 
 
 def test_the_memory_of_a_process_is_recorded(tmp_path):
@@ -44,3 +45,8 @@ def test_an_unknown_network_is_named(tmp_path):
     with pytest.raises(InputError, match="--models: nothing is not published; see binsr models"):
         main(models=["nothing"], out=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_committed_page_is_that_of_its_data():
+    record = json.loads((ROOT / "docs/large.json").read_text())
+    assert (ROOT / "docs/large.md").read_text() == large.page(record)

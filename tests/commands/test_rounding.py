@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.commands.rounding import layer_losses, page
@@ -10,6 +11,7 @@ from pipeline.engine import Engine
 from pipeline.engine.calibration import calibrate
 from pipeline.metrics import psnr
 from pipeline.packed import read
+from tests.conftest import ROOT
 from tests.engine.random_networks import save_random
 from tests.small import picture
 
@@ -65,3 +67,8 @@ def test_the_page_has_the_most_expensive_layers_and_the_sum_of_the_others():
         "| edsr-x2-binary | 8 | the other 2 | 0.006 |",
     ]
     assert lines[7] == "| edsr-x2-binary | 6 | the other 2 | 0.018 |"
+
+
+def test_the_committed_page_is_that_of_its_data():
+    rows = pd.read_csv(ROOT / "docs/rounding.csv").to_dict("records")
+    assert (ROOT / "docs/rounding.md").read_text() == page(rows)

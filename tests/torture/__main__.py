@@ -58,7 +58,7 @@ def main(
             counted[name] = each
             counted = {known: counted[known] for known in SUITES if known in counted}
             write_json(out / RECORD, {"suites": counted})
-            write_text(out / "faults.md", _page(counted))
+            write_text(out / "faults.md", page(counted))
             failed |= bool(faults)
     if failed:
         sys.exit(1)
@@ -69,7 +69,7 @@ def _counted(path: Path) -> dict[str, dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8"))["suites"] if path.exists() else {}
 
 
-def _page(counted: Mapping[str, Mapping[str, Any]]) -> str:
+def page(counted: Mapping[str, Mapping[str, Any]]) -> str:
     lines = ["| fault | attempts | outcome | count |", "| --- | ---: | --- | ---: |"]
     for each in counted.values():
         rows = [*each["outcomes"].items(), ("**failed**", len(each["failed"]))]

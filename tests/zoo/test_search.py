@@ -165,3 +165,11 @@ def test_the_committed_search_is_of_fields_that_are_there():
     assert len(set(names)) == len(names)  # a second one of a name would never be made
     for trial in committed.trials:
         assert search.settings_of(trial, committed, params).iterations <= 1500
+
+
+def test_the_committed_table_is_that_of_the_committed_trials(tmp_path):
+    committed, params = search.load_search(ROOT / "conf/search.yaml"), load_params(ROOT / "zoo/cpu.yaml")
+    search.write_table(committed, params, ROOT / "zoo/search", tmp_path / "search.csv")
+    assert (tmp_path / "search.csv").read_text() == (ROOT / "zoo/search.csv").read_text()
+    trials = {f"{trial.name}.json" for trial in committed.trials}
+    assert {path.name for path in (ROOT / "zoo/search").glob("*.json")} <= trials
