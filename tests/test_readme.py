@@ -59,7 +59,7 @@ SHOWS = {
     "dvc exp run -S profile=bsd bicubic": "Ran experiment",
     "dvc exp run -S profile=quick -S train.edsr.learning_rate=3e-4": "Running stage 'train@edsr-2",
     BENCH: "torch_channels_last(.|\n)*engine_int8_all",
-    "binsr bench": "engine int8",
+    "binsr bench": "engine, int8",
     "binsr models": "edsr-x2-binary",
     "binsr info srresnet-x4-binary": "blocks.0.conv1",
     "binsr compare a.png b.png --border 4": "PSNR-Y",

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,16 @@ def attempt_losing(seed: int, folder: Path) -> str:
     return lose_and_repeat(whole.copy(folder / "repository"), of_cache, of_outputs, rng)
 
 
-def lose_and_repeat(repository: Repository, of_cache: float, of_outputs: float, rng: np.random.Generator) -> str:
+def lose_and_repeat(
+    repository: Repository,
+    of_cache: float,
+    of_outputs: float,
+    rng: np.random.Generator,
+    outputs: Sequence[str] = OUTPUTS,
+) -> str:
     """Remove these shares of the files of a repository in which the pipeline has run, and run it again."""
     expected = _outputs(repository.folder)
-    for places, share in (((".dvc/cache",), of_cache), (OUTPUTS, of_outputs)):
+    for places, share in (((".dvc/cache",), of_cache), (outputs, of_outputs)):
         files = [path for place in places for path in sorted((repository.folder / place).rglob("*")) if path.is_file()]
         for path in files:
             if rng.random() < share:
