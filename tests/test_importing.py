@@ -117,7 +117,7 @@ def test_the_public_vdsr_scores_what_its_authors_say(tmp_path, monkeypatch):
         for index in (2, 4):  # the two smallest: the others would take minutes
             sr = upscale(module, images.lr(index, scale), scale)
             found = score(images.names[index], sr, images.hr(index, scale), scale)
-            assert found.psnr_y == pytest.approx(values[found.name], abs=0.002)
+            assert found.psnr_y == pytest.approx(values[found.image], abs=0.002)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -209,4 +209,4 @@ def test_a_pair_with_an_imported_network_says_that_the_two_were_not_trained_for_
     claim = zoo_claim(replace(zoo, models=models, published=published, scores=scores), limits)
     (said,) = [text for text in claim.reservations if text.startswith("SRResNet, imported: ")]
     assert "Of the gap of 0.48 dB of SRResNet ×4 (imported) on Set5, 0.30 dB is by how far" in said
-    assert "(SRResNet ×4 on Set5), and 3 of 3 end at most at 0.60 dB." in said
+    assert ", of SRResNet ×4 on Set5, and 3 of 3 end at most at 0.60 dB." in said
