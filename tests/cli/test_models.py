@@ -2,7 +2,7 @@
 
 import json
 
-from pipeline.zoo.catalogue import write_index
+from pipeline.zoo.catalogue import FOR_USE, write_index
 from tests.conftest import ROOT
 from tests.engine.random_networks import save_random
 
@@ -20,7 +20,7 @@ def test_the_committed_zoo(binsr):
         assert record["iterations"] == model["training"].get("iterations")  # None: imported
         start = model["training"]["plan"]["start"]
         assert record["start"] == (start and start["name"])
-        backend = "engine_int8" if model["weights"] == "binary" and not model["variant"] else "torch"
+        backend = "engine_int8" if model["weights"] == "binary" and model["variant"] in FOR_USE else "torch"
         scores = methods.get(model["name"], {"sha256": None, "sets": {}})
         if scores["sha256"] == model["sha256"]:
             sets = scores["sets"].items()
