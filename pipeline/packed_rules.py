@@ -91,13 +91,14 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]]) -> None:
     InputError
         If one is empty, of another type, or not finite.
     """
-    of_floats = next((value.dtype for name, value in tensors.items() if not name.endswith(BITS_SUFFIX)), None)
-    types = (np.float16, np.float32)
+    float_types = set()
     for name, value in tensors.items():
-        if value.dtype not in ((np.uint8,) if name.endswith(BITS_SUFFIX) else types):
+        bits = name.endswith(BITS_SUFFIX)
+        if value.dtype not in ((np.uint8,) if bits else (np.float16, np.float32)):
             raise InputError(f"{name}: is {value.dtype}; a packed file has uint8 for bits, else float16 or float32")
-        if not name.endswith(BITS_SUFFIX) and value.dtype != of_floats:
-            raise InputError(f"{name}: is {value.dtype} where others are {of_floats}; save the network again")
+        float_types |= set() if bits else {value.dtype}
+        if len(float_types) > 1:
+            raise InputError(f"{name}: is {value.dtype}, unlike the tensors before it; save the network again")
         if value.size == 0 or value.ndim > 4:
             raise InputError(f"{name}: shape {value.shape}; save the network again")
         if not np.isfinite(value).all():

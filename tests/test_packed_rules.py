@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from pipeline import packed_rules
 from pipeline.engine import Engine
 from pipeline.engine.calibration import calibrate
 from pipeline.errors import InputError
@@ -176,3 +177,11 @@ def test_a_byte_that_changed_is_no_traceback(networks, tmp_path_factory, model, 
 def test_published_networks_obey(networks):
     for path in networks.values():
         assert read(path).config and refusals(path) == (None, None)
+
+
+def test_tensors_have_one_float_type_and_bits_another():
+    floats = {"head.weight": np.ones((1, 1, 1, 1), np.float16), "head.bias": np.ones(1, np.float16)}
+    packed_rules.check_tensors(floats | {"a.bits": np.ones((1, 1, 1, 1), np.uint8)})
+    for wrong in ({"head.bias": np.ones(1, np.float32)}, {"head.bias": np.ones(1, np.uint8)}, {"a.bits": np.ones(1)}):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))}: is "):
+            packed_rules.check_tensors(floats | wrong)

@@ -134,7 +134,7 @@ class Engine:
     method : {"auto", "tables", "popcount"}
         Algorithm of binary layers: look-ups in tables of signed sums; for rounded activations also population counts of
         bit planes, the textbook method, as a baseline. "auto" is tables, and matrix products in tile registers on
-        processors with AMX. Layers whose inputs are rounded give the same bit for bit.
+        processors with AMX. Layers whose inputs are rounded give the same results bit for bit.
 
     Raises
     ------
