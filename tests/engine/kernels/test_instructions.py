@@ -10,6 +10,7 @@ import pytest
 from llvmlite import binding
 from numba import config
 
+from pipeline.engine.kernels.channel import compiled
 from pipeline.engine.kernels.instructions import instructions
 from tests.conftest import ROOT
 
@@ -25,6 +26,7 @@ def test_what_numba_is_told_counts(monkeypatch, features, there):
 def test_they_are_those_of_the_code_that_numba_makes(name, avx):
     program = """
 from numba.core.registry import cpu_target
+from pipeline.engine.kernels.channel import compiled
 from pipeline.engine.kernels.instructions import instructions
 features = cpu_target.target_context.codegen()._tm_features
 assert instructions() == {part[1:] for part in features.split(",") if part.startswith("+")}, features
@@ -37,3 +39,9 @@ def test_else_it_is_this_processor(monkeypatch):
     monkeypatch.setattr(config, "CPU_FEATURES", None)
     features = binding.get_host_cpu_features()
     assert instructions() == {name for name in features if features[name]}
+
+
+def test_tiles_need_bfloat16_vectors_too(monkeypatch):
+    without = {*compiled.FEATURES, *compiled.TILE_FEATURES} - {"avx512bf16"}
+    monkeypatch.setattr(compiled, "instructions", lambda: frozenset(without))
+    assert compiled.supported() and not compiled.tiles_supported.__wrapped__()
