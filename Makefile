@@ -28,7 +28,7 @@ lint: setup
 	$(ACTIVATED) ruff check . && ruff format --check . && mypy
 
 test: lint
-	$(ACTIVATED) python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(ACTIVATED) python -m pytest --numprocesses 3 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
 
 torture: setup
 	$(ACTIVATED) python -m tests.torture

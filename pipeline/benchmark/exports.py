@@ -18,6 +18,7 @@ from torch import nn
 
 from pipeline.benchmark.backends import optional
 from pipeline.benchmark.runtimes import HEIGHT, INPUT, WIDTH
+from pipeline.benchmark.signal_stack import signal_stack_kept
 
 QUANTIZED = "openvino-int8.xml"
 
@@ -99,7 +100,7 @@ class Exports:
             estimators = optional("nncf.quantization.range_estimator")
         path = self.folder / QUANTIZED
         if not path.exists():
-            with _quiet():
+            with _quiet(), signal_stack_kept():
                 quantized = nncf.quantize(
                     openvino.Core().read_model(self.onnx),
                     nncf.Dataset([x[None] for x in self.calibration]),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.benchmark.backends import Backend, UnavailableError, optional
+from pipeline.benchmark.signal_stack import signal_stack_kept
 
 INPUT, HEIGHT, WIDTH = "x", "height", "width"  # the input of exported networks and its free dimensions
 
@@ -64,7 +65,9 @@ def openvino_bfloat16(model: Path, x: NDArray[np.float32], threads: int) -> Back
 
     Parameters and errors as for `onnxruntime`; the processor may also lack the instructions.
     """
-    if "BF16" not in optional("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    with signal_stack_kept():
+        capabilities = optional("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" not in capabilities:
         raise UnavailableError("this processor does not multiply in bfloat16")
     return _openvino(model, x, threads, "bf16")
 
@@ -79,7 +82,8 @@ def _openvino(model: Path, x: NDArray[np.float32], threads: int, precision: str)
         "NUM_STREAMS": 1,
         "INFERENCE_PRECISION_HINT": precision,
     }
-    compiled = core.compile_model(network, "CPU", settings)
+    with signal_stack_kept():
+        compiled = core.compile_model(network, "CPU", settings)
     executed = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
     kinds = Counter(
         info["runtimePrecision"].astype(str) for info in executed if info["layerType"].astype(str) == "Convolution"

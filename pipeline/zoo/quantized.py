@@ -12,6 +12,7 @@ from torch import nn
 
 from pipeline.benchmark.backends import optional
 from pipeline.benchmark.exports import Exports
+from pipeline.benchmark.signal_stack import signal_stack_kept
 from pipeline.upscaling import network_input, upscale_image
 
 Image = NDArray[np.uint8]
@@ -41,7 +42,8 @@ def quantize(module: nn.Module, images: Sequence[Image], folder: Path) -> Path:
 def openvino_int8(path: Path, model: str, scale: int, threads: int) -> Callable[[Image], Image]:
     """Return the function that upscales an image, uint8, with a network that `quantize` wrote."""
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = optional("openvino").Core().compile_model(path, "CPU", settings)
+    with signal_stack_kept():
+        compiled = optional("openvino").Core().compile_model(path, "CPU", settings)
     request = compiled.create_infer_request()
 
     def forward(x: NDArray[np.float32]) -> NDArray[np.float32]:
