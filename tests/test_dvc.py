@@ -22,6 +22,7 @@ NO_RESULT_DEPENDS_ON = {
     "pipeline/evaluation/__init__.py",
     "pipeline/files.py",
     "pipeline/networks.py",
+    "pipeline/machine_code.py",
     "pipeline/params.py",
     "pipeline/program.py",
     "pipeline/reading.py",

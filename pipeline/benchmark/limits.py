@@ -7,17 +7,19 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from pipeline.benchmark.timing import alternate
+from pipeline.engine import kernels
 from pipeline.engine.kernels.channel import compiled as channel_kernels
 from pipeline.engine.kernels.channel.blocking import blocking
 from pipeline.engine.kernels.channel.compiled import (
@@ -33,11 +35,14 @@ from pipeline.engine.kernels.channel.filters import BLOCK
 from pipeline.engine.kernels.pixel import compiled as pixel_kernels
 from pipeline.engine.runner import most_threads
 from pipeline.engine.workspace import aligned
+from pipeline.machine_code import compiler
 
 ROUNDS = 5
 REPEATS = 200_000  # tens of milliseconds: waking the other threads takes one
 STEPS = 36
 LINES = 256  # 16 KiB: well within the first-level cache
+
+_compiled = compiler(Path(__file__), Path(kernels.__file__).parent)
 
 
 @intrinsic
@@ -63,7 +68,7 @@ def _load_lines(typingctx, address, count):
     return types.int16(types.int64, types.int64), codegen
 
 
-@njit(cache=True, parallel=True)
+@_compiled(parallel=True)
 def _load(lines: NDArray[np.int16], repeats: int, workers: int) -> Any:
     totals = np.zeros(workers, np.int64)
     for worker in prange(workers):
@@ -72,8 +77,7 @@ def _load(lines: NDArray[np.int16], repeats: int, workers: int) -> Any:
     return totals
 
 
-# Not cached on disk: `_accumulate` is compiled into it, and Numba does not notice when that changes in its own file.
-@njit(parallel=True)
+@_compiled(parallel=True)
 def _look_up(indices, pixels, vectors, tables, offsets, sums, repeats):
     for worker in prange(len(sums)):
         for _ in range(repeats):
@@ -83,7 +87,7 @@ def _look_up(indices, pixels, vectors, tables, offsets, sums, repeats):
             )  # fmt: skip
 
 
-@njit(parallel=True)
+@_compiled(parallel=True)
 def _multiply(weights, products, pixels, offsets, initial, sums, configuration, repeats):
     for worker in prange(len(sums)):
         _configure_tiles(configuration.ctypes.data)

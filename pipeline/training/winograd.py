@@ -13,14 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.machine_code import compiler
 from pipeline.threads import set_threads
 
 MOST_THREADS = 2  # of PyTorch: with more, it has not been compared with PyTorch's own convolutions
@@ -31,8 +34,8 @@ _FILTERS = torch.from_numpy(np.kron(_FILTER, _FILTER).astype(np.float32))  # 9 w
 
 ZERO, TWO, FOUR = np.float32(0), np.float32(2), np.float32(4)
 
-_compiled = njit(cache=True, nogil=True, boundscheck=False, fastmath={"contract"})
-_parallel = njit(cache=True, nogil=True, boundscheck=False, fastmath={"contract"}, parallel=True)
+_njit = partial(compiler(Path(__file__)), nogil=True, boundscheck=False, fastmath={"contract"})
+_compiled, _parallel = _njit(), _njit(parallel=True)
 
 
 @contextmanager

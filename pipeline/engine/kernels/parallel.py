@@ -3,8 +3,6 @@
 This is what Numba's `prange` does. But Numba optimizes what such a loop calls three more times, and hands over each
 field of each argument, which takes seconds for every kernel and every combination of types. Here the loop calls a
 function by its address, with the address of its arguments, and is compiled once.
-
-Numba's cache on disk notices changes of the kernels' own files alone: they hold a checksum of this one.
 """
 
 # Compiled functions need no annotations: Numba infers their types, and passes intrinsics their first argument.
@@ -13,10 +11,16 @@ Numba's cache on disk notices changes of the kernels' own files alone: they hold
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from llvmlite import ir
-from numba import njit, prange, typeof, types
+from numba import prange, typeof, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from pipeline.machine_code import compiler
+
+compiled = compiler(Path(__file__).parent)  # the machine code of one kernel contains that of others, of any file here
 
 _ARGUMENTS = (types.int64, types.int64)  # the address of a tuple, and the number of the worker
 _FLAG = ir.IntType(8)
@@ -38,7 +42,7 @@ def _call(typingctx, function, failed, arguments, worker):
     return types.void(types.int64, types.int64, *_ARGUMENTS), codegen
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _call_in_parallel(function, failed, arguments, workers):
     for worker in prange(workers):
         _call(function, failed, arguments, worker)

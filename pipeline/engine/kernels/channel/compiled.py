@@ -23,9 +23,8 @@ On processors with AMX, products of tiles (16 pixels × 64 bytes times 64 bytes 
 these steps, with binary filters as bytes again and float32 in three parts. That is more work than looking sums up, in a
 unit that multiplies eight times as fast as VNNI.
 
-Microkernels are emitted as LLVM vector code. All compiled code is in this one file, since Numba's cache on disk notices
-changes of the file that contains a kernel, but not of the files that it calls; only `pipeline.engine.kernels.parallel`
-is apart. Results do not depend on the number of threads: the sums of a pixel are always added in the same order.
+Microkernels are emitted as LLVM vector code. Results do not depend on the number of threads: the sums of a pixel are
+always added in the same order.
 """
 
 # Compiled functions need no annotations: Numba infers their types, and passes intrinsics their first argument.
@@ -42,20 +41,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from pipeline.engine.kernels.instructions import instructions
-from pipeline.engine.kernels.parallel import call_on_workers
+from pipeline.engine.kernels.parallel import call_on_workers, compiled
 
 LANES = 16  # float32 or int32 sums, one per output channel, in a register of 512 bits
 VECTOR_BYTES = 64
 FEATURES = ("avx512f", "avx512bw", "avx512vbmi", "avx512vnni")
 BFLOAT16_FEATURE = "avx512bf16"
 TILE_FEATURES = ("amx-tile", "amx-int8", "amx-bf16", BFLOAT16_FEATURE)  # the last one to split float32
-PARALLEL = "caca680bd57669a7"  # checksum of parallel.py: Numba's cache notices changes of this file alone
+
 
 TILE_ROWS = 16  # of a tile register, 64 bytes each
 
@@ -537,7 +536,7 @@ def _take(typingctx, counter):
     return types.int64(types.int64), codegen
 
 
-@njit(cache=True)
+@compiled
 def _first(image, halo, y, x, shuffle):
     """Return the index, in elements, of the first pixel that (y, x) becomes in an image; -1 if there is no image."""
     if image.size == 0:
@@ -545,12 +544,12 @@ def _first(image, halo, y, x, shuffle):
     return ((halo + y * shuffle) * image.shape[1] + halo + x * shuffle) * image.shape[2]
 
 
-@njit(cache=True)
+@compiled
 def _address(array, size, place):
     return array.ctypes.data + size * place if place >= 0 else 0
 
 
-@njit(cache=True)
+@compiled
 def _finish_block(sums, start, stride, block, outputs, y, x, pixels, epilogue):
     """Run the epilogue for `pixels` pixels from (y, x) on and the `outputs` channels of a block."""
     first, r = block * outputs // LANES, epilogue.shuffle
@@ -571,7 +570,7 @@ def _finish_block(sums, start, stride, block, outputs, y, x, pixels, epilogue):
     )  # fmt: skip
 
 
-@njit(cache=True)
+@compiled
 def convolve(
     image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, vectors: tuple, epilogue: EpilogueArguments,
     strip: int, sums: NDArray, rows: int, counter: NDArray[np.int64],
@@ -606,7 +605,7 @@ def convolve(
     )
 
 
-@njit(cache=True)
+@compiled
 def _convolve(worker, image, halo, weights, size, pixels, vectors, epilogue, strip, sums, rows, counter):
     sums = sums[worker]
     blocks, steps = weights.shape[:2]
@@ -769,7 +768,7 @@ def _split(typingctx, source, target, stride):
     return types.void(*[types.int64] * 3), codegen
 
 
-@njit(cache=True)
+@compiled
 def convolve_tiles(
     image: NDArray, halo: int, weights: NDArray, size: int, vectors: tuple, products: tuple, few: int,
     configuration: NDArray[np.uint8], epilogue: EpilogueArguments, planes: Array, parts: NDArray[np.int16], strip: int,
@@ -815,7 +814,7 @@ def convolve_tiles(
     call_on_workers(_convolve_tiles, len(sums), arguments)
 
 
-@njit(cache=True)
+@compiled
 def _convolve_tiles(
     worker, image, halo, weights, size, vectors, products, few, configuration, epilogue, planes, parts, strip, sums,
     rows, counter,
@@ -877,7 +876,7 @@ def _convolve_tiles(
     _release_tiles()
 
 
-@njit(cache=True)
+@compiled
 def _multiply_row(weights, block, products, vectors, source, pixel_bytes, plane_bytes, pixels, offsets, initial, sums):
     """Store the sums of neighbouring pixels for the outputs of a block; source and targets are addresses."""
     steps, sums_bytes = len(offsets), VECTOR_BYTES * len(vectors)
@@ -895,7 +894,7 @@ def _multiply_row(weights, block, products, vectors, source, pixel_bytes, plane_
             )  # fmt: skip
 
 
-@njit(cache=True)
+@compiled
 def _finish_few(sums, added, strip, few, outputs, size, y, left, count, values, epilogue, planes):
     """Add up the columns of few filters, from `added` on in `sums`, and run the epilogue."""
     zero = np.float32(0)
@@ -922,7 +921,7 @@ def _finish_few(sums, added, strip, few, outputs, size, y, left, count, values, 
                 epilogue.out[row, column + x, o] = values[x]
 
 
-@njit(cache=True)
+@compiled
 def convolve_few(
     image: NDArray, halo: int, weights: NDArray, size: int, pixels: tuple, outputs: tuple, epilogue: EpilogueArguments,
     planes: Array, sums: NDArray, rows: int, counter: NDArray[np.int64],
@@ -944,7 +943,7 @@ def convolve_few(
     )
 
 
-@njit(cache=True)
+@compiled
 def _convolve_few(worker, image, halo, weights, size, pixels, outputs, epilogue, planes, sums, rows, counter):
     sums = sums[worker]
     steps = weights.shape[1]
@@ -981,7 +980,7 @@ def _convolve_few(worker, image, halo, weights, size, pixels, outputs, epilogue,
         top = rows * _take(counter.ctypes.data)
 
 
-@njit(cache=True)
+@compiled
 def convolve_binary(
     image: NDArray, halo: int, indices: NDArray, constants: NDArray[np.uint8], size: int, at_once: int,
     pixels: tuple, vectors: tuple, epilogue: EpilogueArguments, tables: NDArray[np.uint8], strip: int, sums: NDArray,
@@ -1012,7 +1011,7 @@ def convolve_binary(
     call_on_workers(_convolve_binary, len(sums), arguments)
 
 
-@njit(cache=True)
+@compiled
 def _convolve_binary(
     worker, image, halo, indices, constants, size, at_once, pixels, vectors, epilogue, tables, strip, sums, rows,
     counter,
@@ -1096,7 +1095,7 @@ def _split_planes(typingctx, levels, mask, planes, target, step):
     return types.int64(*[types.int64] * 5), codegen
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def split(levels: NDArray[np.uint8], channels: int, planes: int, bits: NDArray[np.uint64], total: NDArray[np.int32]):
     """Split levels into bit planes.
 
@@ -1123,7 +1122,7 @@ def split(levels: NDArray[np.uint8], channels: int, planes: int, bits: NDArray[n
             total[row, column] = count
 
 
-@njit(cache=True)
+@compiled
 def convolve_bits(
     bits: NDArray[np.uint64], total: NDArray[np.int32], halo: int, weights: NDArray[np.uint64], size: int,
     signs: bool, tap_sums: NDArray[np.int32], pixels: tuple, vectors: tuple, epilogue: EpilogueArguments,
@@ -1149,7 +1148,7 @@ def convolve_bits(
     call_on_workers(_convolve_bits, len(sums), arguments)
 
 
-@njit(cache=True)
+@compiled
 def _convolve_bits(
     worker, bits, total, halo, weights, size, signs, tap_sums, pixels, vectors, epilogue, strip, sums, rows,
     counter,
@@ -1200,7 +1199,7 @@ def _convolve_bits(
         top = rows * _take(counter.ctypes.data)
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def planes_to_image(x: Array, image: Array, halo: int) -> None:
     """Copy planes, float32 of shape (C, H, W), into an image, float32 of shape (rows, columns, at least C)."""
     channels, height, width = x.shape
@@ -1210,7 +1209,7 @@ def planes_to_image(x: Array, image: Array, halo: int) -> None:
                 image[halo + y, halo + i, channel] = x[channel, y, i]
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def image_to_planes(image: Array, halo: int, planes: Array) -> None:
     """Copy an image, float32 of shape (rows, columns, at least C), into planes, float32 of shape (C, H, W)."""
     channels, height, width = planes.shape
@@ -1220,7 +1219,7 @@ def image_to_planes(image: Array, halo: int, planes: Array) -> None:
                 planes[channel, y, i] = image[halo + y, halo + i, channel]
 
 
-@njit(cache=True)
+@compiled
 def fill_halo(image: NDArray[np.uint8], halo: int, height: int, width: int, value: int) -> None:
     """Fill the halo around height × width pixels of an image, shape (rows, columns, C), with a value."""
     for y in range(height + 2 * halo):
@@ -1233,7 +1232,7 @@ def fill_halo(image: NDArray[np.uint8], halo: int, height: int, width: int, valu
                 image[y, x, channel] = value
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def round_levels(
     image: Array, halo: int, inverse_steps: Array, lowest: np.float32, highest: np.float32,
     levels: NDArray[np.uint8], levels_halo: int, height: int, width: int,
@@ -1251,7 +1250,7 @@ def round_levels(
                 levels[levels_halo + y, levels_halo + i, channel] = level
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def round_bfloat16(
     image: Array, halo: int, rounded: NDArray[np.int16], rounded_halo: int, height: int, width: int
 ) -> None:

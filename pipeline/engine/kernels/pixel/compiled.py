@@ -11,10 +11,8 @@ of positions to read from:
 With filters of 3×3 taps, the last two multiply blocks of 2×2 pixels after Winograd's transform, which takes 16 products
 instead of 36.
 
-Microkernels are emitted as LLVM vector code, which LLVM lowers to the processor's instructions. All compiled code is in
-this one file, since Numba's cache on disk notices changes of the file that contains a kernel, but not of the files that
-it calls; only `pipeline.engine.kernels.parallel` is apart. Results do not depend on the number of threads: the sums of
-a pixel are always added in the same order.
+Microkernels are emitted as LLVM vector code, which LLVM lowers to the processor's instructions. Results do not depend
+on the number of threads: the sums of a pixel are always added in the same order.
 """
 
 # Compiled functions need no annotations: Numba infers their types, and passes intrinsics their first argument.
@@ -28,15 +26,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from pipeline.engine.kernels.instructions import instructions
-from pipeline.engine.kernels.parallel import call_on_workers
+from pipeline.engine.kernels.parallel import call_on_workers, compiled
 
-PARALLEL = "caca680bd57669a7"  # checksum of parallel.py: Numba's cache notices changes of this file alone
 CHANNELS = 4  # channels of one table
 SUMS = 1 << CHANNELS  # their signed sums
 
@@ -331,7 +328,7 @@ _transform_outputs = _microkernel(_emit_transform_outputs, _FLOAT)
 _transform_integer_outputs = _microkernel(_emit_transform_outputs, _I32)
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def pad(x: Array, halo: int, padded: Array) -> None:
     """Copy an image into a padded one, `halo` pixels from its top and left; the padding is not written.
 
@@ -348,7 +345,7 @@ def pad(x: Array, halo: int, padded: Array) -> None:
                 padded[channel, halo + y, halo + i] = x[channel, y, i]
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def pad_quantized(
     x: Array, inverse_step: np.float32, lowest: np.float32, highest: np.float32, halo: int, padded: NDArray[np.int16]
 ) -> None:
@@ -361,7 +358,7 @@ def pad_quantized(
                 padded[channel, halo + y, halo + i] = np.int16(value)
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def pad_pairs(
     x: Array, inverse_steps: Array, lowest: np.float32, highest: np.float32, halo: int, padded: NDArray[np.int16]
 ) -> None:
@@ -387,7 +384,7 @@ def pad_pairs(
                     padded[pair, halo + y, place + 2 * i] = np.int16(value)
 
 
-@njit(cache=True)
+@compiled
 def convolve(
     padded: NDArray, weights: NDArray, offsets: NDArray[np.int64], epilogue: EpilogueArguments, workers: int
 ) -> None:
@@ -409,7 +406,7 @@ def convolve(
     call_on_workers(_convolve, workers, (workers, padded, weights, offsets, epilogue))
 
 
-@njit(cache=True)
+@compiled
 def _convolve(worker, workers, padded, weights, offsets, epilogue):
     rows, lanes, row_stride = FLOAT_ROWS, FLOAT_LANES, padded.strides[1]
     across, tiles = _tiles(epilogue, rows, lanes)
@@ -431,7 +428,7 @@ def _convolve(worker, workers, padded, weights, offsets, epilogue):
             _finish(sums, base, first, last, top, left, rows, lanes, epilogue)
 
 
-@njit(cache=True)
+@compiled
 def convolve_winograd(padded: NDArray, weights: NDArray, epilogue: EpilogueArguments, workers: int) -> None:
     """Convolve with filters of 3×3 taps as `convolve` does, by Winograd's algorithm.
 
@@ -452,7 +449,7 @@ def convolve_winograd(padded: NDArray, weights: NDArray, epilogue: EpilogueArgum
     call_on_workers(_convolve_winograd, workers, (workers, padded, weights, epilogue))
 
 
-@njit(cache=True)
+@compiled
 def _convolve_winograd(worker, workers, padded, weights, epilogue):
     rows, lanes, row_stride = 2 * FLOAT_ROWS, 2 * FLOAT_LANES, padded.strides[1]
     across, tiles = _tiles(epilogue, rows, lanes)
@@ -501,7 +498,7 @@ def _convolve_winograd(worker, workers, padded, weights, epilogue):
             _finish(sums, 0, start, end, top, left, rows, lanes, epilogue)
 
 
-@njit(cache=True)
+@compiled
 def convolve_binary(
     padded: Array, offsets: NDArray[np.uint32], size: int, epilogue: EpilogueArguments, workers: int
 ) -> None:
@@ -519,7 +516,7 @@ def convolve_binary(
     call_on_workers(_convolve_binary, workers, (workers, padded, offsets, size, epilogue))
 
 
-@njit(cache=True)
+@compiled
 def _convolve_binary(worker, workers, padded, offsets, size, epilogue):
     rows, lanes, row_stride = TABLE_ROWS, FLOAT_LANES, 4 * padded.shape[2]
     across, tiles = _tiles(epilogue, rows, lanes)
@@ -540,7 +537,7 @@ def _convolve_binary(worker, workers, padded, offsets, size, epilogue):
         _finish(sums, base, 0, outputs, top, left, rows, lanes, epilogue)
 
 
-@njit(cache=True)
+@compiled
 def convolve_binary_levels(
     padded: NDArray[np.int16], offsets: NDArray[np.uint32], size: int, epilogue: EpilogueArguments, workers: int
 ) -> None:
@@ -548,7 +545,7 @@ def convolve_binary_levels(
     call_on_workers(_convolve_binary_levels, workers, (workers, padded, offsets, size, epilogue))
 
 
-@njit(cache=True)
+@compiled
 def _convolve_binary_levels(worker, workers, padded, offsets, size, epilogue):
     rows, lanes, row_stride = TABLE_ROWS, INT16_LANES, 2 * padded.shape[2]
     across, tiles = _tiles(epilogue, rows, lanes)
@@ -578,20 +575,20 @@ def _convolve_binary_levels(worker, workers, padded, offsets, size, epilogue):
         _finish(sums, base, 0, outputs, top, left, rows, lanes, epilogue)
 
 
-@njit(cache=True)
+@compiled
 def _tiles(epilogue, rows, columns):
     """Return the number of tiles across, and in all."""
     across = -(-epilogue.width // columns)
     return across, across * -(-epilogue.height // rows)
 
 
-@njit(cache=True)
+@compiled
 def _aligned(array):
     """Return the address of the first aligned vector in an array."""
     return array.ctypes.data + -array.ctypes.data % VECTOR_BYTES
 
 
-@njit(cache=True)
+@compiled
 def _widen(partial, sums):
     """Add the int16 sums to the int32 sums, and clear them."""
     for i in range(sums.size):
@@ -599,7 +596,7 @@ def _widen(partial, sums):
         partial[i] = 0
 
 
-@njit(cache=True)
+@compiled
 def _finish(sums, base, first, last, top, left, rows, lanes, epilogue):
     """Run the epilogue for the output channels first..last-1 of a tile, whose sums begin at `base`."""
     height, width, shuffle, halo = epilogue.height, epilogue.width, epilogue.shuffle, epilogue.halo
