@@ -61,7 +61,8 @@ class _Cache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any], stamp: str) -> None:
         super().__init__(function)
-        self._cache_file = _Files(Path(self.cache_path), function.__qualname__, stamp)  # type: ignore[assignment]  # not its own
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        self._cache_file = _Files(Path(self.cache_path), name, stamp)  # type: ignore[assignment]  # not its own
 
 
 class _Files:

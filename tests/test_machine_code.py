@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.benchmark import limits
 from pipeline.engine import kernels
 from pipeline.engine.kernels.channel import compiled as channel
 from pipeline.engine.kernels.parallel import _call_in_parallel as call_on_workers_in_parallel
@@ -131,8 +132,9 @@ def test_kernels_notice_a_change_of_each_file_that_they_come_from():
     folder = Path(kernels.__file__).parent
     for function in (channel.convolve, pixel.convolve, call_on_workers_in_parallel):
         assert function._cache._cache_file.stamp == _stamp((folder,))
+    assert limits._look_up._cache._cache_file.stamp == _stamp((Path(limits.__file__), folder))
     ours = re.compile(r"^from (pipeline\S*) import", re.MULTILINE)
-    for name in ("parallel", "channel/compiled", "pixel/compiled"):
-        for module in ours.findall((folder / f"{name}.py").read_text()):
-            assert module == "pipeline.machine_code" or module.startswith("pipeline.engine.kernels."), name
+    for path in (folder / "emit.py", folder / "parallel.py", *folder.glob("*/compiled/*.py")):
+        for module in ours.findall(path.read_text()):
+            assert module == "pipeline.machine_code" or f"{module}.".startswith("pipeline.engine.kernels."), path
     assert _stamp((folder,)) != _stamp((folder / "parallel.py",))

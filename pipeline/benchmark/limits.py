@@ -22,15 +22,9 @@ from pipeline.benchmark.timing import alternate
 from pipeline.engine import kernels
 from pipeline.engine.kernels.channel import compiled as channel_kernels
 from pipeline.engine.kernels.channel.blocking import blocking
-from pipeline.engine.kernels.channel.compiled import (
-    LANES,
-    TILE_CONFIGURATION,
-    TILE_ROWS,
-    _accumulate,
-    _configure_tiles,
-    _multiply_tiles,
-    _release_tiles,
-)
+from pipeline.engine.kernels.channel.compiled import LANES, TILE_CONFIGURATION, TILE_ROWS
+from pipeline.engine.kernels.channel.compiled.accumulation import accumulate
+from pipeline.engine.kernels.channel.compiled.tiles import configure_tiles, multiply_tiles, release_tiles
 from pipeline.engine.kernels.channel.filters import BLOCK
 from pipeline.engine.kernels.pixel import compiled as pixel_kernels
 from pipeline.engine.runner import most_threads
@@ -81,7 +75,7 @@ def _load(lines: NDArray[np.int16], repeats: int, workers: int) -> Any:
 def _look_up(indices, pixels, vectors, tables, offsets, sums, repeats):
     for worker in prange(len(sums)):
         for _ in range(repeats):
-            _accumulate(
+            accumulate(
                 indices, pixels, vectors, tables[worker].ctypes.data, 0, offsets.ctypes.data, indices.ctypes.data,
                 offsets.size, sums[worker].ctypes.data, 0, sums[worker].ctypes.data,
             )  # fmt: skip
@@ -90,13 +84,13 @@ def _look_up(indices, pixels, vectors, tables, offsets, sums, repeats):
 @_compiled(parallel=True)
 def _multiply(weights, products, pixels, offsets, initial, sums, configuration, repeats):
     for worker in prange(len(sums)):
-        _configure_tiles(configuration.ctypes.data)
+        configure_tiles(configuration.ctypes.data)
         for _ in range(repeats):
-            _multiply_tiles(
+            multiply_tiles(
                 weights, products, (1, 1), (1, 1), pixels[worker].ctypes.data, 64, 0, offsets.ctypes.data,
                 weights.ctypes.data, offsets.size, initial.ctypes.data, sums[worker].ctypes.data, 128,
             )  # fmt: skip
-        _release_tiles()
+        release_tiles()
 
 
 def load_rate(threads: int) -> dict[str, float]:

@@ -43,5 +43,5 @@ def test_else_it_is_this_processor(monkeypatch):
 
 def test_tiles_need_bfloat16_vectors_too(monkeypatch):
     without = {*compiled.FEATURES, *compiled.TILE_FEATURES} - {"avx512bf16"}
-    monkeypatch.setattr(compiled, "instructions", lambda: frozenset(without))
+    monkeypatch.setattr(compiled.processor, "instructions", lambda: frozenset(without))
     assert compiled.supported() and not compiled.tiles_supported.__wrapped__()

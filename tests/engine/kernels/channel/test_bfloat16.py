@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline.engine import Engine
 from pipeline.engine.kernels import instructions
 from pipeline.engine.kernels.channel import compiled as kernels
+from pipeline.engine.kernels.channel.compiled import processor
 from pipeline.engine.kernels.channel.convolutions import Convolution
 from pipeline.engine.output_formats import OutputFormat
 from pipeline.engine.quantization import Bfloat16, bfloat16
@@ -146,7 +147,7 @@ def test_a_network_is_near_float32(tmp_path, weights):
 
 def test_other_processors_refuse_it(tmp_path, monkeypatch):
     save_random(tmp_path / "network.safetensors", "edsr", 2, blocks=1, channels=9)
-    monkeypatch.setattr(kernels, "instructions", lambda: instructions.instructions() - {"avx512bf16"})
+    monkeypatch.setattr(processor, "instructions", lambda: instructions.instructions() - {"avx512bf16"})
     message = "float_layers: bfloat16 needs a processor with AVX-512 BF16; choose float32 or int8"
     with pytest.raises(InputError, match=re.escape(message)):
         Engine(read(tmp_path / "network.safetensors"), float_layers="bfloat16")

@@ -123,9 +123,3 @@ def test_tuning_elsewhere_says_that_there_is_nothing_to_tune(tmp_path):
 def test_limits_are_of_no_more_threads_than_numba_has(monkeypatch):
     monkeypatch.setattr(limits, "_best", lambda run: 1.0)
     assert load_rate(most_threads() + 1) == load_rate(most_threads())
-
-
-def test_the_limits_of_the_kernels_are_of_those_that_are_there_now():
-    assert (
-        limits._look_up.stats.cache_path is limits._multiply.stats.cache_path is None
-    )  # Numba would not notice that they have changed in their own file
