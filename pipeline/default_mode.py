@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.prepared import ImagePair
-from pipeline.engine.runner import MODES, Engine
+from pipeline.engine.modes import MODES
+from pipeline.engine.runner import Engine
 from pipeline.metrics import bounded_psnr
 from pipeline.packed import PackedNetwork
 

@@ -9,7 +9,7 @@ from PIL import Image
 from pipeline import default_mode
 from pipeline.engine import Engine
 from pipeline.engine.calibration import calibrate
-from pipeline.engine.runner import MODES
+from pipeline.engine.modes import MODES
 from pipeline.errors import InputError
 from pipeline.metrics import psnr
 from pipeline.packed import read, write

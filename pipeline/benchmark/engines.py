@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.benchmark.backends import Backend, UnavailableError
 from pipeline.engine import Engine
-from pipeline.engine.runner import MODES
+from pipeline.engine.modes import MODES
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork
 

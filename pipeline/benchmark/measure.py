@@ -21,7 +21,7 @@ from pipeline.benchmark.exports import Exports
 from pipeline.benchmark.instruction_sets import NOT_HELD, TITLES, held
 from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.benchmark.workloads import Workload
-from pipeline.engine.runner import MODES
+from pipeline.engine.modes import MODES
 from pipeline.errors import InputError
 from pipeline.records import FLOAT32, INT8, CheckedTiming, Measurement
 

@@ -19,7 +19,7 @@ from pipeline.benchmark.limits import load_rate
 from pipeline.benchmark.measure import BACKENDS, TimingSettings, measure, rows
 from pipeline.benchmark.runtimes import RUNTIMES
 from pipeline.benchmark.workloads import Workload, body, chain, network
-from pipeline.engine.runner import MODES
+from pipeline.engine.modes import MODES
 from pipeline.networks import NETWORKS
 from pipeline.packed import write
 from pipeline.records import LayerChain, Layers, Measurement, Memories, NetworkBenchmark

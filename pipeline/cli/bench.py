@@ -18,7 +18,8 @@ from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.cli.networks import SelectedNetwork, find_network, zoo_folder
 from pipeline.cli.output import note, number, print_json, print_table
 from pipeline.engine import Engine
-from pipeline.engine.runner import MODES, most_threads
+from pipeline.engine.modes import MODES
+from pipeline.engine.runner import most_threads
 from pipeline.errors import InputError, printable
 from pipeline.provenance import cpu_model
 from pipeline.records import TORCH

@@ -10,7 +10,7 @@ from pipeline.cli.networks import find_network
 from pipeline.cli.output import print_json, print_table
 from pipeline.engine.layers import layers_of
 from pipeline.engine.networks import Architecture
-from pipeline.engine.runner import BITS
+from pipeline.engine.ranges import BITS
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read, sizes, tensor_bytes
 from pipeline.packed_rules import BITS_SUFFIX

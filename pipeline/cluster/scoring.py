@@ -14,7 +14,7 @@ from distributed.client import CancelledError
 
 from pipeline.cluster.clusters import workers
 from pipeline.cluster.coordinator import GLANCE_SECONDS, MOST_LOSSES, RESULT_SECONDS, wait_briefly
-from pipeline.engine.runner import modes_here
+from pipeline.engine.modes import modes_here
 from pipeline.errors import InputError
 from pipeline.records import Score
 from pipeline.threads import set_threads

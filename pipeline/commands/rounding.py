@@ -24,8 +24,9 @@ from pipeline.data.samples import lr_crops
 from pipeline.engine.calibration import calibrate
 from pipeline.engine.layers import layers_of
 from pipeline.engine.networks import Architecture
+from pipeline.engine.ops import EngineOps
 from pipeline.engine.quantization import Rounding
-from pipeline.engine.runner import BITS, EngineOps, roundings_of
+from pipeline.engine.ranges import BITS, roundings_of
 from pipeline.files import write_csv, write_text
 from pipeline.metrics import bounded_psnr
 from pipeline.packed import PackedNetwork, read

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from pipeline.engine.layers import Layer, layers_of
 from pipeline.engine.networks import Architecture, Array
-from pipeline.engine.runner import FLOAT_LAYERS, Engine, EngineOps
+from pipeline.engine.ops import EngineOps
+from pipeline.engine.ranges import FLOAT_LAYERS
+from pipeline.engine.runner import Engine
 from pipeline.errors import InputError
 from pipeline.networks import NETWORKS
 from pipeline.packed import PackedNetwork, read

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.engine.layers import Layer, receptive_radius
 from pipeline.engine.networks import Architecture, Array
 
-MakeOps = Callable[[Mapping[str, Layer]], Any]  # `pipeline.engine.runner.EngineOps`
+MakeOps = Callable[[Mapping[str, Layer]], Any]  # `pipeline.engine.ops.EngineOps`
 
 
 class Parts:

@@ -3,109 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine.kernels.channel import compiled as channel_kernels
-from pipeline.engine.kernels.channel import convolutions as channel_convolutions
-from pipeline.engine.kernels.pixel import convolutions as pixel_convolutions
-from pipeline.engine.layers import Layer, layers_of, receptive_radius
+from pipeline.engine.layers import layers_of, receptive_radius
 from pipeline.engine.networks import Architecture, Array
-from pipeline.engine.output_formats import Method, output_format_of
+from pipeline.engine.ops import EngineOps
+from pipeline.engine.output_formats import Method
 from pipeline.engine.parts import Parts, parted
-from pipeline.engine.quantization import Bfloat16, Quantization, Rounding
-from pipeline.engine.steps import Step
+from pipeline.engine.ranges import roundings_of
 from pipeline.engine.tiles import Span, cut
-from pipeline.engine.workspace import Workspace
 from pipeline.errors import InputError
 from pipeline.packed import PackedNetwork, read
-from pipeline.packed_rules import finite
 from pipeline.runs import Activations, FloatLayers
 from pipeline.upscaling import Depth, Region, shifted, upscaling_of
 
-BITS = {"int8": 8, "int6": 6, "int1": 1}
-SMALLEST_RANGE = 1e-30  # of activations: float32 holds its steps and their inverses
-FLOAT_LAYERS = "float_layers"  # key of their input ranges in the metadata
 TILE = 560  # with the networks of the papers, a pass then takes less than 1 GiB
 SHUFFLED_TILE = 192  # of the part of a network from its first pixel shuffle on
-
-# The modes of a binary network that are evaluated and timed, as arguments of `Engine`.
-MODES: Mapping[str, Mapping[str, Any]] = {
-    "engine_float32": {"activations": "float32"},
-    "engine_bfloat16": {"activations": "float32", "float_layers": "bfloat16"},
-    "engine_int8": {"activations": "int8"},
-    "engine_int6": {"activations": "int6"},
-    "engine_int8_all": {"activations": "int8", "float_layers": "int8"},
-    "engine_int6_all": {"activations": "int6", "float_layers": "int8"},
-}
-
-
-def modes_here() -> tuple[str, ...]:
-    """Return those of `MODES` that this processor can run."""
-    lacking = () if channel_kernels.bfloat16_supported() else ("bfloat16",)
-    return tuple(name for name, arguments in MODES.items() if arguments.get("float_layers") not in lacking)
-
-
-class EngineOps:
-    """The networks' operation, run by the compiled kernels.
-
-    Parameters
-    ----------
-    layers : mapping of str to Layer
-    roundings : mapping of str to Rounding
-        Of the inputs of the layers that do not compute in float32.
-    method : {"auto", "tables", "popcount"}
-        See `Engine`.
-    """
-
-    def __init__(self, layers: Mapping[str, Layer], roundings: Mapping[str, Rounding], method: Method = "auto") -> None:
-        self.workspace = Workspace()
-        kind: Any = pixel_convolutions.Convolution
-        if channel_kernels.supported():
-            kind = partial(channel_convolutions.Convolution, method=method)
-        self.convolutions: dict[str, Any] = {
-            name: kind(layer, roundings.get(name), output_format_of(layer, layers, roundings), self.workspace)
-            for name, layer in layers.items()
-        }
-        self._first = next(iter(layers), None)
-        self._steps: dict[str, Step] = {}
-        self._conditions: tuple[tuple[int, ...], int] | None = None  # that they are prepared for
-        self._done: dict[str, list[str]] = {}  # by layer, those whose output has no later user
-        order = list(layers)
-        for name, layer in layers.items():
-            if users := layer.readers + layer.adders:
-                self._done.setdefault(max(users, key=order.index), []).append(name)
-
-    def conv(
-        self, layer: str, x: Any, *, norm: Any = None, activation: Any = None, residual: Any = None, **arguments: Any
-    ) -> Any:
-        """Run a layer, see `pipeline.engine.networks.Ops.conv`; `norm` and `activation` are in its epilogue.
-
-        Between layers, images are an `Activation` instead of an array. The next run overwrites the network's output.
-        """
-        if layer == self._first and (conditions := (x.shape, numba.get_num_threads())) != self._conditions:
-            self.clear()  # buffers of another size are of no further use
-            self._conditions = conditions
-        step = self._steps.get(layer)
-        if step is None:
-            step = self._steps[layer] = self.convolutions[layer].prepare(x, residual=residual, **arguments)
-            for done in self._done.get(layer, ()):
-                self._steps[done].release()
-        return step(x, residual)
-
-    def clear(self) -> None:
-        """Drop all buffers."""
-        self._steps.clear()
-        self.workspace.clear()
-        self._conditions = None
 
 
 class Engine:
@@ -318,65 +241,6 @@ def _inside(out: Array, row: Span, column: Span) -> Array:
 def most_threads() -> int:
     """Return the number of threads that Numba started with: the most that an engine can use."""
     return numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # set at run time
-
-
-def roundings_of(
-    packed: PackedNetwork, layers: Mapping[str, Layer], activations: Activations, float_layers: FloatLayers
-) -> dict[str, Rounding]:
-    """Return the input rounding of each layer that does not compute in float32, from the ranges in the metadata.
-
-    Raises
-    ------
-    InputError
-        If there are no binary layers to round for, or the range of a layer is missing. A range of None is not
-        missing: it keeps the layer's input in float32.
-    """
-    binary = [name for name, layer in layers.items() if layer.binary]
-    if activations != "float32" and not binary:
-        raise InputError(f"activations: {activations} needs binary layers, and the network has none; choose float32")
-    roundings: dict[str, Rounding] = {}
-    if activations != "float32":
-        ranges = {name: _range(packed, activations, name) for name in binary}
-        roundings = {name: Quantization.of(*ends, BITS[activations]) for name, ends in ranges.items() if ends}
-    others = [name for name in list(layers)[1:] if not layers[name].binary]
-    if float_layers == "bfloat16":
-        roundings |= dict.fromkeys(others, Bfloat16())
-    elif float_layers == "int8":
-        roundings |= {name: _by_channel(packed, name, layers[name].filters.shape[1]) for name in others}
-    return roundings
-
-
-def _range(packed: PackedNetwork, kind: str, layer: str) -> tuple[float, float] | None:
-    field = f"metadata.activations.{kind}.{layer}"
-    ranges = (packed.metadata.get("activations") or {}).get(kind) or {}
-    if (ends := ranges.get(layer)) is None and layer in ranges:
-        return None
-    remedy = f"export with calibration for {kind}"
-    if not isinstance(ends, list | tuple) or len(ends) != 2:
-        raise InputError(f"{field}: {ends!r:.60} is not a range; {remedy}")
-    if not all(map(finite, ends)):
-        raise InputError(f"{field}: {ends!r:.60} is not a pair of finite numbers; {remedy}")
-    low, high = min(float(ends[0]), 0.0), max(float(ends[1]), 0.0)
-    if not high - low >= SMALLEST_RANGE:
-        raise InputError(f"{field}: {ends!r:.60} is an empty range; {remedy}")
-    return low, high
-
-
-def _by_channel(packed: PackedNetwork, layer: str, channels: int) -> Quantization:
-    field = f"metadata.activations.{FLOAT_LAYERS}.{layer}"
-    ranges = ((packed.metadata.get("activations") or {}).get(FLOAT_LAYERS) or {}).get(layer)
-    remedy = "export with calibration for int8"
-    if not isinstance(ranges, dict):
-        raise InputError(f"{field}: {ranges!r:.60} has no ranges; {remedy}")
-    ends = []
-    for end in ("low", "high"):
-        values = ranges.get(end)
-        if not isinstance(values, list) or len(values) != channels:
-            raise InputError(f"{field}.{end}: not a list of {channels} numbers; {remedy}")
-        if not all(map(finite, values)):
-            raise InputError(f"{field}.{end}: {values!r:.60} must all be finite; {remedy}")
-        ends.append(np.array(values, np.float32))
-    return Quantization.of_channels(*ends)
 
 
 @contextmanager

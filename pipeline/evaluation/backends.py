@@ -9,7 +9,7 @@ import torch
 
 from pipeline.allocator import give_back_freed_memory, keep_freed_memory
 from pipeline.engine import Engine
-from pipeline.engine.runner import MODES, modes_here
+from pipeline.engine.modes import MODES, modes_here
 from pipeline.evaluation.protocol import Image
 from pipeline.inference import channels_last, exact_float32, upscale
 from pipeline.packed import read
@@ -19,7 +19,7 @@ from pipeline.packing import unpack
 def upscalers(path: Path, modes: Collection[str] = MODES) -> dict[str, Callable[[Image], Image]]:
     """Return the backends of a packed network by name: ``torch`` (on a GPU if there is one), and modes of the engine.
 
-    A binary network has the engine modes in `modes`, by default all of `pipeline.engine.runner.MODES`, that this
+    A binary network has the engine modes in `modes`, by default all of `pipeline.engine.modes.MODES`, that this
     processor can run; a float network has only ``engine_float32``, if it is among them.
     """
     keep_freed_memory()

@@ -16,7 +16,7 @@ from pipeline.data.folders import atomic_folder
 from pipeline.data.prepared import PreparedSet
 from pipeline.data.resize import imresize
 from pipeline.data.samples import lr_crops
-from pipeline.engine.runner import MODES, modes_here
+from pipeline.engine.modes import MODES, modes_here
 from pipeline.errors import InputError
 from pipeline.evaluation.backends import upscalers
 from pipeline.evaluation.protocol import evaluate, means

@@ -13,7 +13,7 @@ from pipeline.allocator import keep_freed_memory
 from pipeline.benchmark.backends import UnavailableError
 from pipeline.benchmark.timing import alternate, ratios, summary
 from pipeline.engine import Engine
-from pipeline.engine.runner import MODES, modes_here
+from pipeline.engine.modes import MODES, modes_here
 from pipeline.evaluation.protocol import Image
 from pipeline.inference import channels_last, upscale
 from pipeline.packed import read

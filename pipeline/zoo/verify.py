@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from pipeline.data.ready import ready
-from pipeline.engine.runner import modes_here
+from pipeline.engine.modes import modes_here
 from pipeline.errors import InputError
 from pipeline.program import run_program
 from pipeline.records import Quality, Score

@@ -7,7 +7,7 @@ import torch
 
 from pipeline import inference, labels
 from pipeline.cli import bench
-from pipeline.engine.runner import MODES, modes_here
+from pipeline.engine.modes import MODES, modes_here
 
 WITHOUT_RANGES = {"engine_float32", "engine_bfloat16"}.intersection(modes_here())  # modes that need no calibration
 

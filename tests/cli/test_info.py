@@ -6,7 +6,7 @@ import math
 import pytest
 from safetensors.numpy import load_file
 
-from pipeline.engine.runner import BITS, FLOAT_LAYERS
+from pipeline.engine.ranges import BITS, FLOAT_LAYERS
 from pipeline.models import build
 from pipeline.packed import OBJECTS_IN_METADATA
 from pipeline.packing import save

@@ -11,7 +11,7 @@ from distributed import Client
 from pipeline.cluster import scoring
 from pipeline.cluster.clusters import workers
 from pipeline.cluster.placement import Worker
-from pipeline.engine.runner import modes_here
+from pipeline.engine.modes import modes_here
 
 
 @dataclass(frozen=True)

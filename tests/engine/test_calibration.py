@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.engine import Engine, runner
+from pipeline.engine import Engine, ops
 from pipeline.engine.calibration import SMALLEST_RANGE, _upper_percentiles, calibrate, measure
 from pipeline.engine.networks import Architecture
 from pipeline.engine.workspace import Workspace
@@ -78,7 +78,7 @@ def test_buffers_of_other_sizes_are_not_kept(tmp_path, monkeypatch):
         workspaces.append(Workspace())
         return workspaces[-1]
 
-    monkeypatch.setattr(runner, "Workspace", workspace)
+    monkeypatch.setattr(ops, "Workspace", workspace)
     for some in (inputs, inputs[-1:]):
         measure(packed, Architecture.of(packed), some, [100.0])
     several, one = workspaces

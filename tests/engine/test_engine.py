@@ -14,8 +14,9 @@ from pipeline.engine import Engine
 from pipeline.engine.calibration import calibrate
 from pipeline.engine.kernels.channel import compiled as channel_kernels
 from pipeline.engine.layers import layers_of
+from pipeline.engine.modes import MODES, modes_here
 from pipeline.engine.networks import Architecture
-from pipeline.engine.runner import MODES, modes_here, roundings_of
+from pipeline.engine.ranges import roundings_of
 from pipeline.errors import InputError
 from pipeline.inference import upscale
 from pipeline.packed import PackedNetwork, read

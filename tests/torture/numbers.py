@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.engine import Engine
 from pipeline.engine.calibration import calibrate
-from pipeline.engine.runner import MODES
+from pipeline.engine.modes import MODES
 from pipeline.errors import InputError
 from pipeline.inference import upscale
 from pipeline.models import build

@@ -9,7 +9,7 @@ import yaml
 
 from pipeline.data.preparation import prepare
 from pipeline.data.prepared import PreparedSet
-from pipeline.engine.runner import MODES, modes_here
+from pipeline.engine.modes import MODES, modes_here
 from pipeline.evaluation.backends import upscalers
 from pipeline.evaluation.protocol import score
 from pipeline.params import load_params

@@ -16,7 +16,7 @@ import pytest
 from pipeline import labels
 from pipeline.data.prepared import PreparedSet
 from pipeline.engine import Engine
-from pipeline.engine.runner import modes_here
+from pipeline.engine.modes import modes_here
 from pipeline.errors import InputError
 from pipeline.metrics import psnr
 from pipeline.packed import read

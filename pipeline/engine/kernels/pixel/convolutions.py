@@ -10,6 +10,7 @@ from numba import get_num_threads
 from numpy.typing import NDArray
 
 from pipeline.engine.kernels.pixel import compiled as kernels
+from pipeline.engine.kernels.pixel.filters import in_blocks, paired, transformed
 from pipeline.engine.kernels.pixel.tables import look_up_offsets, table_indices
 from pipeline.engine.layers import Layer
 from pipeline.engine.networks import Array
@@ -243,51 +244,6 @@ def _from_planes(step: Step, shape: tuple[int, ...]) -> tuple[Activation, Load]:
     """Return an activation for planes, float32 of this shape (C, H, W), and what copies them into it."""
     values = step.buffer(shape, np.float32)
     return Activation(shape[1], shape[2], values, NO_LEVELS), lambda x: np.copyto(values, x)
-
-
-def transformed(filters: NDArray) -> NDArray:
-    """Transform 3×3 filters for `kernels.convolve_winograd`: GgGᵀ; of integers with 2G, so that all are integers.
-
-    Parameters
-    ----------
-    filters : int8 or float32, shape (O, I, 3, 3)
-
-    Returns
-    -------
-    int16 or float32, shape (16, O, I)
-    """
-    matrix = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
-    values = np.einsum("ai,ocij,bj->aboc", matrix, filters.astype(np.float64), matrix)
-    values = values.reshape(16, *filters.shape[:2])
-    return values.astype(np.int16) if filters.dtype == np.int8 else (values / 4).astype(np.float32)
-
-
-def paired(filters: NDArray) -> NDArray[np.int32]:
-    """Put the weights of two input channels into one int32, for `kernels.convolve`.
-
-    Parameters
-    ----------
-    filters : int8 or int16, shape (O, I, taps)
-
-    Returns
-    -------
-    int32, shape (O, ceil(I / 2), taps)
-        The first channel's weight is in the lower half.
-    """
-    outputs, inputs, taps = filters.shape
-    pairs = np.zeros((outputs, -(-inputs // 2), taps, 2), "<i2")
-    pairs[..., 0] = filters[:, ::2]
-    pairs[:, : inputs // 2, :, 1] = filters[:, 1::2]
-    return pairs.view("<i4")[..., 0]
-
-
-def in_blocks(weights: NDArray, size: int) -> NDArray:
-    """Arrange weights, shape (O, taps), in blocks of `size` outputs, ``(blocks, taps, size)``, padded with zeros."""
-    outputs, taps = weights.shape
-    blocks = -(-outputs // size)
-    padded = np.zeros((blocks * size, taps), weights.dtype)
-    padded[:outputs] = weights
-    return np.ascontiguousarray(padded.reshape(blocks, size, taps).transpose(0, 2, 1))
 
 
 def _numbers(quantization: Quantization | None) -> tuple[np.float32, np.float32, np.float32]:

@@ -9,9 +9,7 @@ from functools import cache
 from pipeline.engine.kernels.instructions import instructions
 
 FEATURES = ("avx512f", "avx512bw", "avx512vbmi", "avx512vnni")
-
 BFLOAT16_FEATURE = "avx512bf16"
-
 TILE_FEATURES = ("amx-tile", "amx-int8", "amx-bf16", BFLOAT16_FEATURE)  # the last one to split float32
 
 

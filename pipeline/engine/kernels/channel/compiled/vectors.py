@@ -14,7 +14,6 @@ from pipeline.engine.kernels import emit
 from pipeline.engine.kernels.emit import FLOAT, I8, I16, I32, I64, at, call
 
 LANES = 16  # float32 or int32 sums, one per output channel, in a register of 512 bits
-
 VECTOR_BYTES = 64
 
 
@@ -32,7 +31,6 @@ class Bfloat16(ir.Type):
 
 
 BYTES = {I8: 1, I16: 2, I32: 4, I64: 8, FLOAT: 4}
-
 V8, V16, V32, V64, VF = (ir.VectorType(element, VECTOR_BYTES // size) for element, size in BYTES.items())
 
 

@@ -19,7 +19,6 @@ from pipeline.engine.kernels.pixel.compiled.epilogue import Array, EpilogueArgum
 from pipeline.engine.kernels.pixel.compiled.vectors import FLOAT_LANES, INT16_LANES, VECTOR_BYTES, microkernel
 
 CHANNELS = 4  # channels of one table
-
 SUMS = 1 << CHANNELS  # their signed sums
 
 # Rows of a tile for table look-up, with one accumulator each. The table of one channel group for 3×3 filters has

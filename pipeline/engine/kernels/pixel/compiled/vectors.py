@@ -14,7 +14,6 @@ from pipeline.engine.kernels.instructions import instructions
 
 # A vector of AVX-512 if the processor has it, else of AVX2; LLVM splits it for processors with shorter vectors.
 VECTOR_BYTES = 64 if "avx512bw" in instructions() else 32
-
 FLOAT_LANES, INT16_LANES = VECTOR_BYTES // 4, VECTOR_BYTES // 2
 
 

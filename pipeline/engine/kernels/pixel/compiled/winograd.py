@@ -106,7 +106,7 @@ def convolve_winograd(padded: NDArray, weights: NDArray, epilogue: EpilogueArgum
     padded : float32, shape (I, rows, columns), or int16, shape (ceil(I / 2), rows, 2 · columns)
         See `pad` and `pad_pairs`; whole tiles of 2 `FLOAT_ROWS` by 2 `FLOAT_LANES` pixels, with a halo of 1 pixel.
     weights : float32, shape (16, blocks, I, FLOAT_OUTPUTS), or int32, shape (16, blocks, ceil(I / 2), PAIR_OUTPUTS)
-        Transformed filters, see `pipeline.engine.kernels.pixel.convolutions.transformed`; int32 for pairs of channels.
+        Transformed filters, see `pipeline.engine.kernels.pixel.filters.transformed`; int32 for pairs of channels.
     epilogue : EpilogueArguments
     workers : int
     """
