@@ -42,14 +42,20 @@ class Parts:
         self._first, self._second = make_ops(first), make_ops(second)
         self.reach = receptive_radius(second)
 
-    def first(self, x: Array) -> Array:
-        """Run the first part; return its output, float32 of shape (features, h, w)."""
-        self._second.clear()  # each part needs most of the memory
+    def first(self, x: Array, keep: bool) -> Array:
+        """Run the first part; return its output, float32 of shape (features, h, w).
+
+        With `keep`, both parts keep their buffers: the next image of this size is upscaled sooner. Otherwise only that
+        part has any which runs.
+        """
+        if not keep:
+            self._second.clear()
         try:
             self._architecture.forward(_UpTo(self._entry, self._first), x)
         except _ReachedError as end:
             features = np.ascontiguousarray(end.features)
-            self._first.clear()
+            if not keep:
+                self._first.clear()
             return features
         raise AssertionError(f"{self._entry} was not reached")
 

@@ -200,7 +200,7 @@ class Engine:
                     if parts is None:
                         write((row.own, column.own), _inside(self._run(x), row, column))
                     else:
-                        _run_parts(parts, x, row, column, write)
+                        _run_parts(parts, x, row, column, write, keep=len(rows) == len(columns) == 1)
             except BaseException:  # out of memory, for example: nothing that was taken stays for the next image
                 self.ops.clear()
                 if parts is not None:
@@ -221,9 +221,11 @@ def _plain(x: Array) -> Array:
     return np.require(x, requirements=["C", "W"])
 
 
-def _run_parts(parts: Parts, x: Array, row: Span, column: Span, write: Callable[[Region, Array], None]) -> None:
-    """Run a network in its two parts on a tile, the second on smaller tiles."""
-    features = parts.first(_plain(x))
+def _run_parts(
+    parts: Parts, x: Array, row: Span, column: Span, write: Callable[[Region, Array], None], keep: bool
+) -> None:
+    """Run a network in its two parts on a tile, the second on smaller tiles; `keep` is that of `Parts.first`."""
+    features = parts.first(_plain(x), keep)
     down, across = (cut(span, SHUFFLED_TILE, parts.reach) for span in (row, column))
     for small_row, small_column in product(down, across):
         rows = shifted(small_row.read, -row.read.start)

@@ -173,6 +173,21 @@ def test_an_image_without_enough_memory_leaves_none_taken(tmp_path, monkeypatch,
     np.testing.assert_array_equal(engine.upscale(image), Engine.load(path, tile=16).upscale(image))
 
 
+def test_buffers_of_the_first_part_stay_for_the_next_image_of_one_tile(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "SHUFFLED_TILE", 9)
+    save_random(tmp_path / "network.safetensors", "edsr", 2, **NETWORKS["edsr"])
+    engine = Engine.load(tmp_path / "network.safetensors", tile=40)
+    first, second = engine._parts()._first, engine._parts()._second
+    small, large = picture(0, 40, 40), picture(1, 90, 120)
+    expected = engine.upscale(small)
+    step = first._steps[next(iter(first._steps))]
+    np.testing.assert_array_equal(engine.upscale(small), expected)
+    assert first._steps[next(iter(first._steps))] is step and second.workspace.nbytes > 0
+    engine.upscale(large)
+    assert first.workspace.nbytes == 0
+    np.testing.assert_array_equal(engine.upscale(small), expected)
+
+
 def test_a_network_is_parted_only_where_one_output_crosses():
     def layers(**changes):
         filters, epilogue = np.ones((4, 4, 3, 3), np.float32), Epilogue(*np.ones((3, 4), np.float32))
