@@ -12,6 +12,7 @@ LAYERS = [
         "files",
         "allocator",
         "threads",
+        "machine_code",
         "provenance",
         "metrics",
         "networks",
