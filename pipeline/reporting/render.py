@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pipeline import labels
 from pipeline.errors import writing
@@ -174,6 +175,11 @@ def _hash_source(script: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
+def _code(text: str) -> Markup:
+    """Return text in which words between backticks, as in the README, are marked as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def _environment(templates: Path) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(templates),
@@ -184,6 +190,7 @@ def _environment(templates: Path) -> Environment:
     )
     environment.globals["labels"] = labels
     environment.filters["model_name"] = labels.model
+    environment.filters["code"] = _code
     environment.filters["hash_source"] = _hash_source
     environment.filters["merged"] = lambda first, second: {**first, **second}
     return environment

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from pipeline.commands import readme
-from pipeline.reporting.render import write_report
+from pipeline.reporting.render import _code, write_report
 from pipeline.reporting.results import read_results
 from tests.conftest import ROOT
 from tests.reporting.synthetic_run import make_params, write_run
@@ -159,6 +159,11 @@ def test_verdicts_and_their_reach_are_stated(quick, standard):
     text = Page(quick.read_text()).text
     assert "no judgement on the paper" in text
     assert text.count("This verdict applies to this run only.") == 3
+
+
+def test_commands_in_sentences_are_marked_and_all_else_is_escaped(quick):
+    assert str(_code("runs of `make ratios` <b>")) == "runs of <code>make ratios</code> &lt;b&gt;"
+    assert "`" not in Page(quick.read_text().split("<script")[0]).text
 
 
 def test_figures_have_text_alternatives_and_the_colours_of_the_page(quick):
