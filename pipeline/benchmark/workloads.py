@@ -25,7 +25,7 @@ from pipeline.networks import NETWORKS
 from pipeline.packed import PackedNetwork
 from pipeline.packing import pack
 
-CALIBRATION_INPUTS, CALIBRATION_SIZE = 8, 48  # from which int8 ranges are chosen, in the engine and its peers
+CALIBRATION_INPUTS, CALIBRATION_SIZE = 4, 32  # from which int8 ranges are chosen, in the engine and its peers
 
 
 def seed(number: int) -> None:
