@@ -77,6 +77,8 @@ def install(end: Literal["after", "before"]) -> None:
     def allocate(size):
         own = whole_pages(np.int64(size))
         start = np.int64(_map(0, HEADER + own + PAGE, _ACCESS, _NEW, -1, 0))
+        if start == -1:  # no memory
+            return 0
         _protect(start + PAGE, PAGE, _NONE)
         _protect(start + HEADER + own, PAGE, _NONE)
         carray(_words(start), 1)[0] = size
@@ -108,7 +110,7 @@ def install(end: Literal["after", "before"]) -> None:
     @cfunc(word(word, word, word))
     def realloc(context, address, size):
         grown = allocate(size)
-        if address:
+        if grown and address:
             _copy(grown, address, min(np.int64(size), size_of(address)))
             release(address)
         return grown
@@ -127,13 +129,17 @@ def install(end: Literal["after", "before"]) -> None:
     manage = ctypes.CFUNCTYPE(Word, Word, Word)(runtime.manage_memory)
     managed_release = free_managed.address
 
+    @njit
+    def managed(address):
+        return manage(address, managed_release) if address else 0
+
     @cfunc(word(word))
     def allocate_managed(size):
-        return manage(allocate(size), managed_release)
+        return managed(allocate(size))
 
     @cfunc(word(word, types.uint32))
     def allocate_aligned(size, alignment):
-        return manage(allocate(size), managed_release)
+        return managed(allocate(size))
 
     for name in ("MemInfo_alloc", "MemInfo_alloc_safe"):
         binding.add_symbol(f"NRT_{name}", allocate_managed.address)
