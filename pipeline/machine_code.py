@@ -62,7 +62,7 @@ class _Cache(FunctionCache):
     def __init__(self, function: Callable[..., Any], stamp: str) -> None:
         super().__init__(function)
         name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
-        self._cache_file = _Files(Path(self.cache_path), name, stamp)  # type: ignore[assignment]  # not its own
+        self._cache_file = _Files(Path(self.cache_path), name, stamp)  # type: ignore[assignment]  # in its place
 
 
 class _Files:

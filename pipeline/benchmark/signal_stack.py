@@ -10,11 +10,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def signal_stack_kept() -> Iterator[None]:
-    """Give this thread the alternate signal stack again that it has now, whatever OpenVINO does to it.
+    """Put this thread's alternate signal stack back at the end of the block, whatever OpenVINO did to it.
 
-    Each core of OpenVINO sets a stack of its own, and frees it in the end, with the one that it found before put back.
-    Where cores do not end in the reverse of their order, that one has been freed too: the next signal, such as that of
-    Ctrl-C, would end the process by a segmentation fault. A core that finds another stack than its own leaves it.
+    Each core of OpenVINO sets a stack of its own; when the core ends, it restores the stack that it had found and frees
+    its own. If cores do not end in the reverse order of their creation, the restored stack may be freed already: the
+    next signal, such as that of Ctrl-C, would end the process with a segmentation fault. A core whose stack is no
+    longer set restores nothing.
     """
     if sys.platform != "linux":
         yield

@@ -45,8 +45,8 @@ class Parts:
     def first(self, x: Array, keep: bool) -> Array:
         """Run the first part; return its output, float32 of shape (features, h, w).
 
-        With `keep`, both parts keep their buffers: the next image of this size is upscaled sooner. Otherwise only that
-        part has any which runs.
+        With `keep`, both parts keep their buffers, and the next image of this size is upscaled sooner. Otherwise only
+        the part that is running has any.
         """
         if not keep:
             self._second.clear()

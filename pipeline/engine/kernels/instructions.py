@@ -15,5 +15,5 @@ def instructions() -> frozenset[str]:
     features = config.CPU_FEATURES  # type: ignore[attr-defined]  # set at run time; "" for a generic processor
     if features is not None:
         return frozenset(part[1:] for part in features.split(",") if part.startswith("+"))
-    off = () if config.ENABLE_AVX else "avx"  # type: ignore[attr-defined]
+    off = () if config.ENABLE_AVX else "avx"  # type: ignore[attr-defined]  # set at run time
     return frozenset(name for name, on in binding.get_host_cpu_features().items() if on and not name.startswith(off))
