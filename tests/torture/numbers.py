@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.engine import Engine
 from pipeline.engine.calibration import calibrate
-from pipeline.engine.modes import MODES
+from pipeline.engine.modes import MODES, modes_here
 from pipeline.errors import InputError
 from pipeline.inference import upscale
 from pipeline.models import build
@@ -109,7 +109,7 @@ def _attempt(seed: int, folder: Path) -> str:
 def _modes(path: Path) -> list[dict[str, Any]]:
     if not read(path).binary:
         return [{"float_layers": "int8"}]
-    return [*map(dict, MODES.values()), {"activations": "int1"}]
+    return [*(dict(MODES[name]) for name in modes_here()), {"activations": "int1"}]
 
 
 def _upscaled(run: Callable[[Array], Array], image: Array) -> Array | None:

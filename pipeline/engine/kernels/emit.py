@@ -57,10 +57,10 @@ def emit_loop(builder: Any, count: Any, sums: list[Any], step: Callable[[Any, li
     for phi, value in zip(accumulators, sums, strict=True):
         phi.add_incoming(value, before)
     updated = step(index, accumulators)
-    next_index = builder.add(index, constant(1))
-    index.add_incoming(next_index, body)
+    next_index, end = builder.add(index, constant(1)), builder.block
+    index.add_incoming(next_index, end)
     for phi, value in zip(accumulators, updated, strict=True):
-        phi.add_incoming(value, body)
+        phi.add_incoming(value, end)
     builder.cbranch(builder.icmp_signed("<", next_index, count), body, after)
     builder.position_at_end(after)
     return updated

@@ -73,7 +73,7 @@ class Convolution:
     def __init__(
         self, layer: Layer, quantization: Quantization | None, output_format: OutputFormat, workspace: Workspace
     ) -> None:
-        self.quantization, self.output_format, self.workspace = quantization, output_format, workspace
+        self.rounding, self.output_format, self.workspace = quantization, output_format, workspace
         self.outputs, self.inputs, self.size, _ = layer.filters.shape
         self.binary = layer.binary
         filters, self.epilogue = layer.filters, layer.epilogue
@@ -83,7 +83,9 @@ class Convolution:
         suits = min(self.inputs, self.outputs) >= FEWEST_CHANNELS and self.inputs <= MOST_CHANNELS
         self.winograd = not self.binary and self.size == 3 and suits
         if self.binary:
-            self.offsets = look_up_offsets(table_indices(filters), self.size)
+            value_bytes = 4 if quantization is None else 2
+            self.offsets = look_up_offsets(table_indices(filters), self.size, value_bytes)
+            self.at_once = kernels.groups_at_once(self.size, value_bytes)
             return
         if quantization is not None:
             steps = np.broadcast_to(np.float32(quantization.inverse_step), self.inputs)
@@ -150,14 +152,14 @@ class Convolution:
 
     def _arranged(self, taps: NDArray) -> NDArray:
         """Arrange weights, shape (O, I, taps), as the kernels for float32 or for levels read them."""
-        if self.quantization is None:
+        if self.rounding is None:
             return in_blocks(taps.reshape(self.outputs, -1), kernels.FLOAT_OUTPUTS)
         return in_blocks(paired(taps).reshape(self.outputs, -1), kernels.PAIR_OUTPUTS)
 
     def _convolve(self, step: Step, x: Activation, epilogue: kernels.EpilogueArguments) -> None:
         """Add the calls that convolve and run the epilogue."""
         threads = get_num_threads()
-        if not self.binary and self.quantization is not None:
+        if not self.binary and self.rounding is not None:
             pairs = self._pairs(step, x)
             if self.winograd:
                 step.call(kernels.convolve_winograd, pairs, self.weights, epilogue, threads)
@@ -169,24 +171,24 @@ class Convolution:
         elif not self.binary:
             padded = self._padded(step, x, kernels.FLOAT_ROWS)
             step.call(kernels.convolve, padded, self.weights, self._taps(padded, 4), epilogue, threads)
-        elif self.quantization is None:
+        elif self.rounding is None:
             padded = self._padded(step, x, kernels.TABLE_ROWS)
-            step.call(kernels.convolve_binary, padded, self.offsets, self.size, epilogue, threads)
+            step.call(kernels.convolve_binary, padded, self.offsets, self.size, self.at_once, epilogue, threads)
         else:
             levels = x.levels
             # Those rounded for another reader have other steps, and those with another halo lie elsewhere.
-            if x.rounding is not self.quantization or x.levels_halo != self.size // 2:
+            if x.rounding is not self.rounding or x.levels_halo != self.size // 2:
                 levels = self._levels_buffer(step, self.inputs, x.height, x.width, self.size)
                 step.call(self._round, x, self.size // 2, levels)
-            step.call(kernels.convolve_binary_levels, levels, self.offsets, self.size, epilogue, threads)
+            step.call(kernels.convolve_binary_levels, levels, self.offsets, self.size, self.at_once, epilogue, threads)
 
     def _round(self, x: Activation, halo: int, levels: NDArray[np.int16]) -> None:
-        assert self.quantization is not None
-        if self.quantization.signs:
+        assert self.rounding is not None
+        if self.rounding.signs:
             inside = slice(halo, halo + x.height), slice(halo, halo + x.width)
-            levels[(slice(self.inputs), *inside)] = quantize(x.values, self.quantization)
+            levels[(slice(self.inputs), *inside)] = quantize(x.values, self.rounding)
         else:
-            kernels.pad_quantized(x.values, *_numbers(self.quantization), halo, levels)
+            kernels.pad_quantized(x.values, *_numbers(self.rounding), halo, levels)
 
     def _taps(self, padded: NDArray, pixel_bytes: int) -> NDArray[np.int64]:
         """Return where each weight reads, in bytes from a tile's first pixel."""
@@ -201,12 +203,12 @@ class Convolution:
 
     def _pairs(self, step: Step, x: Activation) -> NDArray[np.int16]:
         """Return the levels with a halo, two channels side by side."""
-        assert self.quantization is not None
+        assert self.rounding is not None
         rows, lanes = ((2 if self.winograd else 1) * side for side in (kernels.FLOAT_ROWS, kernels.FLOAT_LANES))
         down, across = -(-x.height // rows) * rows, -(-x.width // lanes) * lanes
         shape = (-(-self.inputs // 2), down + self.size - 1, 2 * (across + self.size - 1))
         pairs = step.buffer(shape, np.int16, ("pairs", self.inputs, x.height, x.width, self.size))
-        lowest, highest = np.float32(self.quantization.lowest), np.float32(self.quantization.highest)
+        lowest, highest = np.float32(self.rounding.lowest), np.float32(self.rounding.highest)
         step.call(kernels.pad_pairs, x.values, self.inverse_steps, lowest, highest, self.size // 2, pairs)
         return pairs
 

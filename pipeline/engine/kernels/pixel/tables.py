@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.kernels.pixel.compiled import CHANNELS, SUMS, TABLE_ROWS, VECTOR_BYTES
+from pipeline.engine.kernels.pixel.compiled import CHANNELS, SUMS, TABLE_ROWS
+from pipeline.engine.kernels.pixel.compiled.look_ups import ROW_BYTES, SHIFTS, groups_at_once, table_bytes
 
 
 def table_indices(filters: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -35,23 +36,30 @@ def table_indices(filters: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(indices.transpose(1, 0, 2))
 
 
-def look_up_offsets(indices: NDArray[np.uint8], k: int) -> NDArray[np.uint32]:
-    """Turn table indices into byte offsets in a table.
+def look_up_offsets(indices: NDArray[np.uint8], k: int, value_bytes: int) -> NDArray[np.uint32]:
+    """Turn table indices into byte offsets in the tables that are built at once.
 
-    A table is an array of vectors, (k shifts, 16 sums, TABLE_ROWS + k - 1 rows): the sums for each horizontal shift of
-    the image, so that a tile reads whole aligned vectors at every tap.
+    A table is an array of cache lines, (copies, 16 sums, TABLE_ROWS + k - 1 rows); a copy serves a few horizontal
+    shifts of the image. See `pipeline.engine.kernels.pixel.compiled.look_ups`.
 
     Parameters
     ----------
     indices : as `table_indices` gives them
     k : int
         Height and width of the filters.
+    value_bytes : int
+        2 for tables of int16, 4 of float32.
 
     Returns
     -------
-    uint32, shape of `indices`
+    uint32, shape (indices.size,)
+        One after another, those of the groups that are built at once: O × (groups · k²).
     """
-    rows = TABLE_ROWS + k - 1
     down, right = np.divmod(np.arange(k * k), k)
-    vectors = (right * SUMS + indices.astype(np.int64)) * rows + down
-    return (vectors * VECTOR_BYTES).astype(np.uint32)
+    copy, shift = np.divmod(right, SHIFTS)
+    lines = (copy * SUMS + indices.astype(np.int64)) * (TABLE_ROWS + k - 1) + down
+    offsets = lines * ROW_BYTES + shift * value_bytes
+    at_once = groups_at_once(k, value_bytes)
+    offsets += table_bytes(k) * (np.arange(len(indices)) % at_once)[:, None, None]
+    parts = [offsets[first : first + at_once].transpose(1, 0, 2).ravel() for first in range(0, len(indices), at_once)]
+    return np.concatenate(parts).astype(np.uint32)

@@ -23,6 +23,7 @@ from pipeline.engine.kernels.pixel.compiled.look_ups import (
     TABLE_ROWS,
     convolve_binary,
     convolve_binary_levels,
+    groups_at_once,
 )
 from pipeline.engine.kernels.pixel.compiled.padding import pad, pad_pairs, pad_quantized
 from pipeline.engine.kernels.pixel.compiled.products import FLOAT_OUTPUTS, FLOAT_ROWS, PAIR_OUTPUTS, convolve
@@ -45,6 +46,7 @@ __all__ = [
     "convolve_binary",
     "convolve_binary_levels",
     "convolve_winograd",
+    "groups_at_once",
     "pad",
     "pad_pairs",
     "pad_quantized",
