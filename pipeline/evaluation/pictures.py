@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,10 +15,12 @@ from pipeline.data.prepared import PreparedSet
 from pipeline.data.resize import imresize
 from pipeline.errors import InputError
 from pipeline.evaluation.backends import upscalers
-from pipeline.evaluation.protocol import Image
+from pipeline.evaluation.protocol import Image, score
 from pipeline.files import write_image, write_json
 from pipeline.reading import REMEDY, by_backend, read_csv
-from pipeline.records import PictureRecord, ScoreRow
+from pipeline.records import PictureRecord, Score, ScoreRow
+
+Backend = Literal["torch", "engine_int8"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,44 @@ class Pair:
     real: Path
     binary: Path
     gaps: dict[str, float]
+
+
+class Upscaled:
+    """The images of a prepared set, upscaled at one scale by packed networks, by PyTorch or by the engine in int8.
+
+    Parameters
+    ----------
+    images : PreparedSet
+    scale : int
+    most_bytes : int
+        Images that are asked for twice are upscaled once as long as those kept are no larger than this together.
+    """
+
+    def __init__(self, images: PreparedSet, scale: int, most_bytes: int = 0) -> None:
+        self.images, self.scale = images, scale
+        self._space = most_bytes
+        self._kept: dict[tuple[Path, Backend, int], Image] = {}
+        self._network: tuple[Path, Mapping[str, Callable[[Image], Image]]] | None = None
+
+    def __call__(self, path: Path, backend: Backend, index: int) -> Image:
+        """Return image `index`, upscaled by the network in a file."""
+        key = (path, backend, index)
+        if key in self._kept:
+            return self._kept[key]
+        if self._network is None or self._network[0] != path:
+            self._network = path, upscalers(path, ("engine_int8",))
+        image = self._network[1][backend](self.images.lr(index, self.scale))
+        if image.nbytes <= self._space:
+            self._space -= image.nbytes
+            self._kept[key] = image
+        return image
+
+    def scores(self, path: Path, backend: Backend) -> list[Score]:
+        """Score every image of the set."""
+        return [
+            score(name, self(path, backend, index), self.images.hr(index, self.scale), self.scale)
+            for index, name in enumerate(self.images.names)
+        ]
 
 
 def torch_scores(path: Path, method: str = "") -> dict[str, ScoreRow]:
@@ -65,7 +105,7 @@ def extremes(pairs: Sequence[Pair]) -> dict[Literal["largest", "smallest"], str]
     return {"largest": ranked[0]} if len(ranked) == 1 else {"largest": ranked[0], "smallest": ranked[-1]}
 
 
-def write_pictures(folder: Path, images: PreparedSet, scale: int, pairs: Sequence[Pair]) -> None:
+def write_pictures(folder: Path, upscaled: Upscaled, pairs: Sequence[Pair]) -> None:
     """Write the images of `extremes`, upscaled by every network, and replace the content of `folder`.
 
     ``pictures.json`` lists them. Each image has a folder (``largest``, ``smallest``) with ``hr.png``, ``bicubic.png``
@@ -77,7 +117,7 @@ def write_pictures(folder: Path, images: PreparedSet, scale: int, pairs: Sequenc
     InputError
         If a network is missing or malformed, or the scores are not of this set.
     """
-    chosen = extremes(pairs)
+    images, scale, chosen = upscaled.images, upscaled.scale, extremes(pairs)
     for image in chosen.values():
         if image not in images.names:
             raise InputError(f"{images.folder}: lacks the evaluated image {image}; run `dvc repro evaluate zoo`")
@@ -87,11 +127,14 @@ def write_pictures(folder: Path, images: PreparedSet, scale: int, pairs: Sequenc
             _save(images.hr(index, scale), fresh / choice / "hr.png")
             _save(imresize(images.lr(index, scale), scale), fresh / choice / "bicubic.png")
         for pair in pairs:
-            real, binary = upscalers(pair.real), upscalers(pair.binary)
-            backends = {"float": real["torch"], "binary": binary["torch"], "int8": binary["engine_int8"]}
-            for choice, index in indices.items():
-                for kind, upscale in backends.items():
-                    _save(upscale(images.lr(index, scale)), fresh / choice / f"{pair.model}-{kind}.png")
+            made: dict[str, tuple[Path, Backend]] = {
+                "float": (pair.real, "torch"),
+                "binary": (pair.binary, "torch"),
+                "int8": (pair.binary, "engine_int8"),
+            }
+            for kind, (path, backend) in made.items():
+                for choice, index in indices.items():
+                    _save(upscaled(path, backend, index), fresh / choice / f"{pair.model}-{kind}.png")
         records = [
             PictureRecord(choice, image, {pair.model: pair.gaps[image] for pair in pairs})
             for choice, image in chosen.items()

@@ -1,6 +1,7 @@
 """Which images are kept for the report, and as what."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from pipeline.data.prepared import PreparedSet
 from pipeline.data.resize import imresize
 from pipeline.engine import Engine
 from pipeline.errors import InputError
+from pipeline.evaluation import pictures
+from pipeline.evaluation.backends import upscalers
 from pipeline.evaluation.gaps import image_gaps
-from pipeline.evaluation.pictures import Pair, extremes, torch_scores, write_pictures
+from pipeline.evaluation.pictures import Pair, Upscaled, extremes, torch_scores, write_pictures
+from pipeline.evaluation.protocol import evaluate
 from pipeline.inference import upscale
 from pipeline.packing import load
 
@@ -61,7 +65,7 @@ def test_kept_images_are_what_every_network_makes(published, tmp_path):
     real, binary = (torch_scores(zoo / "results.csv", f"edsr-x2-{weights}") for weights in ("float", "binary"))
     (tmp_path / "x2").mkdir()
     (tmp_path / "x2/old.png").touch()
-    write_pictures(tmp_path / "x2", images, 2, [pair(image_gaps(real, binary), zoo=zoo)])
+    write_pictures(tmp_path / "x2", Upscaled(images, 2), [pair(image_gaps(real, binary), zoo=zoo)])
     records = json.loads((tmp_path / "x2/pictures.json").read_text())
     assert [record["choice"] for record in records] == ["largest", "smallest"]
     lost = {name: real[name].psnr_y - binary[name].psnr_y for name in names}
@@ -84,8 +88,29 @@ def test_kept_images_are_what_every_network_makes(published, tmp_path):
     assert not (tmp_path / "x2/old.png").exists()
 
 
+def test_images_are_upscaled_once_as_long_as_there_is_space(published, monkeypatch):
+    images = PreparedSet.open(published.folder / "data/prepared/embedded-test")
+    made = []
+    monkeypatch.setattr(pictures, "upscalers", lambda path, modes: {"torch": lambda lr: made.append(path) or lr})
+    sizes = [images.lr(index, 2).nbytes for index in range(len(images))]
+    upscaled = Upscaled(images, 2, most_bytes=sum(sizes[:2]))
+    for _ in range(2):
+        for index in range(3):
+            assert np.array_equal(upscaled(Path("a"), "torch", index), images.lr(index, 2))
+    assert len(made) == 2 + 2 * 1  # the third does not fit beside the first two
+    upscaled(Path("b"), "torch", 0)
+    assert made[-1] == Path("b")
+
+
+def test_scores_are_those_of_the_protocol(published):
+    images = PreparedSet.open(published.folder / "data/prepared/embedded-test")
+    path = published.folder / "zoo/edsr-x2-binary.safetensors"
+    expected = evaluate(upscalers(path, ())["torch"], images, 2)
+    assert Upscaled(images, 2).scores(path, "torch") == expected
+
+
 def test_scores_of_another_set_are_refused(published, tmp_path):
     images = PreparedSet.open(published.folder / "data/prepared/embedded-test")
     with pytest.raises(InputError, match="lacks the evaluated image butterfly"):
-        write_pictures(tmp_path / "x2", images, 2, [pair({"butterfly": 0.1}, zoo=published.folder / "zoo")])
+        write_pictures(tmp_path / "x2", Upscaled(images, 2), [pair({"butterfly": 0.1}, zoo=published.folder / "zoo")])
     assert not (tmp_path / "x2").exists()
