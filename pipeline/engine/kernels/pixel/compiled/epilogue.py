@@ -192,8 +192,9 @@ def finish(sums, base, first, last, top, left, rows, lanes, epilogue):
     tile_rows, columns, vectors = min(rows, height - top), min(lanes, width - left), lanes // FLOAT_LANES
     written, rest, levels = epilogue.out.reshape(-1), epilogue.residual.reshape(-1), epilogue.quantized.reshape(-1)
     _, plane_rows, pitch = epilogue.quantized.shape
-    added, rounded = np.zeros(lanes, np.float32), np.empty(lanes, np.int16)
-    values = np.empty(2 * rows * lanes, np.float32)  # of two channels
+    buffers = np.zeros((2 * rows + 2) * lanes, np.float32)  # of two channels; to add; and for levels
+    values, added = buffers[: 2 * rows * lanes], buffers[2 * rows * lanes : (2 * rows + 1) * lanes]
+    rounded = buffers[(2 * rows + 1) * lanes :].view(np.int16)
     none, direct, wide = (np.int64(0), np.int64(0)), columns == lanes and shuffle == 1, 4 * width
     in_pairs = columns == lanes and shuffle == 2 and not rest.size and not levels.size
     for o in range(first, last):

@@ -114,17 +114,16 @@ def _convolve(worker, workers, padded, weights, offsets, epilogue):
     across, tiles = tiling(epilogue, rows, lanes)
     outputs, (blocks, taps, block_outputs) = epilogue.scale.size, weights.shape
     floats = block_outputs == FLOAT_OUTPUTS  # else pairs
-    sums = np.empty(block_outputs * rows * lanes + lanes, weights.dtype)
+    sums = np.empty((blocks * block_outputs * rows + 1) * lanes, weights.dtype)
     base = (-sums.ctypes.data % VECTOR_BYTES) // 4
     for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
         top, left = index // across * rows, index % across * lanes
-        image, place = padded.ctypes.data + top * row_stride + left * 4, sums.ctypes.data + 4 * base
+        image = padded.ctypes.data + top * row_stride + left * 4
         for block in range(blocks):
             block_weights = weights.ctypes.data + 4 * block * taps * block_outputs
+            place = sums.ctypes.data + 4 * (base + block * block_outputs * rows * lanes)
             if floats:
                 add_products(image, row_stride, offsets.ctypes.data, block_weights, taps, place)
             else:
                 add_pair_products(image, row_stride, offsets.ctypes.data, block_weights, taps, place)
-            first = block * block_outputs
-            last = min(first + block_outputs, outputs)
-            finish(sums, base, first, last, top, left, rows, lanes, epilogue)
+        finish(sums, base, 0, outputs, top, left, rows, lanes, epilogue)
