@@ -12,6 +12,9 @@ import yaml
 from PIL import Image
 
 from pipeline.commands.readme import BEGIN, END, RECORD, table
+from pipeline.params import load_params
+from pipeline.reporting.published_claim import zoo_claim
+from pipeline.reporting.results import read_zoo
 from tests.conftest import ROOT, SHARED
 from tests.small import picture
 from tests.small_repository import ENVIRONMENT
@@ -19,6 +22,8 @@ from tests.small_zoo import QUEUE
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MIRROR = SHARED / "mirror"
+
+JUDGED = "published_accuracy"
 
 ON_THE_ZOO = "python -m pipeline.zoo.verify --sets Set5 --models srresnet-x4-binary"
 
@@ -183,6 +188,13 @@ def test_the_table_of_verdicts_is_that_of_the_record():
     record = json.loads((ROOT / RECORD).read_text())
     shown = README.split(BEGIN)[1].split(END)[0]
     assert shown.strip() == table(record).strip()
+
+
+def test_the_verdict_on_the_published_networks_is_that_of_the_zoo():
+    (shown,) = (claim for claim in json.loads((ROOT / RECORD).read_text())["claims"] if claim["key"] == JUDGED)
+    report = load_params(ROOT / "params.yaml").report
+    judged = zoo_claim(read_zoo(ROOT, ()), report.claims.accuracy_gap_db, report.protocol)
+    assert {field: getattr(judged, field) for field in shown} == shown
 
 
 def test_what_it_links_to_is_there():

@@ -125,7 +125,7 @@ def read_results(root: Path, params: Params) -> Results:
     """
     results, models, scales, test_sets = root / "results", params.matrix.models, params.matrix.scales, params.data.test
     footprint = read_json(results / "footprint.json", dict[str, Footprint])
-    zoo = _zoo(root, test_sets)
+    zoo = read_zoo(root, test_sets)
     pairs = [(model, scale) for model in models for scale in scales]
     runs = [Run(model, scale, weights) for model, scale in pairs for weights in WEIGHTS]
     return Results(
@@ -182,7 +182,8 @@ def _ratios(folder: Path) -> dict[str, dict[str, PublishedRatios]]:
     }
 
 
-def _zoo(root: Path, test_sets: Sequence[str]) -> Zoo:
+def read_zoo(root: Path, test_sets: Sequence[str]) -> Zoo:
+    """Read the published networks, their scores and trainings, and their times in the run's `test_sets`."""
     folder = root / ZOO
     scores = read_published(folder)
     published = {name: entry.sets for name, entry in scores.items() if entry.sha256 is None}
