@@ -33,6 +33,12 @@ HELD = "BINSR_HELD_TO"  # the variable of a process that is held
 NOT_HELD = ("onnxruntime", "torch_compile")  # how the names of backends begin that cannot be held
 
 
+def has(isa: InstructionSet) -> bool:
+    """Return whether this processor has an instruction set."""
+    features = binding.get_host_cpu_features()
+    return all(features.get(name) for name in NEEDED[isa])
+
+
 def narrower(isa: InstructionSet) -> bool:
     """Return whether this processor has more than the instruction set, so that programs must be held to it.
 
@@ -41,10 +47,9 @@ def narrower(isa: InstructionSet) -> bool:
     InputError
         If the processor does not have it.
     """
-    features = binding.get_host_cpu_features()
-    if not all(features.get(name) for name in NEEDED[isa]):
+    if not has(isa):
         raise InputError(f"--isa: this processor has no {isa}; choose native")
-    return any(on and name.startswith(WIDER.get(isa, ())) for name, on in features.items())
+    return any(on and name.startswith(WIDER.get(isa, ())) for name, on in binding.get_host_cpu_features().items())
 
 
 def held() -> InstructionSet | None:

@@ -14,10 +14,11 @@ from pipeline.benchmark import instruction_sets
 from pipeline.benchmark.backends import UnavailableError
 from pipeline.benchmark.exports import Exports
 from pipeline.benchmark.held import held_torch
-from pipeline.benchmark.instruction_sets import held_environment, narrower
+from pipeline.benchmark.instruction_sets import HELD, NEEDED, held_environment, narrower
 from pipeline.benchmark.measure import build
 from pipeline.benchmark.workloads import body, network
 from pipeline.errors import InputError
+from tests.torture import guarded
 
 SIZES = {"blocks": 1, "channels": 8}
 
@@ -47,6 +48,17 @@ def test_only_a_processor_with_more_is_held(monkeypatch):
     assert "+avx512f" in held_environment("avx512")["NUMBA_CPU_FEATURES"].split(",")
     with pytest.raises(InputError, match="--isa: this processor has no amx; choose native"):
         narrower("amx")
+
+
+@pytest.mark.parametrize(
+    ("wider", "smaller"), [((), []), (("avx512",), ["avx2"]), (("avx512", "amx"), ["avx2", "avx512"])]
+)
+def test_kernels_are_guarded_on_what_the_processor_has(monkeypatch, wider, smaller):
+    names = [name for isa in ("avx2", *wider) for name in NEEDED[isa]]
+    processor(monkeypatch, **dict.fromkeys(names, True))
+    native, generic, *others = guarded.instruction_sets()
+    assert (native, generic) == ({}, {"NUMBA_CPU_NAME": "generic"})
+    assert [held[HELD] for held in others] == smaller
 
 
 def test_numba_and_pytorch_obey():

@@ -7,21 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.benchmark.instruction_sets import held_environment, narrower
+from pipeline.benchmark.instruction_sets import InstructionSet, has, held_environment, narrower
 from tests.conftest import ROOT
 
 ENDS = ("after", "before")
+SETS: tuple[InstructionSet, ...] = ("avx2", "avx512")
 TESTS = ("tests/engine/kernels", *(f"tests/engine/test_{name}.py" for name in ("networks", "engine", "steps")))
 
 
-def _instruction_sets() -> list[dict[str, str]]:
+def instruction_sets() -> list[dict[str, str]]:
     """What makes a process use the instruction sets that are tried: this processor's, narrower ones, any x86-64's."""
-    without_amx = [held_environment("avx512")] if narrower("avx512") else []
-    return [{}, held_environment(), {"NUMBA_CPU_NAME": "generic"}, *without_amx]
+    smaller = [held_environment(isa) for isa in SETS if has(isa) and narrower(isa)]
+    return [{}, {"NUMBA_CPU_NAME": "generic"}, *smaller]
 
 
 def attempt(seed: int, folder: Path) -> str:
-    sets = _instruction_sets()
+    sets = instruction_sets()
     held, end = sets[seed % len(sets)], ENDS[seed // len(sets) % len(ENDS)]
     environment = os.environ | held | {"GUARD_PAGES": end, "SEEDED": ""}
     command = [sys.executable, "-m", "pytest", "-p", "tests.guard_pages", "-p", "no:cacheprovider", "-x", *TESTS]
