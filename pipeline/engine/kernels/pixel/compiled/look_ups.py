@@ -138,6 +138,27 @@ _add_look_ups_int16 = microkernel(_emit_add_look_ups, I16)
 
 
 @compiled
+def _room_for_tables(count, size):
+    return np.empty(count * -(-size // SHIFTS) * SUMS * (TABLE_ROWS + size - 1) * ROW_BYTES + ROW_BYTES, np.uint8)
+
+
+@compiled
+def _build_tables(padded, first, count, top, left, size, tables):
+    """Build the tables of `count` groups of channels for a tile, one after another, and return their address."""
+    row_stride, rows = padded.itemsize * padded.shape[2], TABLE_ROWS + size - 1
+    channel_stride, one_table = padded.shape[1] * row_stride, -(-size // SHIFTS) * SUMS * rows * ROW_BYTES
+    image = padded.ctypes.data + top * row_stride + left * padded.itemsize
+    address = first_aligned(tables, ROW_BYTES)
+    for i in range(count):
+        source, target = image + (first + i) * CHANNELS * channel_stride, address + i * one_table
+        if padded.itemsize == 4:
+            _build_table_float32(source, channel_stride, row_stride, target, size, rows)
+        else:
+            _build_table_int16(source, channel_stride, row_stride, target, size, rows)
+    return address
+
+
+@compiled
 def convolve_binary(
     padded: Array, offsets: NDArray[np.uint32], size: int, at_once: int, epilogue: EpilogueArguments, workers: int
 ) -> None:
@@ -159,23 +180,18 @@ def convolve_binary(
 
 @compiled
 def _convolve_binary(worker, workers, padded, offsets, size, at_once, epilogue):
-    rows, lanes, row_stride, taps = TABLE_ROWS, FLOAT_LANES, 4 * padded.shape[2], size * size
+    rows, lanes, taps = TABLE_ROWS, FLOAT_LANES, size * size
     across, tiles = tiling(epilogue, rows, lanes)
     outputs, groups = epilogue.scale.size, padded.shape[0] // CHANNELS
-    channel_stride, table_rows = padded.shape[1] * row_stride, rows + size - 1
-    one_table = -(-size // SHIFTS) * SUMS * table_rows * ROW_BYTES
-    tables = np.empty(at_once * one_table + ROW_BYTES, np.uint8)
+    tables = _room_for_tables(at_once, size)
     sums = np.empty((outputs * rows + 1) * lanes, np.float32)
     base = (-sums.ctypes.data % VECTOR_BYTES) // 4
     for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
         top, left = index // across * rows, index % across * lanes
         sums[:] = 0
         for group in range(0, groups, at_once):
-            aligned = first_aligned(tables, ROW_BYTES)  # here: Numba frees an array after its last use
             together = min(at_once, groups - group)
-            for i in range(together):
-                source = padded.ctypes.data + (group + i) * CHANNELS * channel_stride + top * row_stride + left * 4
-                _build_table_float32(source, channel_stride, row_stride, aligned + i * one_table, size, table_rows)
+            aligned = _build_tables(padded, group, together, top, left, size, tables)
             of_groups, count = offsets.ctypes.data + 4 * group * outputs * taps, together * taps
             _add_look_ups_float32(sums.ctypes.data + 4 * base, aligned, of_groups, outputs, count, count)
         finish(sums, base, 0, outputs, top, left, rows, lanes, epilogue)
@@ -196,23 +212,18 @@ def convolve_binary_levels(
 
 @compiled
 def _convolve_binary_levels(worker, workers, padded, offsets, size, at_once, epilogue):
-    rows, lanes, row_stride, taps = TABLE_ROWS, INT16_LANES, 2 * padded.shape[2], size * size
+    rows, lanes, taps = TABLE_ROWS, INT16_LANES, size * size
     across, tiles = tiling(epilogue, rows, lanes)
     outputs, groups = epilogue.scale.size, padded.shape[0] // CHANNELS
-    channel_stride, table_rows = padded.shape[1] * row_stride, rows + size - 1
-    one_table = -(-size // SHIFTS) * SUMS * table_rows * ROW_BYTES
-    tables = np.empty(at_once * one_table + ROW_BYTES, np.uint8)
+    tables = _room_for_tables(at_once, size)
     sums = np.empty((outputs * rows + 1) * lanes, np.int32)
     base = (-sums.ctypes.data % VECTOR_BYTES) // 4
     for index in range(worker * tiles // workers, (worker + 1) * tiles // workers):
         top, left = index // across * rows, index % across * lanes
         sums[:] = 0
         for group in range(0, groups, at_once):
-            aligned = first_aligned(tables, ROW_BYTES)  # here: Numba frees an array after its last use
             together = min(at_once, groups - group)
-            for i in range(together):
-                source = padded.ctypes.data + (group + i) * CHANNELS * channel_stride + top * row_stride + left * 2
-                _build_table_int16(source, channel_stride, row_stride, aligned + i * one_table, size, table_rows)
+            aligned = _build_tables(padded, group, together, top, left, size, tables)
             of_groups, of_output = offsets.ctypes.data + 4 * group * outputs * taps, together * taps
             for start in range(0, of_output, SAFE_LOOK_UPS):
                 count = min(SAFE_LOOK_UPS, of_output - start)
