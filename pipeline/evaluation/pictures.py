@@ -50,7 +50,7 @@ class Upscaled:
     images : PreparedSet
     scale : int
     most_bytes : int
-        Images that are asked for twice are upscaled once as long as those kept are no larger than this together.
+        Upscaled images up to this size in all are kept, and not made again when they are asked for again.
     """
 
     def __init__(self, images: PreparedSet, scale: int, most_bytes: int = 0) -> None:

@@ -21,7 +21,7 @@ from pipeline.engine.kernels.pixel.compiled.vectors import FLOAT_LANES, VECTOR_B
 
 Array = NDArray[np.float32]
 
-# Added to a number between ±2²², it rounds that to an integer, halves to even, which the sum's lowest bits then are.
+# Adding this to a number between ±2²² rounds it to an integer, halves to even, and leaves it in the sum's lowest bits.
 ROUNDING = 1.5 * 2**23
 
 
